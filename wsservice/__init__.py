@@ -1,0 +1,56 @@
+"""A WebSocket service on Twisted and Autobahn, and the client to talk to it with.
+
+The map. Imports run one way, downwards in this list::
+
+    errors.py       every exception, one tree
+    escape.py       what a peer sent, made safe to print                      PURE
+    config.py       Config: frozen, validated, the only home of a default     PURE
+    policy.py       close codes, channels                                     PURE
+    log.py          the logger that escapes
+    connection.py   Autobahn's protocol made safe: what server and client share
+    journal.py      the message log
+    hub/            who is connected, and sending to many: local.py
+    server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
+    client/         connect(), and the program: protocol, options, terminal, __main__
+    listening.py    where to listen
+    service.py      assembly, start, drain: the only module that knows every part
+    signals.py      SIGTERM, SIGINT, SIGUSR1
+    tap.py          twistd's face: Options -> Config, makeService
+
+A message's way: octets -> `Connection.dataReceived` -> Autobahn's state machine
+-> `onMessage` in `server` -> `journal`, or `hub` -> `Connection.sendMessage`
+-> octets. PURE modules import nothing of Twisted or Autobahn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .config import Config as Config
+    from .server import EchoServerProtocol as EchoServerProtocol
+    from .server import GreetingServerProtocol as GreetingServerProtocol
+    from .server import ServerFactory as ServerFactory
+    from .server import ServerProtocol as ServerProtocol
+    from .service import WebSocketService as WebSocketService
+
+_HOMES = {
+    "Config": "config",
+    "EchoServerProtocol": "server",
+    "GreetingServerProtocol": "server",
+    "ServerFactory": "server",
+    "ServerProtocol": "server",
+    "WebSocketService": "service",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: what needs only a PURE module does not pay for Twisted.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

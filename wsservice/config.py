@@ -1,0 +1,190 @@
+"""The settings of a service: one frozen, validated value. PURE.
+
+This is the only home of a default. The command line, and every other source
+of settings, makes its options from the fields of `Config`, so a setting is
+added here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from .errors import ConfigError
+
+DEFAULT_PORT = 8080
+
+_T = TypeVar("_T")
+
+
+def option_name(field: str) -> str:
+    """The option that sets a field: `log_payload` is `--log-payload`."""
+    return "--" + field.replace("_", "-")
+
+
+def refuse(field: str, value: object, allowed: str) -> ConfigError:
+    """The error for a wrong value: the option, the value, and what is allowed."""
+    return ConfigError(f"{option_name(field)}: {value!r} is not allowed; give {allowed}")
+
+
+def _converter(allowed: str, parse: Callable[[Any], _T]) -> attrs.Converter:  # type: ignore[type-arg]
+    def convert(value: Any, field: attrs.Attribute[Any]) -> _T:
+        try:
+            return parse(value)
+        except (TypeError, ValueError, OverflowError):
+            raise refuse(field.name, value, allowed) from None
+
+    return attrs.Converter(convert, takes_field=True)
+
+
+def _whole(low: int, high: int | None = None, optional: bool = False) -> attrs.Converter:  # type: ignore[type-arg]
+    def parse(value: Any) -> int | None:
+        if optional and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise TypeError(value)
+        # int() takes more than a person means by a number: " 1_0", "+1", digits of other scripts.
+        if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+            raise ValueError(value)
+        number = int(value)
+        if number < low or (high is not None and number > high):
+            raise ValueError(value)
+        return number
+
+    upto = "" if high is None else f" to {high}"
+    return _converter(f"a whole number from {low}{upto}", parse)
+
+
+def _parse_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError(value)
+    number = float(value)
+    if not 0 <= number <= 86400:
+        raise ValueError(value)
+    return number
+
+
+SECONDS = _converter("seconds from 0 to 86400", _parse_seconds)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    value.encode()  # what is not UTF-8 on the command line arrives as lone surrogates
+    return value
+
+
+def _some_text(value: Any) -> str:
+    text = _text(value)
+    if not text or not text.isprintable():
+        raise ValueError(value)
+    return text
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = (value,)
+    return tuple(_some_text(each) for each in value)
+
+
+def setting(
+    default: Any,
+    converter: attrs.Converter,  # type: ignore[type-arg]
+    metavar: str,
+    help: str,  # noqa: A002
+    repeatable: bool = False,
+) -> Any:
+    """A field that is an option too, with what its help says of it."""
+    return attrs.field(
+        default=default,
+        converter=converter,
+        metadata={"metavar": metavar, "help": help, "repeatable": repeatable},
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What server and client alike hold their peer to. 0 switches a limit off."""
+
+    max_message_size: int = setting(
+        1024 * 1024,
+        _whole(0),
+        "BYTES",
+        "close with 1009 on a larger message; 0: no limit",
+    )
+    handshake_timeout: float = setting(
+        5.0,
+        SECONDS,
+        "SECONDS",
+        "how long the opening handshake may take; 0: no limit",
+    )
+    close_timeout: float = setting(
+        5.0,
+        SECONDS,
+        "SECONDS",
+        "how long a peer may take to answer a close; 0: no limit",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Config(Limits):
+    """How a service is to run. Raises `ConfigError` for a value that is not allowed.
+
+    Every field takes a value of its type, or the text that a command line has
+    for it. 0 switches a limit off.
+    """
+
+    listen: tuple[str, ...] = setting(
+        (),
+        _converter("a Twisted endpoint string such as tcp:8080 or unix:ws.sock", _texts),
+        "ENDPOINT",
+        "listen there, in place of the default port; a Twisted endpoint string, repeatable",
+        repeatable=True,
+    )
+    port: int | None = setting(
+        attrs.Factory(lambda self: None if self.listen else DEFAULT_PORT, takes_self=True),
+        _whole(0, 65535, optional=True),
+        "PORT",
+        f"TCP port to listen on, IPv6 and IPv4; 0 takes a free one"
+        f" [default: {DEFAULT_PORT}, none where --listen is given]",
+    )
+    protocol: str = setting(
+        "greeting",
+        _converter("greeting, echo or the dotted name of a class", _some_text),
+        "NAME",
+        "the behaviour: greeting, echo, or a dotted name such as chat.Chat",
+    )
+    greeting: str = setting(
+        "Hello from server",
+        _converter("text in UTF-8", _text),
+        "TEXT",
+        'what the greeting behaviour sends on connect; "" sends nothing',
+    )
+    message_log: str = setting(
+        "log",
+        _converter("log, - or the path of a file", _some_text),
+        "DEST",
+        "where messages are logged: log (with the rest), - (standard output) or a file",
+    )
+    log_payload: int = setting(
+        4096,
+        _whole(0),
+        "BYTES",
+        "log at most so much of a message, escaped; 0 logs sizes only",
+    )
+    drain: float = setting(
+        10.0,
+        SECONDS,
+        "SECONDS",
+        "on SIGTERM, wait so long for closing handshakes; 0 does not wait",
+    )
+
+    def __attrs_post_init__(self) -> None:
+        size = len(self.greeting.encode())
+        if 0 < self.max_message_size < size:
+            raise ConfigError(
+                f"--greeting: {size} octets are not allowed;"
+                f" give at most --max-message-size, {self.max_message_size}"
+            )

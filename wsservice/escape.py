@@ -1,0 +1,53 @@
+"""What a peer sent, made safe to print. PURE.
+
+Whatever goes from a peer to a log or a terminal passes here. The result is
+one line: nothing in it moves a cursor, changes a colour, turns the writing
+direction or starts a line of its own. It can be read back: a backslash is
+doubled, the rest is written as in a Python string literal.
+"""
+
+from __future__ import annotations
+
+_NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape_character(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def escape(text: str) -> str:
+    """`text` as one printable line.
+
+    What `str.isprintable` says no to is escaped: controls, line and paragraph
+    separators, format characters (the bidirectional overrides among them),
+    surrogates, unassigned code points, and every space but U+0020.
+    """
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(_escape_character, text))
+
+
+def escape_within(text: str, limit: int) -> tuple[str, bool]:
+    """`escape(text)`, cut to at most `limit` octets of UTF-8, and whether it was cut.
+
+    Never cuts within a character or an escape.
+    """
+    escaped = escape(text[: limit + 1])
+    if len(text) <= limit and len(escaped.encode()) <= limit:
+        return escaped, False
+    kept = []
+    room = limit
+    for character in text[:limit]:
+        piece = _escape_character(character)
+        room -= len(piece.encode())
+        if room < 0:
+            break
+        kept.append(piece)
+    return "".join(kept), True

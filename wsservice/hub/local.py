@@ -1,0 +1,82 @@
+"""The hub of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+
+class Member(Protocol):
+    """What the hub needs of a connection."""
+
+    channel: str
+
+    def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
+        """Send one message, and say whether the connection took it."""
+
+    def go_away(self) -> None:
+        """Say goodbye because the service stops."""
+
+
+class LocalHub:
+    """The connections of this process, and those of them that are open, by channel.
+
+    A connection is in the hub from its first octet to its last: `arrive`, then,
+    once its handshake is done, `join` the channel it is on, and `leave`. The
+    hub's own count therefore holds whatever a behaviour's callbacks raise.
+    """
+
+    def __init__(self) -> None:
+        self._members: set[Member] = set()
+        self._channels: dict[str, set[Member]] = {}
+        self._emptied: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Member]:
+        """All connections of now, in no order; safe against those that leave meanwhile."""
+        return iter(tuple(self._members))
+
+    def arrive(self, member: Member) -> None:
+        """A connection was accepted."""
+        self._members.add(member)
+
+    def join(self, member: Member) -> None:
+        """A connection is open, and gets what is published on its channel."""
+        self._channels.setdefault(member.channel, set()).add(member)
+
+    def leave(self, member: Member) -> None:
+        """A connection is over. Once is enough, more does no harm."""
+        self._members.discard(member)
+        channel = self._channels.get(member.channel)
+        if channel is not None:
+            channel.discard(member)
+            if not channel:
+                del self._channels[member.channel]
+        if not self._members:
+            waiting, self._emptied = self._emptied, []
+            for each in waiting:
+                each.callback(None)
+
+    def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
+        """Send a message to every open connection on a channel.
+
+        Returns to how many it was handed.
+        """
+        members = tuple(self._channels.get(channel, ()))
+        return sum([member.sendMessage(payload, isBinary) for member in members])
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires once no connection is left; cancel it to stop waiting."""
+        if not self._members:
+            return succeed(None)
+
+        def forget(waiting: Deferred[None]) -> None:
+            self._emptied.remove(waiting)
+
+        waiting: Deferred[None] = Deferred(forget)
+        self._emptied.append(waiting)
+        return waiting

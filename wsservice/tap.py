@@ -1,0 +1,111 @@
+"""twistd's face: the options of `twistd wsdemo`, and the service that they ask for."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+from twisted.application.service import IService
+from twisted.python import usage
+
+from . import __version__
+from .config import Config, option_name
+from .errors import ConfigError, WSServiceError
+from .escape import escape
+from .service import WebSocketService
+from .signals import Signals
+
+
+def _fail(problem: str) -> NoReturn:
+    # Caught here, since twistd would print its whole help, and twist exit with 64.
+    sys.stderr.write(f"wsdemo: {problem}\n")
+    raise SystemExit(1)
+
+
+class Options(usage.Options):
+    """One option for each field of `Config`. `config` is what they come to."""
+
+    longdesc = (
+        "A WebSocket service: it greets every client, logs every message, and can send at any time."
+    )
+
+    config: Config
+
+    def opt_version(self) -> None:
+        """Print the version of wsservice and exit."""
+        sys.stdout.write(f"wsservice {__version__}\n")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """Parse, or end the process with status 1 and one line that says what is wrong."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _fail(_plainer(str(error)))
+        except ConfigError as error:
+            _fail(str(error))
+
+    def parseArgs(self, *arguments: str) -> None:
+        if arguments:
+            raise usage.UsageError(
+                f"{escape(arguments[0])!r} is not allowed; give options only, see --help"
+            )
+
+    def postOptions(self) -> None:
+        self.config = Config(**self)
+        daemon = self.parent is not None and self.parent.get("nodaemon") in (False, 0)
+        if self.config.message_log == "-" and daemon:
+            raise ConfigError(
+                "--message-log: '-' is not allowed for a daemon, which has no standard output;"
+                " give log, a file, or twistd -n"
+            )
+
+
+def _plainer(problem: str) -> str:
+    """getopt's words for a wrong option, with the nearest right one."""
+    words = problem.split()
+    if words[:1] != ["option"] or words[-2:] != ["not", "recognized"]:
+        return escape(problem)
+    known = [option_name(field.name) for field in attrs.fields(Config)]
+    near = difflib.get_close_matches(words[1], known, 1)
+    hint = f"did you mean {near[0]}?" if near else "see --help"
+    return f"{escape(words[1])}: there is no such option; {hint}"
+
+
+def _option(field: attrs.Attribute[Any]) -> Callable[[Options, str], None]:
+    def once(self: Options, value: str) -> None:
+        self[field.name] = value
+
+    def again(self: Options, value: str) -> None:
+        self[field.name] = (*self.get(field.name, ()), value)
+
+    option = again if field.metadata["repeatable"] else once
+    default = "" if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    shown = f" [default: {default:g}]" if isinstance(default, float) else f" [default: {default}]"
+    option.__doc__ = field.metadata["help"] + (shown if default not in ("", ()) else "")
+    return option
+
+
+for _field in attrs.fields(Config):
+    setattr(Options, f"opt_{_field.name}", _option(_field))
+
+
+def makeService(options: Options) -> IService:
+    """The service for twistd and twist, its ports taken.
+
+    They are taken here, before twistd forks, gives up its privileges or writes a
+    pid file, so that what is wrong is said on the terminal, with status 1.
+    """
+    from twisted.internet import reactor
+
+    try:
+        service = WebSocketService(options.config, reactor)
+        service.listen()
+    except WSServiceError as error:
+        _fail(str(error))
+    signals = Signals(reactor, service.journal.reopen, service.journal.close)
+    reactor.callWhenRunning(signals.install)
+    return service
