@@ -7,6 +7,7 @@ The map. Imports run one way, downwards in this list::
     config.py       Config: frozen, validated, the only home of a default     PURE
     policy.py       close codes, channels                                     PURE
     log.py          the logger that escapes
+    compression.py  permessage-deflate
     connection.py   Autobahn's protocol made safe: what server and client share
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py

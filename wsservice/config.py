@@ -33,7 +33,7 @@ def _converter(allowed: str, parse: Callable[[Any], _T]) -> attrs.Converter:  # 
     def convert(value: Any, field: attrs.Attribute[Any]) -> _T:
         try:
             return parse(value)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             raise refuse(field.name, value, allowed) from None
 
     return attrs.Converter(convert, takes_field=True)
@@ -67,6 +67,15 @@ def _parse_seconds(value: Any) -> float:
 
 
 SECONDS = _converter("seconds from 0 to 86400", _parse_seconds)
+
+
+def _parse_switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"on": True, "off": False}[value]
+
+
+SWITCH = _converter("on or off", _parse_switch)
 
 
 def _text(value: Any) -> str:
@@ -119,6 +128,12 @@ class Limits:
         SECONDS,
         "SECONDS",
         "how long the opening handshake may take; 0: no limit",
+    )
+    compression: bool = setting(
+        False,
+        SWITCH,
+        "on|off",
+        "speak permessage-deflate where the peer does; some 30 kB more for each connection",
     )
     close_timeout: float = setting(
         5.0,

@@ -99,6 +99,7 @@ def deployed(
         "__module__": protocol.__module__,
         "__qualname__": protocol.__qualname__,
         "__doc__": protocol.__doc__,
+        "_compression": limits.compression,
         "_max_message_size": limits.max_message_size,
         "_close_timeout": limits.close_timeout,
     }
@@ -124,6 +125,7 @@ class Connection(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[m
     #: The connection's id and peer, for people and logs.
     who = "?"
 
+    _compression = False
     _max_message_size = 0
     _close_timeout = 0.0
 

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from .compression import acceptable, server_accept
 from .config import Config
 from .connection import Connection, ReactorTimer, common_options, deployed, peer_name
 from .hub import LocalHub
@@ -107,6 +108,9 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
 
     def succeedHandshake(self, res: Any) -> None:
         if self.state == self.STATE_CONNECTING:  # else it was lost while onConnect decided
+            self.websocket_extensions = (
+                acceptable(self.websocket_extensions) if self._compression else []
+            )
             super().succeedHandshake(res)
 
     def failHandshake(
@@ -177,7 +181,7 @@ def server_options(config: Config) -> dict[str, Any]:
         "webStatus": False,
         "requireMaskedClientFrames": True,
         "maskServerFrames": False,
-        "perMessageCompressionAccept": lambda offers: None,
+        "perMessageCompressionAccept": server_accept,
         "serveFlashSocketPolicy": False,
         "flashSocketPolicy": "",
         "allowedOrigins": ["*"],

@@ -84,6 +84,8 @@ def _option(field: attrs.Attribute[Any]) -> Callable[[Options, str], None]:
 
     option = again if field.metadata["repeatable"] else once
     default = "" if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    if isinstance(default, bool):
+        default = "on" if default else "off"
     shown = f" [default: {default:g}]" if isinstance(default, float) else f" [default: {default}]"
     option.__doc__ = field.metadata["help"] + (shown if default not in ("", ()) else "")
     return option

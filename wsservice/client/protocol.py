@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from ..compression import client_accept, client_offers
 from ..connection import Connection, ReactorTimer, common_options, deployed, peer_name
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
@@ -148,6 +149,6 @@ def client_options(config: ClientConfig) -> dict[str, Any]:
         "maskClientFrames": True,
         # Our own close timeout does this.
         "serverConnectionDropTimeout": 0,
-        "perMessageCompressionOffers": [],
-        "perMessageCompressionAccept": lambda response: None,
+        "perMessageCompressionOffers": client_offers() if config.compression else [],
+        "perMessageCompressionAccept": client_accept,
     }

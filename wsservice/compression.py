@@ -1,0 +1,76 @@
+"""permessage-deflate (RFC 7692) as wsservice speaks it, when it is switched on.
+
+A window of 12 bits and a memory level of 5: with zlib's own 15 and 8 every
+connection that was ever spoken on holds 105 kB, with these 40 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from autobahn.websocket.compress import (
+    PerMessageDeflateOffer,
+    PerMessageDeflateOfferAccept,
+    PerMessageDeflateResponse,
+    PerMessageDeflateResponseAccept,
+)
+
+WINDOW_BITS = 12
+MEMORY_LEVEL = 5
+
+Extension = tuple[str, dict[str, Any]]
+"""A name and its parameters, as Autobahn parses the header."""
+
+
+def acceptable(extensions: Sequence[Extension]) -> list[Extension]:
+    """Those offers that a server may accept.
+
+    An offer with a parameter that is unknown, wrong or given twice must be
+    declined (RFC 7692, 7.1); Autobahn would refuse the handshake for it.
+    """
+    return [(name, parameters) for name, parameters in extensions if _makes_sense(name, parameters)]
+
+
+def _makes_sense(name: str, parameters: dict[str, Any]) -> bool:
+    if name != PerMessageDeflateOffer.EXTENSION_NAME:
+        return False
+    try:
+        PerMessageDeflateOffer.parse(parameters)
+    except Exception:
+        # Autobahn raises nothing more exact, and whatever a peer's text makes int() raise.
+        return False
+    return True
+
+
+def server_accept(
+    offers: Sequence[PerMessageDeflateOffer],
+) -> PerMessageDeflateOfferAccept | None:
+    """A server's answer: the first offer, by our bounds where the client leaves the choice."""
+    if not offers:
+        return None
+    offer = offers[0]
+    return PerMessageDeflateOfferAccept(
+        offer,
+        request_max_window_bits=WINDOW_BITS if offer.accept_max_window_bits else 0,
+        window_bits=min(WINDOW_BITS, offer.request_max_window_bits or WINDOW_BITS),
+        mem_level=MEMORY_LEVEL,
+    )
+
+
+def client_offers() -> list[PerMessageDeflateOffer]:
+    """What a client offers: everything, so that the server can choose."""
+    return [PerMessageDeflateOffer(accept_no_context_takeover=True, accept_max_window_bits=True)]
+
+
+def client_accept(
+    response: object,
+) -> PerMessageDeflateResponseAccept | None:
+    """A client takes what the server chose; its own window is no larger than ours."""
+    if not isinstance(response, PerMessageDeflateResponse):
+        return None  # another compression than was offered
+    return PerMessageDeflateResponseAccept(
+        response,
+        window_bits=min(WINDOW_BITS, response.client_max_window_bits or WINDOW_BITS),
+        mem_level=MEMORY_LEVEL,
+    )
