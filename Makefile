@@ -3,6 +3,9 @@
 #   make serve                    environment, install, twistd -n wsdemo --port 8080
 #   make test                     environment, lint, types, every test
 #   make test PYTHON=python3.12   the same with another Python, in an environment of its own
+#   make conformance              all 517 cases of the Autobahn testsuite, as server and client;
+#                                 CASES='7.* 12.1.3' for some, URL=ws://... for another server
+#   make conformance-quick        groups 1 to 10, and a sample of the others
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -14,7 +17,7 @@ environment := $(VENV)/.installed
 test_environment := $(VENV)/.installed-for-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests format clean
+.PHONY: help serve test lint types tests conformance conformance-quick format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,6 +37,12 @@ types: $(test_environment)
 
 tests: $(test_environment)
 	$(bin)/python -m pytest $(TESTS) --cov --cov-report=term
+
+conformance: $(test_environment)
+	$(bin)/python -m tests.conformance $(if $(URL),--url $(URL)) $(CASES)
+
+conformance-quick: $(test_environment)
+	$(bin)/python -m tests.conformance --quick
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .
