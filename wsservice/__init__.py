@@ -7,7 +7,12 @@ The map. Imports run one way, downwards in this list::
     config.py       Config: frozen, validated, the only home of a default     PURE
     policy.py       close codes, channels                                     PURE
     log.py          the logger that escapes
+    frames/         octets to messages and back                               PURE
+    sending.py      what waits to be sent on one connection                   PURE
     compression.py  permessage-deflate
+    transports.py   what Twisted's transports are called, and can do
+    callbacks.py    a behaviour's callbacks, one after another
+    reading.py      from octets to onMessage: codec or Autobahn, in slices
     connection.py   Autobahn's protocol made safe: what server and client share
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
@@ -18,9 +23,9 @@ The map. Imports run one way, downwards in this list::
     signals.py      SIGTERM, SIGINT, SIGUSR1
     tap.py          twistd's face: Options -> Config, makeService
 
-A message's way: octets -> `Connection.dataReceived` -> Autobahn's state machine
+A message's way: octets -> `reading` (`frames`, or Autobahn's state machine)
 -> `onMessage` in `server` -> `journal`, or `hub` -> `Connection.sendMessage`
--> octets. PURE modules import nothing of Twisted or Autobahn.
+-> `sending` -> octets. PURE modules import nothing of Twisted or Autobahn.
 """
 
 from __future__ import annotations

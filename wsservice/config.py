@@ -78,6 +78,10 @@ def _parse_switch(value: Any) -> bool:
 SWITCH = _converter("on or off", _parse_switch)
 
 
+def _choice(*words: str) -> attrs.Converter:  # type: ignore[type-arg]
+    return _converter(" or ".join(words), {word: word for word in words}.__getitem__)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
@@ -128,6 +132,36 @@ class Limits:
         SECONDS,
         "SECONDS",
         "how long the opening handshake may take; 0: no limit",
+    )
+    max_fragments: int = setting(
+        1024,
+        _whole(0),
+        "COUNT",
+        "close with 1008 on a message in more fragments; 0: no limit",
+    )
+    send_buffer: int = setting(
+        1024 * 1024,
+        _whole(0),
+        "BYTES",
+        "so much may wait for a peer that reads slowly; 0: no limit",
+    )
+    slow_client: str = setting(
+        "close",
+        _choice("close", "drop"),
+        "close|drop",
+        "when that is reached: close with 1013, or drop the oldest messages",
+    )
+    ping_interval: float = setting(
+        20.0,
+        SECONDS,
+        "SECONDS",
+        "ping a peer after so long without traffic; 0: never",
+    )
+    ping_timeout: float = setting(
+        20.0,
+        SECONDS,
+        "SECONDS",
+        "and drop it after so long without a sign of life; 0: never",
     )
     compression: bool = setting(
         False,

@@ -1,62 +1,45 @@
-"""Autobahn's protocol made safe: what server and client share.
+"""Autobahn's protocol made safe and fast: what server and client share.
 
-Octets come in by `dataReceived`, messages leave to `onMessage` and come back
-by `sendMessage`. Between them stands Autobahn's own state machine. Added here:
-a behaviour's callbacks run one after another and can fail without harm, and
-no connection outlives its end by more than the close timeout.
+Octets come in by `reading`, which hands messages to `onMessage`; what is sent
+leaves through one bounded queue (`sending`). Here is what a connection may do in
+between, how it ends, and that it ends.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-import attrs
+from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
+from autobahn.util import encode_truncate
 from autobahn.websocket.protocol import WebSocketProtocol
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from . import frames
 from .config import Limits
-from .escape import escape
 from .log import PeerLogger
 from .policy import CloseCode
+from .reading import READ_SIZE, Hold, Reading
+from .sending import Kind, SendQueue, Sent
+from .transports import half_closes
 
-_HELD_MESSAGES = 16
-_HELD_OCTETS = 64 * 1024
-"""Reading stops while more than so much waits for a callback that is still running."""
-
+_STREAMING = (
+    "onMessageBegin",
+    "onMessageFrameBegin",
+    "onMessageFrameData",
+    "onMessageFrameEnd",
+    "onMessageFrame",
+    "onMessageEnd",
+)
+"""Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
 
 _C = TypeVar("_C", bound="Connection")
-
-
-def peer_name(address: object) -> str:
-    """An address as people write it: `192.0.2.1:5000`, `[2001:db8::1]:5000`, `unix`."""
-    if isinstance(address, IPv4Address | IPv6Address):
-        # What comes by IPv4 to a socket that takes both is an IPv4 address. What
-        # a PROXY header says is not checked by Twisted.
-        host = escape(address.host.removeprefix("::ffff:"))
-        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-    return "unix" if isinstance(address, UNIXAddress) else "unknown"
-
-
-@attrs.frozen
-class ReactorTimer:
-    """Autobahn's timers on the reactor they belong to.
-
-    Its own (txaio's) use the global reactor whatever the factory was given,
-    and fire up to a second early.
-    """
-
-    _reactor: IReactorTime
-
-    def call_later(self, delay: float, function: Callable[..., object]) -> IDelayedCall:
-        """As txaio has it."""
-        return self._reactor.callLater(delay, function)
 
 
 def common_options(limits: Limits) -> dict[str, Any]:
@@ -79,6 +62,7 @@ def common_options(limits: Limits) -> dict[str, Any]:
         "openHandshakeTimeout": limits.handshake_timeout,
         "closeHandshakeTimeout": limits.close_timeout,
         "tcpNoDelay": True,
+        # Ours counts traffic of any kind as life, and costs nothing while there is some.
         "autoPingInterval": 0,
         "autoPingTimeout": 0,
         "autoPingSize": 12,
@@ -93,20 +77,21 @@ def deployed(
 
     A class, and not values for each instance: it is one for all connections.
     """
+    streams = any(getattr(protocol, name) is not getattr(Connection, name) for name in _STREAMING)
     namespace = {
         **{name: staticmethod(each) if callable(each) else each for name, each in options.items()},
         **members,
         "__module__": protocol.__module__,
         "__qualname__": protocol.__qualname__,
         "__doc__": protocol.__doc__,
-        "_compression": limits.compression,
-        "_max_message_size": limits.max_message_size,
-        "_close_timeout": limits.close_timeout,
+        "_limits": limits,
+        "_by_codec": not streams,
     }
     return type(protocol.__name__, (protocol,), namespace)
 
 
-class Connection(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket connection, at either end. Mixed in before Autobahn's own class.
 
     Of a behaviour's callbacks the next is called when the one before is done,
@@ -118,52 +103,114 @@ class Connection(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[m
     # Options live on the class, set once by the factory. Autobahn would copy
     # each to each connection, and format them all for a debug line.
     CONFIG_ATTRS: list[str] = []
-    transport: Any
-    closeHandshakeTimeoutCall: Any
     log = PeerLogger(namespace="wsservice")
+    transport: Any
+    is_closed: Any
+    closeHandshakeTimeoutCall: Any
+    _perMessageCompress: Any
 
     #: The connection's id and peer, for people and logs.
     who = "?"
 
-    _compression = False
-    _max_message_size = 0
-    _close_timeout = 0.0
+    _introduced = False
+    _fragments = 0
+    _peer_finished = False
+    _drop_call: IDelayedCall | None = None
+    _keepalive: IDelayedCall | None = None
+    _pinged_at: float | None = None
+    _producer: Any = None
+    _producer_paused = False
+
+    # Beginning and end
 
     def connectionMade(self) -> None:
-        self._running: Deferred[Any] | None = None
-        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._calling = False
-        self._held = 0
-        self._reading_held = False
-        self._introduced = False
-        self._deciding = False
-        self._drop_call: IDelayedCall | None = None
+        self._seconds: Callable[[], float] = self.factory.reactor.seconds
+        self._queue = SendQueue(self.transport.write, self._limits.send_buffer)
+        if hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = READ_SIZE
+        self.transport.registerProducer(self, True)
         super().connectionMade()
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._deciding:
-            # A TLS transport hands over what it has already decrypted even while
-            # it is paused.
-            self.data += data
-            return
-        # Autobahn's formats debug text for each chunk.
-        try:
-            self._dataReceived(data)
-        except Exception:
-            self._callback_failed(Failure())
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._drop_call is not None:
-            self._drop_call.cancel()
-            self._drop_call = None
-        if self.closeHandshakeTimeoutCall is not None:
-            self.closeHandshakeTimeoutCall.cancel()
-            self.closeHandshakeTimeoutCall = None
+        for call in (
+            self._drop_call,
+            self._keepalive,
+            self.closeHandshakeTimeoutCall,
+        ):
+            if call is not None and call.active():
+                call.cancel()
+        self._drop_call = self._keepalive = None
+        self.closeHandshakeTimeoutCall = None
+        self._forget_unread()
+        self.unregisterProducer()
         super().connectionLost(reason)
         # These lead back here: without them the connection is freed at once,
         # not at the collector's next round.
         self.is_closed = None
         self._perMessageCompress = None
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more, and may still read what it is owed."""
+        self._peer_finished = True
+        if self.state == self.STATE_CLOSED:
+            self.transport.loseConnection()
+        else:
+            self.wasNotCleanReason = "the peer ended TCP without a close frame"
+            self.dropConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our last octet has left; the peer's are read and thrown away until it ends too."""
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """End TCP: at once, or after all that was sent has left."""
+        if self.state == self.STATE_CLOSED:
+            return
+        if not self.wasClean and not self.failedByMe:
+            self.log.info("[{who}] dropped: {why}", who=self.who, why=self.wasNotCleanReason)
+        self.droppedByMe = True
+        self.state = self.STATE_CLOSED
+        self.is_closed.callback(self)
+        # After a clean close Autobahn aborts, which throws away what is under way.
+        self._closeConnection(abort and not self.wasClean)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        self._forget_unread()
+        if abort:
+            self.transport.abortConnection()
+            return
+        self.unregisterProducer()
+        self._queue.flush()
+        self.transport.unregisterProducer()
+        if half_closes(self.transport) and not self._peer_finished:
+            # Closing a socket on which something unread waits resets the
+            # connection, and that destroys what the peer has not read yet.
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
+        else:
+            self.transport.loseConnection()
+        self._drop_later()
+
+    def _drop_later(self) -> None:
+        # A peer that does not read, or that never ends its side, would hold its
+        # buffers and its descriptor for ever.
+        if self._limits.close_timeout and self._drop_call is None:
+            self._drop_call = self.factory.reactor.callLater(self._limits.close_timeout, self._drop)
+
+    def _drop(self) -> None:
+        self.transport.abortConnection()
+
+    def _fail_connection(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """The peer broke a rule: tell it, and read no more (RFC 6455, 7.1.7)."""
+        if self.state == self.STATE_CLOSED or self.failedByMe:
+            return
+        self.failedByMe = True
+        self.log.info(
+            "[{who}] closed with {code:d}: {why}", who=self.who, code=int(code), why=reason
+        )
+        self.wasNotCleanReason = reason
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=int(code), reasonUtf8=encode_truncate(reason, 123))
+        self.dropConnection()
 
     # What a behaviour may do
 
@@ -174,37 +221,178 @@ class Connection(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[m
         fragmentSize: int | None = None,
         sync: bool = False,
         doNotCompress: bool = False,
-    ) -> bool:
-        """Send a message, as Autobahn's, and say whether it was taken.
+    ) -> Sent:
+        """Send a message, and say what became of it: true where it is on its way.
 
-        False: the connection is closing or closed, so nobody will read it. That
-        is the ordinary end of a conversation, not an error. Raises `TypeError`
-        for a payload that is not bytes, `autobahn.exception.Disconnected` when
-        the connection is not open yet.
+        False where nobody will read it: the connection is closing or closed, or
+        its peer reads so slowly that too much waits already. Both are ordinary,
+        and not errors. `fragmentSize` and `doNotCompress` are as in Autobahn;
+        `sync` makes no difference. Raises `TypeError` for a payload that is not
+        bytes, `autobahn.exception.Disconnected` if the connection is not open yet.
         """
         if not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes, not {type(payload).__name__}; encode text")
-        if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
-            return False
-        # Autobahn holds what we send to the limit on what we take.
-        self.maxMessagePayloadSize = 0
-        try:
-            super().sendMessage(payload, isBinary, fragmentSize, sync, doNotCompress)
-        finally:
-            del self.maxMessagePayloadSize
-        return True
+        if self.state != self.STATE_OPEN:
+            if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
+                return Sent.CLOSED
+            raise Disconnected("a message can be sent once the connection is open, in onOpen")
+        if self._queue.full and not self._make_room(len(payload)):
+            return Sent.SLOW
+        first = 2 if isBinary else 1
+        if self._perMessageCompress is not None and not doNotCompress:
+            self._perMessageCompress.start_compress_message()
+            payload = self._perMessageCompress.compress_message_data(payload)
+            payload += self._perMessageCompress.end_compress_message()
+            first |= 0x40
+        return self._put(self._frame(first, payload, fragmentSize or 0))
+
+    def sendPreparedMessage(self, preparedMsg: Any) -> Any:
+        """Send what the factory's `prepareMessage` made; returns what `sendMessage` does."""
+        if self._perMessageCompress is not None and not preparedMsg.doNotCompress:
+            return self.sendMessage(preparedMsg.payload, preparedMsg.binary)
+        if self.state != self.STATE_OPEN:
+            return Sent.CLOSED
+        if self._queue.full and not self._make_room(len(preparedMsg.payloadHybi)):
+            return Sent.SLOW
+        return self._put(preparedMsg.payloadHybi)
+
+    def pause_reading(self) -> None:
+        """Read no more of the peer, until `resume_reading`; nothing that came meanwhile is lost."""
+        self._hold(Hold.BEHAVIOUR)
+
+    def resume_reading(self) -> None:
+        """Read the peer again."""
+        self._release(Hold.BEHAVIOUR)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Tell a push producer to pause while more than half of the send buffer waits."""
+        if not streaming:
+            raise TypeError("only push producers can be registered with a connection")
+        self._producer = producer
+        if self._queue.half_full:
+            self._output_waits()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+        self._producer_paused = False
+
+    # Sending
+
+    def _put(self, frame: bytes) -> Sent:
+        outcome = self._queue.put(frame, Kind.MESSAGE)
+        if self._queue.half_full:
+            self._output_waits()
+        return outcome
+
+    def _frame(self, first: int, payload: bytes, fragment_size: int) -> bytes:
+        if not 0 < fragment_size < len(payload):
+            return frames.encode(first | 0x80, payload, self._new_key())
+        # One entry of the queue, so that no part of it is ever left out alone.
+        starts = range(0, len(payload), fragment_size)
+        return b"".join(
+            frames.encode(
+                (0 if start else first) | (0x80 if start == starts[-1] else 0),
+                payload[start : start + fragment_size],
+                self._new_key(),
+            )
+            for start in starts
+        )
+
+    def _new_key(self) -> bytes:
+        # Not to be guessed by who chooses the payload (RFC 6455, 10.3).
+        return b"" if self.factory.isServer else os.urandom(4)
+
+    def _make_room(self, size: int) -> bool:
+        """The peer reads too slowly: do as the settings say. True if there is room now."""
+        drop = self._limits.slow_client == "drop"
+        dropped = self._queue.drop_messages(size if drop else None)
+        self.factory.slow_messages += dropped if drop else dropped + 1
+        if not drop:
+            self.factory.slow_closed += 1
+            self._fail_connection(CloseCode.TRY_AGAIN_LATER, "reads too slowly")
+        return drop
+
+    def _output_waits(self) -> None:
+        self._hold(Hold.OUTPUT)
+        if self._producer is not None and not self._producer_paused:
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now."""
+        self._queue.pause()
+
+    def resumeProducing(self) -> None:
+        """The transport has sent all it had, so the peer reads."""
+        self._last_life = self._seconds()
+        self._queue.resume()
+        if not self._queue.half_full:
+            self._release(Hold.OUTPUT)
+            if self._producer_paused:
+                self._producer_paused = False
+                self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The transport takes no more; `connectionLost` comes next."""
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Autobahn's one door out, for all but whole messages."""
+        is_pong = self.state == self.STATE_OPEN and data[0] == 0x8A
+        self._queue.put(data, Kind.PONG if is_pong else Kind.OTHER)
+
+    # Keeping alive
+
+    def _watch(self, delay: float) -> None:
+        self._keepalive = self.factory.reactor.callLater(delay, self._check_life)
+
+    def _check_life(self) -> None:
+        """Ask for a sign of life when there was no traffic; drop who gives none."""
+        if self.state != self.STATE_OPEN:
+            return
+        interval = self._limits.ping_interval
+        now = self._seconds()
+        idle = now - self._last_life
+        silent = self._pinged_at is not None and self._last_life <= self._pinged_at
+        if self._holds & ~Hold.OUTPUT:
+            self._watch(interval)  # it is not the peer who is silent: we do not listen
+        elif silent and self._limits.ping_timeout:
+            self.wasNotCleanReason = "no sign of life since a ping"
+            self.dropConnection(abort=True)
+        elif idle < interval:
+            self._pinged_at = None
+            self._watch(interval - idle)
+        else:
+            self._pinged_at = now
+            self.sendPing()
+            self._watch(self._limits.ping_timeout or interval)
 
     # What Autobahn calls
 
     def _onOpen(self) -> None:
+        # Autobahn keeps what came with the handshake, and would work it off alone.
+        self._unread = self.data + self._unread
+        self.data = b""
         if self.state == self.STATE_OPEN:  # else `onConnect` of a client failed
             self._call(self.onOpen)
+            if self._limits.ping_interval:
+                self._watch(self._limits.ping_interval)
+        self._release(Hold.DECIDING)
+
+    def _onMessageBegin(self, isBinary: bool) -> None:
+        self._fragments = 0
+        self.onMessageBegin(isBinary)
+
+    def _onMessageFrameBegin(self, length: int) -> None:
+        self._fragments += 1
+        if 0 < self._limits.max_fragments < self._fragments:
+            self._fail_connection(CloseCode.POLICY_VIOLATION, "too many fragments")
+        self.onMessageFrameBegin(length)
 
     def _onMessage(self, payload: bytes, isBinary: bool) -> None:
-        if 0 < self._max_message_size < len(payload):
-            self._max_message_size_exceeded(len(payload), self._max_message_size, "message too big")
-            return
-        self._call(self.onMessage, payload, isBinary)
+        if 0 < self._limits.max_message_size < len(payload):
+            self._fail_connection(CloseCode.TOO_BIG, "message too big")
+        else:
+            self._call(self.onMessage, payload, isBinary)
 
     def _onPing(self, payload: bytes) -> None:
         self._run(self.onPing, payload)
@@ -216,93 +404,24 @@ class Connection(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[m
         if self._introduced:
             self._call(self.onClose, wasClean, code, reason)
 
-    def _closeConnection(self, abort: bool = False) -> None:
-        super()._closeConnection(abort)
-        # A peer that does not read, or over TLS does not say goodbye, would
-        # hold its buffers and its descriptor for ever.
-        if not abort:
-            self._drop_later()
-
-    def _drop_later(self) -> None:
-        if self._close_timeout and self._drop_call is None:
-            self._drop_call = self.factory.reactor.callLater(self._close_timeout, self._drop)
-
-    def _drop(self) -> None:
-        self._drop_call = None
-        self.transport.abortConnection()
-
-    # A behaviour's callbacks: one after another, and none does harm
+    # A behaviour's callbacks
 
     def _decide(self, onConnect: Callable[[Any], Any], argument: object) -> Deferred[Any]:
-        """Run a behaviour's `onConnect`, with nothing read until it has decided."""
+        """Run a behaviour's `onConnect`; nothing is read until it has decided."""
         self._introduced = True
-        self._deciding = True
-        self._hold_reading()
+        self._holds |= Hold.DECIDING
         decision: Deferred[Any] = maybeDeferred(onConnect, argument)
-        return decision.addBoth(self._decided)
+        if not decision.called:
+            self._hold(Hold.DECIDING)
+        return decision
 
-    def _decided(self, result: Any) -> Any:
-        self._deciding = False
-        self._resume_reading()
-        return result
-
-    def _call(self, callback: Callable[..., object], *args: Any) -> None:
-        """Call back, after the callbacks that came before are done."""
-        if self._running is None and not self._calls:
-            self._run_awaited(callback, args)
-            return
-        self._calls.append((callback, args))
-        self._held += len(args[0]) if args and isinstance(args[0], bytes) else 0
-        if len(self._calls) > _HELD_MESSAGES or self._held > _HELD_OCTETS:
-            self._hold_reading()
-
-    def _run_awaited(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        deferred = self._run(callback, *args)
-        if deferred is not None:
-            self._running = deferred
-            deferred.addBoth(self._call_done)
-
-    def _call_done(self, _result: object) -> None:
-        self._running = None
-        if self._calling:
-            return
-        self._calling = True
-        while self._calls and self._running is None:
-            callback, args = self._calls.popleft()
-            self._held -= len(args[0]) if args and isinstance(args[0], bytes) else 0
-            self._run_awaited(callback, args)
-        self._calling = False
-        if not self._calls:
-            self._resume_reading()
-
-    def _run(self, callback: Callable[..., object], *args: Any) -> Deferred[Any] | None:
-        try:
-            result = callback(*args)
-        except Exception:
-            self._callback_failed(Failure())
-            return None
-        if isinstance(result, Coroutine):
-            result = Deferred.fromCoroutine(result)
-        if not isinstance(result, Deferred):
-            return None
-        return result.addErrback(self._callback_failed)
+    def _too_much_waits(self, too_much: bool) -> None:
+        (self._hold if too_much else self._release)(Hold.CALLBACK)
 
     def _callback_failed(self, failure: Failure) -> None:
         """Log what a callback raised, and close this connection with 1011, which tells nothing."""
         self.log.failure("[{who}] a callback failed", failure, who=self.who)
         # What waits was meant for a behaviour that works; its end it must be told.
-        self._calls = deque(each for each in self._calls if each[0] == self.onClose)
-        if self.state == self.STATE_OPEN:
-            self.failedByMe = True
-            self.sendCloseFrame(code=CloseCode.INTERNAL_ERROR)
-
-    def _hold_reading(self) -> None:
-        if not self._reading_held:
-            self._reading_held = True
-            self.transport.pauseProducing()
-
-    def _resume_reading(self) -> None:
-        if self._reading_held:
-            self._reading_held = False
-            if self.state != self.STATE_CLOSED:
-                self.transport.resumeProducing()
+        self._forget_calls(but=self.onClose)
+        if self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            self._fail_connection(CloseCode.INTERNAL_ERROR)

@@ -18,10 +18,11 @@ from twisted.python.failure import Failure
 
 from .compression import acceptable, server_accept
 from .config import Config
-from .connection import Connection, ReactorTimer, common_options, deployed, peer_name
+from .connection import Connection, common_options, deployed
 from .hub import LocalHub
 from .journal import Journal
 from .policy import CloseCode, channel_of
+from .transports import ReactorTimer, peer_name
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
@@ -109,7 +110,7 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
     def succeedHandshake(self, res: Any) -> None:
         if self.state == self.STATE_CONNECTING:  # else it was lost while onConnect decided
             self.websocket_extensions = (
-                acceptable(self.websocket_extensions) if self._compression else []
+                acceptable(self.websocket_extensions) if self._limits.compression else []
             )
             super().succeedHandshake(res)
 
@@ -133,10 +134,9 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
         ]
         head = "".join(f"{name}: {value}\r\n" for name, value in headers)
         self.sendData(f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode() + body)
+        self.failedByMe = True
         self.wasNotCleanReason = reason
-        self.wasClean = True  # there is nothing more to be said about it in the log
-        self.dropConnection(abort=False)
-        self.wasClean = False
+        self.dropConnection()
 
     def _onOpen(self) -> None:
         self.factory.hub.join(self)
@@ -211,6 +211,9 @@ class ServerFactory(WebSocketServerFactory):
     ) -> None:
         super().__init__(server="", reactor=reactor)
         self.journal = journal
+        #: Messages left out because a peer read too slowly, and connections closed for it.
+        self.slow_messages = 0
+        self.slow_closed = 0
         self.hub = hub
         self.greeting = config.greeting.encode()
         self.ids = map(str, itertools.count(1))

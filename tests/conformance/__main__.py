@@ -20,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wsservice.config import option_name
+
 from .suite import NoSuiteError, Suite, find
 from .summary import Direction, markdown, read, table
 
@@ -40,8 +42,9 @@ QUICK = (
     *("13.1.2", "13.2.3", "13.3.4", "13.4.5", "13.5.6", "13.6.7", "13.7.8"),
 )
 
-SERVER = ("--protocol", "echo", "--compression", "on", "--max-message-size", "33554432")
-CLIENT = {"compression": True, "max_message_size": 33554432}
+# As shipped but for these: case 9.1.6 sends 16 MiB, case 9.3.1 65,536 fragments.
+LIMITS = {"compression": "on", "max_message_size": 33554432, "max_fragments": 65536}
+SERVER = ("--protocol", "echo", *(w for n, v in LIMITS.items() for w in (option_name(n), str(v))))
 
 _LONGEST = 3600.0
 """Seconds after which a run is given up."""
@@ -209,7 +212,7 @@ def run(suite: Suite, cases: Sequence[str], url: str | None) -> list[Direction]:
         follow = [(as_server, r"Running test case ID ", "server")]
         if url is None:
             as_client = stack.enter_context(
-                running(_testee(fuzzing, "--settings", json.dumps(CLIENT)))
+                running(_testee(fuzzing, "--settings", json.dumps(LIMITS)))
             )
             follow.append((as_client, r"case \d+ of ", "client"))
 

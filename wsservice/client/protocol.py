@@ -15,9 +15,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..compression import client_accept, client_offers
-from ..connection import Connection, ReactorTimer, common_options, deployed, peer_name
+from ..connection import Connection, common_options, deployed
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
+from ..transports import ReactorTimer, peer_name
 from .options import ClientConfig
 
 _P = TypeVar("_P", bound="ClientProtocol")
@@ -53,11 +54,9 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
             self.failHandshake(f"its answer makes no sense, {error}")
 
     def failHandshake(self, reason: str) -> None:
-        # Dropped as if clean: Autobahn would log what `connect` reports.
+        self.failedByMe = True  # `connect` reports it
         self.wasNotCleanReason = reason
-        self.wasClean = True
         self.dropConnection(abort=True)
-        self.wasClean = False
 
     def onCloseFrame(self, code: Any, reasonRaw: Any) -> bool | None:
         done: bool | None = super().onCloseFrame(code, reasonRaw)
@@ -110,6 +109,7 @@ class ClientFactory(WebSocketClientFactory, Generic[_P]):
     noisy = False
 
     def __init__(self, config: ClientConfig, protocol: type[_P], reactor: IReactorTime) -> None:
+        self.slow_messages = self.slow_closed = 0
         super().__init__(
             url=config.url,
             origin=config.origin,

@@ -13,8 +13,8 @@ class Member(Protocol):
 
     channel: str
 
-    def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
-        """Send one message, and say whether the connection took it."""
+    def sendMessage(self, payload: bytes, isBinary: bool = False) -> object:
+        """Send one message; what it returns is true if the connection took it."""
 
     def go_away(self) -> None:
         """Say goodbye because the service stops."""
@@ -67,7 +67,7 @@ class LocalHub:
         Returns to how many it was handed.
         """
         members = tuple(self._channels.get(channel, ()))
-        return sum([member.sendMessage(payload, isBinary) for member in members])
+        return sum([bool(member.sendMessage(payload, isBinary)) for member in members])
 
     def when_empty(self) -> Deferred[None]:
         """Fires once no connection is left; cancel it to stop waiting."""

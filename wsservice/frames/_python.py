@@ -1,0 +1,167 @@
+"""The codec in Python: the reference (RFC 6455, 5.2). PURE."""
+
+from __future__ import annotations
+
+import codecs
+
+STOPPED = 0
+"""As many messages as were asked for were decoded; more may follow."""
+PARTIAL = 1
+"""What is left is the beginning of a frame, or nothing."""
+FOREIGN = 2
+"""What is left begins with a frame that is not the codec's: any but a whole, final,
+uncompressed data frame within the limit, validly encoded."""
+
+_TEXT = 0x81
+_BINARY = 0x82
+
+Message = tuple[bytes, bool, int]
+"""A payload, whether it is binary, and where in the buffer its frame ends."""
+
+
+def _header(buffer: bytes, start: int) -> tuple[int, int]:
+    """The octets of a header and of its payload; zeros while the header is not whole.
+
+    The payload is -1 where its length is not encoded in the shortest way.
+    """
+    available = len(buffer) - start
+    if available < 2:
+        return 0, 0
+    second = buffer[start + 1]
+    size = second & 0x7F
+    header = 6 if second & 0x80 else 2
+    if size == 126:
+        header += 2
+        if available < header:
+            return 0, 0
+        size = int.from_bytes(buffer[start + 2 : start + 4], "big")
+        if size < 126:
+            size = -1
+    elif size == 127:
+        header += 8
+        if available < header:
+            return 0, 0
+        size = int.from_bytes(buffer[start + 2 : start + 10], "big")
+        if size < 65536 or size >= 1 << 63:
+            size = -1
+    elif available < header:
+        return 0, 0
+    return header, size
+
+
+def frame_size(buffer: bytes, start: int) -> int:
+    """How many octets the frame at `start` has in all, of whatever kind; 0 while unknown.
+
+    Of a frame with a length that makes no sense, the header's octets: who reads
+    it will see what is wrong.
+    """
+    header, size = _header(buffer, start)
+    return header + max(size, 0)
+
+
+def mask(payload: bytes, key: bytes) -> bytes:
+    """Mask or unmask (RFC 6455, 5.3)."""
+    size = len(payload)
+    if not size:
+        return b""
+    keys = (key * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "little") ^ int.from_bytes(keys, "little")
+    return masked.to_bytes(size, "little")
+
+
+def decode(
+    buffer: bytes, start: int, masked: bool, limit: int, most: int
+) -> tuple[list[Message], int]:
+    """Decode the frames at `start`: the messages, and what stopped it.
+
+    `masked` says whether frames must be (from clients) or must not be. `limit` is
+    the largest payload, 0 for none; `most` is how many messages are wanted.
+    """
+    messages: list[Message] = []
+    while len(messages) < most:
+        if len(buffer) - start < 2:
+            return messages, PARTIAL
+        first = buffer[start]
+        if (first != _TEXT and first != _BINARY) or (buffer[start + 1] > 127) != masked:
+            return messages, FOREIGN
+        header, size = _header(buffer, start)
+        if not header:
+            return messages, PARTIAL
+        if size < 0 or 0 < limit < size:
+            return messages, FOREIGN
+        begin = start + header
+        end = begin + size
+        if end > len(buffer):
+            return messages, PARTIAL
+        payload = buffer[begin:end]
+        if masked:
+            payload = mask(payload, buffer[begin - 4 : begin])
+        if first == _TEXT and not payload.isascii():
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                return messages, FOREIGN
+        messages.append((payload, first == _BINARY, end))
+        start = end
+    return messages, STOPPED
+
+
+class PartialFrame:
+    """A frame of the codec's own that takes several reads: put together in linear time.
+
+    Text is checked as it comes, so that what is not UTF-8 is known at once
+    (RFC 6455, 8.1), and not when a frame of megabytes is whole.
+    """
+
+    def __init__(self, buffer: bytes, start: int) -> None:
+        """The header, which is whole in the buffer at `start`; the payload is fed."""
+        header, size = _header(buffer, start)
+        self.isBinary = buffer[start] == _BINARY
+        begin = start + header
+        self._key = buffer[begin - 4 : begin] if buffer[start + 1] & 0x80 else b""
+        self._size = size
+        self._payload = bytearray()
+        self._decoder = None if self.isBinary else codecs.getincrementaldecoder("utf-8")()
+        self.valid = True
+        self.header_size = header
+
+    @property
+    def whole(self) -> bool:
+        """Whether the payload is all there."""
+        return len(self._payload) == self._size
+
+    @property
+    def payload(self) -> bytes:
+        """The payload, unmasked."""
+        return bytes(self._payload)
+
+    def feed(self, buffer: bytes, start: int) -> int:
+        """Take what belongs to the frame, and say where in the buffer that ends.
+
+        `valid` is false afterwards if it cannot become UTF-8 text any more.
+        """
+        end = min(len(buffer), start + self._size - len(self._payload))
+        part = buffer[start:end]
+        if self._key:
+            turn = len(self._payload) % 4
+            part = mask(part, self._key[turn:] + self._key[:turn])
+        self._payload += part
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(part, self.whole)
+            except UnicodeDecodeError:
+                self.valid = False
+        return end
+
+
+def encode(first: int, payload: bytes, key: bytes = b"") -> bytes:
+    """A frame: its first octet (FIN, RSV and opcode), its payload, masked if there is a key."""
+    size = len(payload)
+    bit = 0x80 if key else 0
+    if size < 126:
+        header = bytes((first, bit | size))
+    elif size < 65536:
+        header = bytes((first, bit | 126, size >> 8, size & 0xFF))
+    else:
+        header = bytes((first, bit | 127)) + size.to_bytes(8, "big")
+    return header + key + mask(payload, key) if key else header + payload

@@ -1,0 +1,184 @@
+"""Reading: from octets to `onMessage`.
+
+Whole data frames go through the codec (`frames`), all else to Autobahn's own
+state machine, frame by frame, so that the codec is back after each. Reading
+stops, and goes on, for several reasons (`Hold`); a read of many frames is
+worked off in slices, so that no connection keeps the others waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from . import frames
+from .callbacks import Callbacks
+from .config import Limits
+
+READ_SIZE = 16 * 1024
+"""Octets of a read. Twisted's 64 KiB hold many tiny frames, and are no faster."""
+
+_SLICE = 0.004
+"""Seconds after which a connection lets the others have their turn."""
+
+_BATCH = 32
+"""Messages that are decoded before the clock is looked at."""
+
+
+class Hold:
+    """Why a connection is not read. Numbers, since they are asked for with every read."""
+
+    DECIDING = 1
+    """`onConnect` has not decided yet."""
+    CALLBACK = 2
+    """Too much waits for a callback that is still running."""
+    OUTPUT = 4
+    """Too much waits to be sent: a peer that reads its answers slowly is slowed down."""
+    SLICE = 8
+    """It is the others' turn."""
+    BEHAVIOUR = 16
+    """The behaviour wants it so."""
+
+
+class Reading(Callbacks):
+    """The way in. To be mixed in before Autobahn's protocol, whose names it uses."""
+
+    # Autobahn's
+    STATE_CLOSED: int
+    STATE_CONNECTING: int
+    STATE_PROXY_CONNECTING: int
+    state: int
+    data: bytes
+    transport: Any
+    factory: Any
+    current_frame: Any
+    current_frame_masker: Any
+    inside_message: bool
+    consumeData: Callable[[], None]
+    onMessage: Callable[[bytes, bool], object]
+    _invalid_payload: Callable[[str], bool]
+
+    _limits = Limits()
+    _by_codec = True
+    _holds = 0
+    _reading_paused = False
+    _unread = b""
+    _partial: frames.PartialFrame | None = None
+    _partial_seen = False
+    _next_slice: IDelayedCall | None = None
+    _last_life = 0.0
+    _seconds: Callable[[], float]
+
+    def dataReceived(self, data: bytes) -> None:
+        self._last_life = self._seconds()
+        if self.state == self.STATE_CLOSED:
+            return
+        self._unread = self._unread + data if self._unread else data
+        # A TLS transport hands over what it has decrypted even while it is paused.
+        if not self._holds:
+            self._work()
+
+    def _work(self) -> None:
+        """Work off what was read, until it is done, must wait, or has taken its time."""
+        until = self._seconds() + _SLICE
+        took = True
+        while took and self._unread and not self._holds:
+            buffer, self._unread = self._unread, b""
+            position = 0
+            try:
+                while position < len(buffer) and not self._holds and took:
+                    position, took = self._step(buffer, position)
+                    if position < len(buffer) and self._seconds() >= until:
+                        self._hold(Hold.SLICE)
+                        self._next_slice = self.factory.reactor.callLater(
+                            0, self._release, Hold.SLICE
+                        )
+            except Exception:
+                # Autobahn's or ours: a behaviour's are caught where it is called.
+                self._callback_failed(Failure())
+            if self.state == self.STATE_CLOSED:
+                self._unread = b""
+                return
+            self._unread = buffer[position:] + self._unread
+
+    def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
+        """Work off some octets from a position: where they end, and whether there were any."""
+        if self.state == self.STATE_CLOSED:
+            return len(buffer), False
+        if self._partial is not None:
+            return self._feed(self._partial, buffer, position)
+        if self.state in (self.STATE_CONNECTING, self.STATE_PROXY_CONNECTING):
+            return self._to_autobahn(buffer, position, len(buffer))
+        if self.current_frame is not None:
+            rest = self.current_frame.length - self.current_frame_masker.pointer()
+            return self._to_autobahn(buffer, position, position + rest)
+        if self._by_codec and not self.inside_message:
+            messages, stopped = frames.decode(
+                buffer, position, self.factory.isServer, self._limits.max_message_size, _BATCH
+            )
+            for payload, is_binary, end in messages:
+                position = end
+                self._call(self.onMessage, payload, is_binary)
+                if self._holds or self.state == self.STATE_CLOSED:
+                    break
+            if messages:
+                self._partial_seen = False
+                return position, True
+            if stopped == frames.PARTIAL:
+                return self._begin_partial(buffer, position)
+        size = frames.frame_size(buffer, position)
+        if not size:
+            return position, False
+        return self._to_autobahn(buffer, position, position + size)
+
+    def _to_autobahn(self, buffer: bytes, start: int, end: int) -> tuple[int, bool]:
+        self.data += buffer[start:end]
+        self.consumeData()
+        return min(end, len(buffer)), True
+
+    def _begin_partial(self, buffer: bytes, position: int) -> tuple[int, bool]:
+        size = frames.frame_size(buffer, position)
+        # Nearly every read ends within a frame. The next one completes it, unless
+        # it is large: then what there is, is kept as it is.
+        if not size or (not self._partial_seen and size <= len(buffer) - position + READ_SIZE):
+            self._partial_seen = True
+            return position, False
+        self._partial_seen = False
+        self._partial = frames.PartialFrame(buffer, position)
+        return self._feed(self._partial, buffer, position + self._partial.header_size)
+
+    def _feed(self, partial: frames.PartialFrame, buffer: bytes, start: int) -> tuple[int, bool]:
+        end = partial.feed(buffer, start)
+        if not partial.valid:
+            self._invalid_payload("invalid UTF-8 in a text message")
+        elif partial.whole:
+            self._partial = None
+            self._call(self.onMessage, partial.payload, partial.isBinary)
+        return end, True
+
+    def _hold(self, why: int) -> None:
+        self._holds |= why
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pauseProducing()
+
+    def _release(self, why: int) -> None:
+        if not self._holds & why:
+            return
+        self._holds &= ~why
+        if not self._holds and self.state != self.STATE_CLOSED:
+            self._work()
+        if self._reading_paused and not self._holds and self.state != self.STATE_CLOSED:
+            self._reading_paused = False
+            self.transport.resumeProducing()
+
+    def _forget_unread(self) -> None:
+        """Nothing that came is of interest any more."""
+        self._unread = b""
+        self._partial = None
+        if self._next_slice is not None and self._next_slice.active():
+            self._next_slice.cancel()
+        self._next_slice = None

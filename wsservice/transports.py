@@ -1,0 +1,48 @@
+"""What Twisted's transports are called, and what they can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.tcp import Connection as TCPConnection
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
+
+from .escape import escape
+
+
+def peer_name(address: object) -> str:
+    """An address as people write it: `192.0.2.1:5000`, `[2001:db8::1]:5000`, `unix`."""
+    if isinstance(address, IPv4Address | IPv6Address):
+        # What comes by IPv4 to a socket that takes both is an IPv4 address. What
+        # a PROXY header says is not checked by Twisted.
+        host = escape(address.host.removeprefix("::ffff:"))
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    return "unix" if isinstance(address, UNIXAddress) else "unknown"
+
+
+def half_closes(transport: object) -> bool:
+    """Whether one direction can be ended alone, so that what is under way still arrives.
+
+    TCP and unix sockets can, also behind a PROXY header. TLS cannot.
+    """
+    if isinstance(transport, HAProxyProtocolWrapper):
+        transport = transport.transport
+    return isinstance(transport, TCPConnection) and not transport.TLS
+
+
+@attrs.frozen
+class ReactorTimer:
+    """Autobahn's timers on the reactor they belong to.
+
+    Its own (txaio's) use the global reactor whatever the factory was given,
+    and fire up to a second early.
+    """
+
+    _reactor: IReactorTime
+
+    def call_later(self, delay: float, function: Callable[..., object]) -> IDelayedCall:
+        """As txaio has it."""
+        return self._reactor.callLater(delay, function)
