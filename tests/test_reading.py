@@ -1,0 +1,204 @@
+"""Reading: the codec against Autobahn's own state machine, holds, slices."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsservice import frames as codec
+from wsservice.server import EchoServerProtocol, ServerProtocol
+
+from .support import BINARY, CLOSE, PING, TEXT, Client, Served, close_payload, frame
+
+KEY = b"\x11\x22\x33\x44"
+
+
+class Recorder(ServerProtocol):
+    """Keeps what happened, in order."""
+
+    def onOpen(self) -> None:
+        self.seen: list[Any] = []
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.seen.append((payload, isBinary))
+
+    def onPing(self, payload: bytes) -> None:
+        self.seen.append(("ping", payload))
+        super().onPing(payload)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.seen.append(("close", wasClean, code))
+
+
+class ByAutobahn(Recorder):
+    """The same, with every frame left to Autobahn."""
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        super().onMessageBegin(isBinary)
+
+
+def outcome(protocol: type[Recorder], octets: bytes, cuts: list[int], **config: Any) -> Any:
+    served = Served(protocol, ping_interval=0, **config)
+    client = served.connect().open()
+    start = 0
+    for cut in [*sorted(cut % (len(octets) + 1) for cut in cuts), len(octets)]:
+        client.send(octets[start:cut])
+        start = cut
+    for _ in range(100):
+        served.clock.advance(0)
+    answered = [each for each in client.frames() if each[0] != CLOSE or not each[1]] + [
+        (CLOSE, payload[:2]) for opcode, payload in [] if opcode == CLOSE
+    ]
+    state = client.protocol.state
+    client.lose()
+    return client.protocol.seen, answered, state, client.protocol.localCloseCode
+
+
+masked_text = st.text(max_size=40).map(lambda text: codec.encode(0x81, text.encode(), KEY))
+masked_binary = st.binary(max_size=200).map(lambda data: codec.encode(0x82, data, KEY))
+large = st.integers(126, 70000).map(lambda size: codec.encode(0x82, b"x" * size, KEY))
+pings = st.binary(max_size=125).map(lambda data: codec.encode(0x89, data, KEY))
+fragments = st.lists(st.text(max_size=9), min_size=2, max_size=4).map(
+    lambda parts: b"".join(
+        codec.encode((0 if i else 1) | (0x80 if i == len(parts) - 1 else 0), part.encode(), KEY)
+        for i, part in enumerate(parts)
+    )
+)
+hostile = st.one_of(
+    st.tuples(st.integers(0, 255), st.binary(max_size=130)).map(
+        lambda each: codec.encode(each[0], each[1], KEY)
+    ),
+    st.tuples(st.sampled_from([0x81, 0x82]), st.binary(max_size=130)).map(
+        lambda each: codec.encode(each[0], each[1])
+    ),
+    st.binary(max_size=30),
+)
+traffic = st.lists(
+    st.one_of(masked_text, masked_binary, large, pings, fragments, hostile), max_size=6
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=150)
+@given(traffic, st.lists(st.integers(0, 10**6), max_size=6))
+def test_any_octets_in_any_cuts_do_what_they_do_to_autobahn_alone(
+    octets: bytes, cuts: list[int]
+) -> None:
+    ours = outcome(Recorder, octets, cuts)
+    assert ours == outcome(ByAutobahn, octets, cuts)
+
+
+@settings(deadline=None, max_examples=50)
+@given(traffic, st.lists(st.integers(0, 10**6), max_size=6))
+def test_the_limits_cut_in_at_the_same_octet(octets: bytes, cuts: list[int]) -> None:
+    limits = {"max_message_size": 100, "greeting": "", "max_fragments": 2}
+    ours = outcome(Recorder, octets, cuts, **limits)
+    assert ours == outcome(ByAutobahn, octets, cuts, **limits)
+
+
+def test_who_overrides_a_callback_for_parts_gets_every_message_in_parts() -> None:
+    assert Served(ByAutobahn).factory.protocol._by_codec is False
+    assert Served(Recorder).factory.protocol._by_codec is True
+
+
+def test_large_frames_in_many_reads_are_not_copied_again_with_each() -> None:
+    client = Served(EchoServerProtocol, max_message_size=0, send_buffer=0).connect().open()
+    payload = random.Random(1).randbytes(300_000)
+    octets = codec.encode(0x82, payload, KEY)
+    for start in range(0, len(octets), 1000):
+        client.send(octets[start : start + 1000])
+        assert len(client.protocol._unread) <= 1000
+    assert client.frames() == [(BINARY, payload)]
+
+
+class Pausing(Recorder):
+    """Reads one message at a time."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        super().onMessage(payload, isBinary)
+        self.pause_reading()
+
+
+def test_a_behaviour_that_pauses_reading_gets_no_more_of_the_same_read() -> None:
+    client = Served(Pausing).connect().open()
+    client.send(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(PING) + frame(TEXT, b"3"))
+    protocol = client.protocol
+    assert protocol.seen == [(b"1", False)]
+    assert client.transport.is_paused()
+    protocol.resume_reading()
+    assert protocol.seen == [(b"1", False), (b"2", False)]
+    protocol.resume_reading()
+    protocol.resume_reading()
+    assert protocol.seen[-2:] == [("ping", b""), (b"3", False)]
+    assert not client.transport.is_paused()
+
+
+class Leaving(Recorder):
+    """Drops the connection with the first message."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        super().onMessage(payload, isBinary)
+        self.dropConnection(abort=True)
+
+
+def test_a_behaviour_that_drops_the_connection_gets_no_more_of_the_same_read() -> None:
+    client = Served(Leaving).connect().open()
+    client.send(frame(TEXT, b"1") + frame(TEXT, b"2"))
+    assert client.protocol.seen == [(b"1", False)]
+
+
+class Slow(Recorder):
+    """Takes a millisecond for each message."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        super().onMessage(payload, isBinary)
+        self.factory.reactor.advance(0.001)
+
+
+def flood(messages: int) -> tuple[Served, Client]:
+    served = Served(Slow, ping_interval=0, handshake_timeout=0)
+    client = served.connect().open()
+    client.send(frame(TEXT, b"x") * messages)
+    return served, client
+
+
+def test_a_read_of_many_frames_is_worked_off_in_slices_in_order() -> None:
+    served, client = flood(200)
+    seen = client.protocol.seen
+    assert 4 <= len(seen) < 64
+    assert client.transport.is_paused()
+    client.send(frame(TEXT, b"last"))  # as TLS may, while it is paused
+    slices = 0
+    while client.transport.is_paused():
+        served.clock.advance(0)
+        slices += 1
+    assert slices > 3
+    assert seen == [(b"x", False)] * 200 + [(b"last", False)]
+
+
+def test_a_connection_lost_between_two_slices_is_over() -> None:
+    served, client = flood(200)
+    before = len(client.protocol.seen)
+    client.lose()
+    served.clock.advance(1)
+    assert len(client.protocol.seen) == before + 1  # onClose
+    assert not served.clock.getDelayedCalls()
+
+
+def test_a_close_behind_many_messages_is_answered_after_them() -> None:
+    client = Served(Recorder).connect().open()
+    client.send(frame(TEXT, b"x") * 50 + frame(CLOSE, close_payload(1000)))
+    assert len(client.protocol.seen) == 50
+    assert client.frames() == [(CLOSE, close_payload(1000))]
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_a_control_frame_between_and_within_fragments_is_answered_at_any_cut(cut: int) -> None:
+    client = Served(EchoServerProtocol).connect().open()
+    octets = frame(TEXT, b"ab", fin=False) + frame(PING, b"p") + frame(0, b"cd")
+    client.send(octets[:cut])
+    client.send(octets[cut:])
+    assert client.frames() == [(10, b"p"), (TEXT, b"abcd")]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from wsservice.sending import Kind, SendQueue, Sent
+
+
+class Outlet:
+    """A transport that says stop after so many writes, and gives what was written."""
+
+    def __init__(self, limit: int = 0, room: int = 10**9) -> None:
+        self.written: list[bytes] = []
+        self.room = room
+        self.queue = SendQueue(self.write, limit)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self.room -= 1
+        if self.room == 0:
+            self.queue.pause()
+
+    def drain(self, room: int = 10**9) -> None:
+        self.room = room
+        self.queue.resume()
+
+    def put(self, *messages: bytes, kind: Kind = Kind.MESSAGE) -> list[Sent]:
+        return [self.queue.put(message, kind) for message in messages]
+
+
+def state(outlet: Outlet) -> tuple[int, bool, bool]:
+    queue = outlet.queue
+    return queue.octets, queue.half_full, queue.full
+
+
+def test_what_can_be_sent_is_sent_at_once() -> None:
+    outlet = Outlet()
+    assert outlet.put(b"a", b"b") == [Sent.SENT, Sent.SENT]
+    assert outlet.written == [b"a", b"b"]
+    assert outlet.queue.octets == 0
+
+
+def test_what_cannot_waits_and_leaves_in_order() -> None:
+    outlet = Outlet(room=1)
+    assert outlet.put(b"a", b"b", b"c") == [Sent.SENT, Sent.QUEUED, Sent.QUEUED]
+    outlet.drain(room=1)
+    assert outlet.written == [b"a", b"b"]
+    outlet.put(b"d")
+    outlet.drain()
+    assert outlet.written == [b"a", b"b", b"c", b"d"]
+
+
+def test_what_waits_is_counted_with_what_the_transport_holds() -> None:
+    outlet = Outlet(limit=10, room=1)
+    outlet.put(b"1234", b"56")
+    assert state(outlet) == (6, True, False)
+    outlet.put(b"7890")
+    assert state(outlet) == (10, True, True)
+    outlet.drain()
+    assert state(outlet) == (0, False, False)
+
+
+def test_without_a_limit_it_is_never_full() -> None:
+    outlet = Outlet(limit=0, room=1)
+    outlet.put(b"x" * 1000, b"x" * 1000)
+    assert not outlet.queue.full
+    assert not outlet.queue.half_full
+
+
+def test_only_the_last_pong_waits() -> None:
+    outlet = Outlet(room=1)
+    outlet.put(b"a")
+    outlet.put(b"pong 1", kind=Kind.PONG)
+    outlet.put(b"b")
+    outlet.put(b"pong 2", kind=Kind.PONG)
+    outlet.drain()
+    assert outlet.written == [b"a", b"b", b"pong 2"]
+
+
+def test_the_oldest_messages_are_dropped_and_nothing_else() -> None:
+    outlet = Outlet(limit=8, room=1)
+    outlet.put(b"0")
+    outlet.put(b"cc", kind=Kind.OTHER)
+    outlet.put(b"11", b"22")
+    assert outlet.queue.octets == 7
+    assert outlet.queue.drop_messages(3) == 1
+    outlet.put(b"333")
+    outlet.drain()
+    assert outlet.written == [b"0", b"cc", b"22", b"333"]
+
+
+def test_all_messages_can_be_dropped() -> None:
+    outlet = Outlet(limit=8, room=1)
+    outlet.put(b"0", b"1", b"2")
+    outlet.put(b"c", kind=Kind.OTHER)
+    assert outlet.queue.drop_messages() == 2
+    outlet.queue.flush()
+    assert outlet.written == [b"0", b"c"]
+    assert outlet.queue.octets == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "on_its_way"),
+    [(Sent.SENT, True), (Sent.QUEUED, True), (Sent.SLOW, False), (Sent.CLOSED, False)],
+)
+def test_an_outcome_is_true_where_the_message_is_on_its_way(
+    outcome: Sent, on_its_way: bool
+) -> None:
+    assert bool(outcome) is on_its_way
