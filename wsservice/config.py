@@ -60,6 +60,9 @@ def _whole(low: int, high: int | None = None, optional: bool = False) -> attrs.C
 def _parse_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError(value)
+    # As int() does, float() takes " 1", "1_0" and digits of other scripts.
+    if isinstance(value, str) and not set(value) <= set("0123456789."):
+        raise ValueError(value)
     number = float(value)
     if not 0 <= number <= 86400:
         raise ValueError(value)
