@@ -11,11 +11,15 @@ from .escape import escape
 
 
 class _EscapedFailure(Failure):
-    """A failure whose traceback is printed line by line escaped: its text may be a peer's."""
+    """A failure whose traceback is printed escaped: its text may be a peer's."""
 
     def getTraceback(self, *args: Any, **kwargs: Any) -> str:
-        lines = super().getTraceback(*args, **kwargs).split("\n")
-        return "\n".join(map(escape, lines))
+        # The text of the exception comes last. It is escaped as a whole: were it
+        # split into lines, a peer's line break would begin a line of its own.
+        message = self.getErrorMessage()
+        text = super().getTraceback(*args, **kwargs)
+        frames = text.removesuffix("\n").removesuffix(message)
+        return "\n".join(map(escape, frames.split("\n"))) + escape(message) + "\n"
 
 
 class PeerLogger(Logger):
