@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from wsservice.config import DEFAULT_PORT, Config, option_name
+from wsservice.errors import ConfigError, WSServiceError
+
+SECONDS = ("handshake_timeout", "close_timeout", "drain")
+SIZES = ("max_message_size", "log_payload")
+
+
+def test_every_default_is_allowed_and_as_documented() -> None:
+    assert attrs.asdict(Config()) == {
+        "max_message_size": 1024 * 1024,
+        "handshake_timeout": 5.0,
+        "close_timeout": 5.0,
+        "listen": (),
+        "port": 8080,
+        "protocol": "greeting",
+        "greeting": "Hello from server",
+        "message_log": "log",
+        "log_payload": 4096,
+        "drain": 10.0,
+    }
+
+
+def test_the_default_port_is_not_listened_on_where_listen_is_given() -> None:
+    assert Config().port == DEFAULT_PORT
+    assert Config(listen=["unix:ws.sock"]).port is None
+
+
+def test_port_and_listen_given_together_both_hold() -> None:
+    config = Config(listen=["unix:ws.sock"], port=9)
+    assert (config.port, config.listen) == (9, ("unix:ws.sock",))
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Config().port = 1  # type: ignore[misc]
+
+
+def test_it_is_made_by_name_only() -> None:
+    with pytest.raises(TypeError):
+        Config(8080)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("port", "0", 0),
+        ("port", "65535", 65535),
+        ("max_message_size", "0", 0),
+        ("log_payload", "12", 12),
+        ("drain", "2.5", 2.5),
+        ("drain", "0", 0.0),
+        ("close_timeout", 86400, 86400.0),
+        ("greeting", "", ""),
+        ("greeting", "two\nlines", "two\nlines"),
+        ("message_log", "-", "-"),
+        ("listen", "tcp:1", ("tcp:1",)),
+        ("listen", ["tcp:1", "tcp:2"], ("tcp:1", "tcp:2")),
+    ],
+)
+def test_a_field_takes_its_own_type_or_the_text_of_a_command_line(
+    field: str, text: Any, value: object
+) -> None:
+    assert getattr(Config(**{field: text}), field) == value
+
+
+WRONG = [
+    *(
+        ("port", value, "a whole number from 0 to 65535")
+        for value in ["", "-1", "65536", 65536, -1, "http", "1.0", 1.0, True, " 1", "1_0", "+1"]
+    ),
+    ("port", "\N{ARABIC-INDIC DIGIT ONE}", "a whole number from 0 to 65535"),
+    ("port", "9" * 5000, "a whole number from 0 to 65535"),
+    *(
+        (field, value, "a whole number from 0")
+        for field in SIZES
+        for value in ["-1", -1, "1k", None, False, 1.5]
+    ),
+    *(
+        (field, value, "seconds from 0 to 86400")
+        for field in SECONDS
+        for value in ["", "-0.1", "86401", "soon", "nan", "inf", None, True, " 1", "1_0", "1\n"]
+    ),
+    ("drain", "\N{ARABIC-INDIC DIGIT ONE}", "seconds from 0 to 86400"),
+    *(
+        ("protocol", value, "greeting, echo or the dotted name of a class")
+        for value in ["", 1, None, "a\nb", "\udcff"]
+    ),
+    *(("greeting", value, "text in UTF-8") for value in [b"bytes", None, "\udcff"]),
+    *(
+        ("message_log", value, "log, - or the path of a file")
+        for value in ["", "a\0b", None, "\udcff"]
+    ),
+    *(
+        ("listen", value, "a Twisted endpoint string such as tcp:8080 or unix:ws.sock")
+        for value in ["", [""], None, 1, ["tcp:1", 2], "tcp:\n"]
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "allowed"), WRONG)
+def test_a_wrong_value_is_refused_with_option_value_and_what_is_allowed(
+    field: str, value: object, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{field: value})
+    message = str(caught.value)
+    assert message == f"{option_name(field)}: {value!r} is not allowed; give {allowed}"
+    assert message.isprintable()
+
+
+def test_a_greeting_larger_than_a_message_may_be_is_refused() -> None:
+    assert Config(greeting="é", max_message_size=2).greeting == "é"
+    assert Config(greeting="é" * 99, max_message_size=0)
+    with pytest.raises(ConfigError, match=r"--greeting: 2 octets .* --max-message-size, 1$"):
+        Config(greeting="é", max_message_size=1)
+
+
+def test_an_error_is_a_value_error_and_one_of_ours() -> None:
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, WSServiceError)
+
+
+@pytest.mark.parametrize("field", [field.name for field in attrs.fields(Config)])
+def test_every_field_has_what_an_option_needs(field: str) -> None:
+    metadata = attrs.fields_dict(Config)[field].metadata
+    assert metadata["metavar"].isupper()
+    assert metadata["help"]
+
+
+def test_an_option_is_named_after_its_field() -> None:
+    assert option_name("log_payload") == "--log-payload"

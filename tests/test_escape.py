@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsservice.escape import escape, escape_within
+
+# hypothesis leaves surrogates out unless told otherwise.
+any_text = st.text(st.characters(codec=None, exclude_categories=()))
+
+
+def unescape(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode("unicode_escape")
+
+
+@pytest.mark.parametrize(
+    ("character", "escaped"),
+    [
+        ("\n", r"\n"),
+        ("\r", r"\r"),
+        ("\t", r"\t"),
+        ("\0", r"\x00"),
+        ("\x1b", r"\x1b"),
+        ("\x7f", r"\x7f"),
+        ("\x85", r"\x85"),
+        ("\x9b", r"\x9b"),
+        ("\xa0", r"\xa0"),
+        ("\u2028", r"\u2028"),
+        ("\u2029", r"\u2029"),
+        ("\u202e", r"\u202e"),
+        ("\u2066", r"\u2066"),
+        ("\ufeff", r"\ufeff"),
+        ("\ud800", r"\ud800"),
+        ("\udfff", r"\udfff"),
+        ("\U000e0001", r"\U000e0001"),
+        ("\\", r"\\"),
+    ],
+)
+def test_what_could_move_a_cursor_or_start_a_line_is_escaped(character: str, escaped: str) -> None:
+    assert escape(f"a{character}b") == f"a{escaped}b"
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0)])
+def test_every_control_character_is_escaped(code: int) -> None:
+    assert escape(chr(code)).isprintable()
+    assert escape(chr(code)) != chr(code)
+
+
+@pytest.mark.parametrize("text", ["", "plain text", "Grüße, 世界, привет 🙂", "'\"%{}<>"])
+def test_what_is_printable_stays_as_it_is(text: str) -> None:
+    assert escape(text) == text
+
+
+@given(any_text)
+def test_the_result_is_one_printable_line(text: str) -> None:
+    assert escape(text).isprintable()
+
+
+@given(any_text)
+def test_the_result_can_be_read_back(text: str) -> None:
+    assert unescape(escape(text)) == text
+
+
+@given(any_text, st.integers(0, 60))
+def test_a_cut_text_is_never_over_its_limit(text: str, limit: int) -> None:
+    kept, _ = escape_within(text, limit)
+    assert len(kept.encode()) <= limit
+
+
+@given(any_text, st.integers(0, 60))
+def test_a_cut_text_is_the_beginning_of_the_whole_and_no_escape_is_torn(
+    text: str, limit: int
+) -> None:
+    kept, _ = escape_within(text, limit)
+    assert escape(text).startswith(kept)
+    assert text.startswith(unescape(kept))
+    assert escape(unescape(kept)) == kept
+
+
+@given(any_text, st.integers(0, 60))
+def test_a_text_is_cut_exactly_when_it_does_not_fit(text: str, limit: int) -> None:
+    whole = escape(text)
+    kept, cut = escape_within(text, limit)
+    assert cut == (len(whole.encode()) > limit)
+    assert (kept == whole) != cut
+
+
+@given(any_text, st.integers(0, 60))
+def test_no_room_is_wasted_that_the_next_character_would_fit_in(text: str, limit: int) -> None:
+    kept, cut = escape_within(text, limit)
+    if cut:
+        following = escape(text[len(unescape(kept))])
+        assert len((kept + following).encode()) > limit
+
+
+def test_of_a_huge_text_only_what_can_be_shown_is_looked_at() -> None:
+    class Counting(str):
+        def isprintable(self) -> bool:
+            raise AssertionError("the whole text was looked at")
+
+    assert escape_within(Counting("x" * 1000), 3) == ("xxx", True)

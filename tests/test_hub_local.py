@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import CancelledError
+
+from wsservice.hub import LocalHub
+
+
+class Member:
+    """A connection, as the hub sees it."""
+
+    def __init__(self, hub: LocalHub, channel: str = "a", takes: bool = True) -> None:
+        self.channel = channel
+        self.takes = takes
+        self.sent: list[tuple[bytes, bool]] = []
+        hub.arrive(self)
+
+    def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
+        self.sent.append((payload, isBinary))
+        return self.takes
+
+    def go_away(self) -> None:
+        raise AssertionError("nobody asked")
+
+
+def joined(hub: LocalHub, channel: str = "a", takes: bool = True) -> Member:
+    member = Member(hub, channel, takes)
+    hub.join(member)
+    return member
+
+
+def test_a_connection_counts_from_arrival_until_it_leaves() -> None:
+    hub = LocalHub()
+    member = Member(hub)
+    assert len(hub) == 1
+    hub.join(member)
+    assert list(hub) == [member]
+    hub.leave(member)
+    assert len(hub) == 0
+    assert list(hub) == []
+
+
+def test_leaving_twice_or_without_having_joined_does_no_harm() -> None:
+    hub = LocalHub()
+    stays = joined(hub)
+    never_joined = Member(hub)
+    hub.leave(never_joined)
+    hub.leave(never_joined)
+    assert list(hub) == [stays]
+    assert hub.publish("a", b"x") == 1
+
+
+def test_a_message_reaches_its_own_channel_only() -> None:
+    hub = LocalHub()
+    here, too, elsewhere = joined(hub), joined(hub), joined(hub, "b")
+    assert hub.publish("a", b"x", True) == 2
+    assert here.sent == too.sent == [(b"x", True)]
+    assert elsewhere.sent == []
+
+
+def test_a_message_does_not_reach_who_is_not_open_yet_or_no_more() -> None:
+    hub = LocalHub()
+    not_yet, gone = Member(hub), joined(hub)
+    hub.leave(gone)
+    assert hub.publish("a", b"x") == 0
+    assert not_yet.sent == gone.sent == []
+
+
+def test_only_those_that_took_a_message_are_counted() -> None:
+    hub = LocalHub()
+    joined(hub)
+    closing = joined(hub, takes=False)
+    assert hub.publish("a", b"x") == 1
+    assert closing.sent == [(b"x", False)]
+
+
+def test_a_channel_that_nobody_is_on_any_more_takes_no_memory() -> None:
+    hub = LocalHub()
+    for number in range(3):
+        hub.leave(joined(hub, str(number)))
+    assert hub._channels == {}
+
+
+def test_members_may_leave_while_they_are_walked_through() -> None:
+    hub = LocalHub()
+    members = [joined(hub) for _ in range(3)]
+    for member in hub:
+        hub.leave(member)
+    assert len(members) == 3
+    assert len(hub) == 0
+
+
+def test_members_may_leave_while_a_message_is_sent() -> None:
+    hub = LocalHub()
+
+    class Leaving(Member):
+        def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
+            hub.leave(self)
+            return super().sendMessage(payload, isBinary)
+
+    for _ in range(2):
+        hub.join(Leaving(hub))
+    assert hub.publish("a", b"x") == 2
+    assert len(hub) == 0
+
+
+def test_an_empty_hub_says_so_at_once() -> None:
+    assert LocalHub().when_empty().called
+
+
+def test_everybody_who_waits_is_told_when_the_last_one_left() -> None:
+    hub = LocalHub()
+    first, last = joined(hub), Member(hub)
+    waiting = [hub.when_empty(), hub.when_empty()]
+    hub.leave(first)
+    assert [each.called for each in waiting] == [False, False]
+    hub.leave(last)
+    assert [each.result for each in waiting] == [None, None]
+
+
+def test_who_gave_up_waiting_is_not_told() -> None:
+    hub = LocalHub()
+    member = Member(hub)
+    given_up, waiting = hub.when_empty(), hub.when_empty()
+    failures: list[object] = []
+    given_up.addErrback(lambda failure: failures.append(failure.check(CancelledError)))
+    given_up.cancel()
+    hub.leave(member)
+    assert failures == [CancelledError]
+    assert waiting.called
+
+
+def test_a_failing_member_is_the_publishers_to_know() -> None:
+    hub = LocalHub()
+
+    class Failing(Member):
+        def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
+            raise TypeError("a payload is bytes")
+
+    hub.join(Failing(hub))
+    with pytest.raises(TypeError):
+        hub.publish("a", b"x")

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from wsservice.policy import CloseCode, channel_of
+
+
+@pytest.mark.parametrize(
+    ("path", "channel"),
+    [
+        ("/websockets/", "websockets"),
+        ("/websockets", "websockets"),
+        ("/", ""),
+        ("", ""),
+        ("//a//b//", "a//b"),
+    ],
+)
+def test_a_channel_is_the_path_without_slashes_at_its_ends(path: str, channel: str) -> None:
+    assert channel_of(path) == channel
+
+
+def test_close_codes_are_those_of_the_registry() -> None:
+    assert {code.name: int(code) for code in CloseCode} == {
+        "NORMAL": 1000,
+        "GOING_AWAY": 1001,
+        "PROTOCOL_ERROR": 1002,
+        "NO_STATUS": 1005,
+        "ABNORMAL": 1006,
+        "INVALID_PAYLOAD": 1007,
+        "POLICY_VIOLATION": 1008,
+        "TOO_BIG": 1009,
+        "INTERNAL_ERROR": 1011,
+        "TRY_AGAIN_LATER": 1013,
+    }
