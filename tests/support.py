@@ -10,11 +10,11 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, eventAsText
+from twisted.logger import ILogObserver, LogEvent, eventAsText
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from wsservice.client.options import ClientConfig
 from wsservice.client.protocol import ClientFactory, ClientProtocol
@@ -30,6 +30,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 Frame = tuple[int, bytes]
 
 
+@implementer(ILogObserver)
 class Logged:
     """What was logged while a test ran."""
 
@@ -67,11 +68,11 @@ class Lines:
         self.closed += 1
 
 
-class Transport(StringTransport):  # type: ignore[misc]
+class Transport(StringTransport):
     """Resuming what is closing does no harm, as with Twisted's own transports."""
 
-    def __init__(self, peer: object = PEER) -> None:
-        super().__init__(peerAddress=IAddress(peer), lenient=True)
+    def __init__(self, peer: Any = PEER) -> None:
+        super().__init__(peerAddress=peer, lenient=True)
 
     @property
     def paused(self) -> bool:
@@ -130,7 +131,7 @@ def frames(octets: bytes) -> Iterator[Frame]:
 class Peer:
     """The other end of a connection, in octets."""
 
-    def __init__(self, protocol: Any, peer: object = PEER) -> None:
+    def __init__(self, protocol: Any, peer: Any = PEER) -> None:
         self.protocol = protocol
         self.transport = Transport(peer)
         self.protocol.makeConnection(self.transport)
@@ -193,7 +194,7 @@ class Served:
         journal = Journal(self.log, self.config.log_payload)
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)
 
-    def connect(self, peer: object = PEER) -> Client:
+    def connect(self, peer: Any = PEER) -> Client:
         return Client(self.factory.buildProtocol(peer), peer)
 
 

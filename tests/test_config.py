@@ -29,11 +29,11 @@ def test_every_default_is_allowed_and_as_documented() -> None:
 
 def test_the_default_port_is_not_listened_on_where_listen_is_given() -> None:
     assert Config().port == DEFAULT_PORT
-    assert Config(listen=["unix:ws.sock"]).port is None
+    assert Config(listen=("unix:ws.sock",)).port is None
 
 
 def test_port_and_listen_given_together_both_hold() -> None:
-    config = Config(listen=["unix:ws.sock"], port=9)
+    config = Config(listen=("unix:ws.sock",), port=9)
     assert (config.port, config.listen) == (9, ("unix:ws.sock",))
 
 
@@ -44,7 +44,7 @@ def test_it_is_frozen() -> None:
 
 def test_it_is_made_by_name_only() -> None:
     with pytest.raises(TypeError):
-        Config(8080)  # type: ignore[misc]
+        Config(8080)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("field", "value", "allowed"), WRONG)
 def test_a_wrong_value_is_refused_with_option_value_and_what_is_allowed(
-    field: str, value: object, allowed: str
+    field: str, value: Any, allowed: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(**{field: value})
