@@ -74,7 +74,7 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
     def connectionMade(self) -> None:
         self.id = next(self.factory.ids)
         self.who = f"{self.id} {peer_name(self.transport.getPeer())}"
-        self._denial = ""
+        self._denial = b""
         self.factory.hub.arrive(self)
         super().connectionMade()
 
@@ -101,8 +101,10 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
         return decision.addCallback(_checked_decision, request).addErrback(self._denied)
 
     def _denied(self, failure: Failure) -> Failure:
-        if failure.check(ConnectionDeny):
-            self._denial = str(getattr(failure.value, "reason", None) or "")
+        error = failure.value
+        # Another status than that of a refusal would leave the client waiting.
+        if isinstance(error, ConnectionDeny) and 300 <= error.code <= 599:
+            self._denial = str(error.reason or "").encode(errors="replace")
             return failure
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         return Failure(ConnectionDeny(http.HTTPStatus.INTERNAL_SERVER_ERROR, ""))
@@ -125,7 +127,7 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
             "[{who}] refused with {code}: {reason}", who=self.who, code=code, reason=reason
         )
         phrase = http.HTTPStatus(code).phrase if code in _STATUSES else ""
-        body = self._denial.encode()
+        body = self._denial
         headers = [
             ("Connection", "close"),
             ("Content-Length", str(len(body))),
