@@ -69,13 +69,15 @@ class Lines:
 
 
 class Transport(StringTransport):
-    """Resuming what is closing does no harm, as with Twisted's own transports."""
+    """As forgiving as Twisted's own transports."""
 
     def __init__(self, peer: Any = PEER) -> None:
         super().__init__(peerAddress=peer, lenient=True)
 
-    @property
-    def paused(self) -> bool:
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def is_paused(self) -> bool:
         return bool(self.producerState == "paused")
 
 
@@ -195,7 +197,8 @@ class Served:
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)
 
     def connect(self, peer: Any = PEER) -> Client:
-        return Client(self.factory.buildProtocol(peer), peer)
+        protocol: Any = self.factory.buildProtocol(peer)
+        return Client(protocol, peer)
 
 
 class Server(Peer):
@@ -239,5 +242,5 @@ class Connecting:
         self.factory: ClientFactory[Any] = ClientFactory(self.config, protocol, self.clock)
         self.outcome: list[Any] = []
         self.factory.opening.addBoth(self.outcome.append)
-        self.protocol = self.factory.buildProtocol(PEER)
+        self.protocol: Any = self.factory.buildProtocol(PEER)
         self.server = Server(self.protocol)

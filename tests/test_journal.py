@@ -409,8 +409,7 @@ class TestSlowPipe:
         clock.advance(0)
         taken = self.drain(reader)
         assert 0 < len(taken) <= 4096
-        while more := (clock.advance(1), self.drain(reader))[1]:
-            taken += more
+        taken += self.all_that_comes(reader, clock)
         assert [int(line) for line in messages(taken)] == list(range(200))
         assert destination.dropped == 0
         assert logged.events == []
@@ -430,9 +429,7 @@ class TestSlowPipe:
             clock.advance(1)
         assert len(destination._rest) <= 2000
         assert logged.text.count("its reader is too slow; lines are dropped") == 1
-        taken = b""
-        while more := (self.drain(reader), clock.advance(1))[0]:
-            taken += more
+        taken = self.all_that_comes(reader, clock)
         numbers = [int(line) for line in messages(taken)]
         assert numbers == list(range(len(numbers)))
         assert len(numbers) + destination.dropped == 200
