@@ -504,7 +504,7 @@ def test_our_own_client_talks_to_it(compression: bool) -> None:
     )
     assert heard == [b"Hello from server"]
     assert served.log.lines[0].endswith("Message received: Msg from client")
-    assert factory.opening.result is client
+    assert factory.opening.result == client
     assert bool(client._perMessageCompress) == compression
     served.hub.publish("websockets", b"x" * 5000)
     pump.flush()

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import implementer
+
+from wsservice.config import Config
+from wsservice.errors import ConfigError, ListenError
+from wsservice.listening import AnyAddressEndpoint, endpoints, listen, reason
+
+
+class Socket:
+    """Stands in for `socket.socket`."""
+
+    made: list[Socket]
+    fails: dict[tuple[int, str], int]
+    """What fails, by family and method, with which number."""
+
+    def __init__(self, family: int, kind: int) -> None:
+        self.family = family
+        self.did: list[Any] = []
+        self._may("socket")
+        self.made.append(self)
+
+    def _may(self, method: str) -> None:
+        if number := self.fails.get((self.family, method)):
+            raise OSError(number, "no")
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self._may("setsockopt")
+        self.did.append((level, option, value))
+
+    def bind(self, address: tuple[str, int]) -> None:
+        self._may("bind")
+        self.did.append(address)
+
+    def listen(self, backlog: int) -> None:
+        self.did.append(("listen", backlog))
+
+    def setblocking(self, blocking: bool) -> None:
+        self.did.append(("blocking", blocking))
+
+    def fileno(self) -> int:
+        return 100 + self.family
+
+    def close(self) -> None:
+        self.did.append("close")
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> type[Socket]:
+    class Sockets(Socket):
+        made = []
+        fails = {}
+
+    monkeypatch.setattr(socket, "socket", Sockets)
+    return Sockets
+
+
+class AdoptingReactor:
+    def __init__(self) -> None:
+        self.adopted: list[tuple[int, int]] = []
+
+    def adoptStreamPort(self, descriptor: int, family: int, factory: object) -> object:
+        self.adopted.append((descriptor, family))
+        return "the port"
+
+
+def outcome(deferred: Deferred[Any]) -> Any:
+    results: list[Any] = []
+    deferred.addBoth(results.append)
+    (result,) = results
+    return result
+
+
+class TestAnyAddress:
+    def test_one_socket_listens_on_ipv6_and_ipv4(self, sockets: type[Socket]) -> None:
+        reactor = AdoptingReactor()
+        assert outcome(AnyAddressEndpoint(reactor, 0).listen(Factory())) == "the port"
+        (made,) = sockets.made
+        assert made.family == socket.AF_INET6
+        assert (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0) in made.did
+        assert (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1) in made.did
+        assert ("::", 0) in made.did
+        assert ("blocking", False) in made.did
+        assert made.did[-2:] == [("listen", 1024), "close"]
+        assert reactor.adopted == [(110, socket.AF_INET6)]
+
+    @pytest.mark.parametrize("method", ["socket", "setsockopt", "bind"])
+    @pytest.mark.parametrize(
+        "number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENOPROTOOPT, errno.EINVAL]
+    )
+    def test_where_there_is_no_ipv6_it_is_ipv4_alone(
+        self, sockets: type[Socket], method: str, number: int
+    ) -> None:
+        sockets.fails[socket.AF_INET6, method] = number
+        reactor = AdoptingReactor()
+        assert outcome(AnyAddressEndpoint(reactor, 8080).listen(Factory())) == "the port"
+        *failed, made = sockets.made
+        assert [each.did[-1] for each in failed] == ["close"] * len(failed)
+        assert ("0.0.0.0", 8080) in made.did
+        assert reactor.adopted == [(102, socket.AF_INET)]
+
+    def test_a_port_that_is_taken_is_an_error_and_not_tried_on_ipv4(
+        self, sockets: type[Socket]
+    ) -> None:
+        sockets.fails[socket.AF_INET6, "bind"] = errno.EADDRINUSE
+        failure = outcome(AnyAddressEndpoint(AdoptingReactor(), 8080).listen(Factory()))
+        assert failure.check(OSError)
+        assert [each.did[-1] for each in sockets.made] == ["close"]
+
+
+class TestEndpoints:
+    def test_a_port_is_on_every_address(self) -> None:
+        reactor = MemoryReactorClock()
+        assert endpoints(Config(), reactor) == [("--port 8080", AnyAddressEndpoint(reactor, 8080))]
+
+    def test_each_endpoint_goes_by_the_option_that_names_it(self) -> None:
+        config = Config(listen=("tcp:1", "unix:ws.sock"), port=2)
+        named = endpoints(config, MemoryReactorClock())
+        assert [option for option, _ in named] == [
+            "--port 2",
+            "--listen tcp:1",
+            "--listen unix:ws.sock",
+        ]
+
+    @pytest.mark.parametrize(
+        "description",
+        ["nonsense", "tcp", "tcp:http", "tcp:1:2:3:4:5", "bogus:1", "ssl:443:privateKey=/no/such"],
+    )
+    def test_what_is_none_is_refused_in_one_line(self, description: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            endpoints(Config(listen=(description,)), MemoryReactorClock())
+        message = str(caught.value)
+        assert message.startswith(f"--listen {description}: is no endpoint that can be listened on")
+        assert "give one such as tcp:8080" in message
+        assert message.isprintable()
+
+
+@implementer(IListeningPort)
+class Port:
+    def __init__(self) -> None:
+        self.listening = True
+
+    def startListening(self) -> None:
+        raise AssertionError("it does already")
+
+    def stopListening(self) -> None:
+        self.listening = False
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 1)
+
+
+@implementer(IStreamServerEndpoint)
+class Endpoint:
+    def __init__(self, result: Deferred[Any]) -> None:
+        self.result = result
+
+    def listen(self, protocolFactory: object) -> Deferred[Any]:
+        return self.result
+
+
+class TestListen:
+    def test_all_are_listened_on(self) -> None:
+        ports = [Port(), Port()]
+        named = [(str(port), Endpoint(succeed(port))) for port in ports]
+        assert listen([*named], Factory()) == ports
+
+    @pytest.mark.parametrize(
+        ("result", "problem"),
+        [
+            (
+                fail(OSError(errno.EADDRINUSE, "Address in use")),
+                "cannot be listened on, Address in use",
+            ),
+            (fail(ValueError("a\nb")), r"cannot be listened on, a\nb"),
+            (Deferred(), "does not listen at once, so that it cannot be told whether it can"),
+        ],
+    )
+    def test_where_one_cannot_be_none_is(self, result: Deferred[Any], problem: str) -> None:
+        first, last = Port(), Port()
+        named = [
+            ("--listen 1", Endpoint(succeed(first))),
+            ("--listen 2", Endpoint(result)),
+            ("--listen 3", Endpoint(succeed(last))),
+        ]
+        with pytest.raises(ListenError) as caught:
+            listen([*named], Factory())
+        assert str(caught.value) == f"--listen 2: {problem}"
+        assert not first.listening
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.ENOENT, "No such file", "key\n.pem"), r"No such file (key\n.pem)"),
+        (
+            CannotListenError("::", 1, OSError(errno.EACCES, "Permission denied")),
+            "Permission denied",
+        ),
+        (ValueError("a\nb"), r"a\nb"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_a_reason_is_a_few_words_in_one_line(error: Exception, words: str) -> None:
+    assert reason(error) == words

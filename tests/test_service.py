@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
+
+from wsservice import errors, service
+from wsservice.config import Config
+from wsservice.errors import ConfigError
+from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
+from wsservice.service import WebSocketService, find_protocol
+
+from .support import CLOSE, Client, Logged, close_payload
+
+
+class TestFindProtocol:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """A current folder of its own, what is imported from which is forgotten again."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        before = set(sys.modules)
+        yield tmp_path
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
+
+    def refused(self, name: str) -> str:
+        with pytest.raises(ConfigError) as caught:
+            find_protocol(name)
+        message = str(caught.value)
+        assert message.startswith("--protocol: ")
+        assert message.isprintable()
+        return message.removeprefix("--protocol: ")
+
+    ALLOWED = "give greeting, echo, or the dotted name of a subclass of wsservice.ServerProtocol"
+
+    def test_short_names_are_those_that_come_with_it(self) -> None:
+        assert find_protocol("greeting") is GreetingServerProtocol
+        assert find_protocol("echo") is EchoServerProtocol
+
+    def test_a_dotted_name_is_imported(self) -> None:
+        assert find_protocol("wsservice.ServerProtocol") is ServerProtocol
+
+    def test_a_module_in_the_current_folder_is_found(self, folder: Path) -> None:
+        (folder / "chat.py").write_text(
+            "import wsservice\nclass Chat(wsservice.ServerProtocol): pass\n"
+        )
+        assert find_protocol("chat.Chat").__name__ == "Chat"
+        assert find_protocol("chat.Chat") is find_protocol("chat.Chat")
+        assert sys.path.count(str(folder)) == 1
+
+    @pytest.mark.parametrize(
+        "name", ["nonsense", ".Chat", "chat.", "a b.C", "chat..Chat", "../x.Y"]
+    )
+    def test_what_is_no_name_is_refused(self, name: str) -> None:
+        assert self.refused(name) == f"{name!r} is not allowed; {self.ALLOWED}"
+
+    def test_a_module_that_is_missing(self) -> None:
+        assert self.refused("no_such.Chat") == (
+            "'no_such.Chat' cannot be imported, ModuleNotFoundError: No module named 'no_such'"
+        )
+
+    def test_a_class_that_is_missing(self) -> None:
+        assert self.refused("wsservice.Chat") == f"module 'wsservice' has no 'Chat'; {self.ALLOWED}"
+
+    @pytest.mark.parametrize("name", ["wsservice.Config", "os.path", "wsservice.__version__"])
+    def test_what_is_no_subclass(self, name: str) -> None:
+        assert self.refused(name) == f"{name!r} is no subclass of ServerProtocol; {self.ALLOWED}"
+
+    def test_a_module_that_is_no_python(self, folder: Path) -> None:
+        (folder / "broken.py").write_text("\nclass Chat(:\n")
+        problem = self.refused("broken.Chat")
+        assert problem.startswith("'broken.Chat' cannot be imported, SyntaxError: ")
+        assert "broken.py, line 2" in problem
+
+    @pytest.mark.parametrize(
+        ("statement", "error"),
+        [
+            ("raise ValueError('a\\nb\\x1b')", r"ValueError: a\nb\x1b"),
+            ("raise SystemExit(3)", "SystemExit: 3"),
+            ("import no_such", "ModuleNotFoundError: No module named 'no_such'"),
+        ],
+    )
+    def test_a_module_that_fails_names_its_line(
+        self, folder: Path, statement: str, error: str
+    ) -> None:
+        (folder / "failing.py").write_text(f"\n{statement}\n")
+        assert self.refused("failing.Chat") == (
+            f"'failing.Chat' cannot be imported, {error} ({folder}/failing.py, line 2)"
+        )
+
+
+class Port:
+    """A port that stops when told to, once `stopped` fires."""
+
+    def __init__(self) -> None:
+        self.stopped: Deferred[None] | None = None
+        self.asked = False
+
+    def stopListening(self) -> Deferred[None] | None:
+        self.asked = True
+        return self.stopped
+
+
+class Run:
+    """A service that runs on a reactor in memory, with one port."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.reactor = MemoryReactorClock()
+        self.port = Port()
+        self.listened = 0
+        monkeypatch.setattr(service, "listen", self._listen)
+        self.service = WebSocketService(Config(**settings), self.reactor)
+        self.stopped: list[Any] = []
+
+    def _listen(self, endpoints: object, factory: object) -> list[Port]:
+        self.listened += 1
+        return [self.port]
+
+    def connect(self) -> Client:
+        protocol: Any = self.service.factory.buildProtocol(None)
+        return Client(protocol)
+
+    def stop(self) -> None:
+        self.service.stopService().addBoth(self.stopped.append)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    run = Run(monkeypatch, drain=4, protocol="echo")
+    run.service.startService()
+    return run
+
+
+class TestStart:
+    def test_ports_are_taken_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch)
+        run.service.listen()
+        run.service.privilegedStartService()
+        run.service.startService()
+        assert run.listened == 1
+        assert run.service.running
+
+    def test_it_takes_them_by_itself(self, run: Run) -> None:
+        assert run.listened == 1
+
+    def test_the_behaviour_of_the_configuration_is_served(self, run: Run) -> None:
+        assert isinstance(run.connect().protocol, EchoServerProtocol)
+
+    def test_what_cannot_be_is_said_when_it_is_made(self) -> None:
+        reactor = MemoryReactorClock()
+        for wrong in ({"protocol": "nonsense"}, {"listen": ("nonsense",)}):
+            with pytest.raises(ConfigError):
+                WebSocketService(Config(**wrong), reactor)
+        with pytest.raises(errors.JournalError):
+            WebSocketService(Config(message_log="/no/such/folder/x"), reactor)
+
+    def test_endpoints_are_listened_on_by_the_reactor_it_was_given(self) -> None:
+        reactor = MemoryReactorClock()
+        made = WebSocketService(Config(listen=("tcp:99",)), reactor)
+        made.listen()
+        assert [server[0] for server in reactor.tcpServers] == [99]
+
+
+class TestStop:
+    def test_without_connections_it_is_over_at_once(self, run: Run) -> None:
+        run.stop()
+        assert run.port.asked
+        assert run.stopped == [None]
+        assert run.reactor.getDelayedCalls() == []
+        assert not run.service.running
+
+    def test_one_that_was_never_started_stops_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch)
+        run.stop()
+        assert run.stopped == [None]
+
+    def test_it_waits_for_the_ports_first(self, run: Run) -> None:
+        run.port.stopped = Deferred()
+        run.stop()
+        assert run.stopped == []
+        run.port.stopped.callback(None)
+        assert run.stopped == [None]
+
+    def test_a_port_that_cannot_be_stopped_is_logged_and_no_obstacle(
+        self, run: Run, logged: Logged
+    ) -> None:
+        run.port.stopped = fail(OSError("no"))
+        run.stop()
+        assert run.stopped == [None]
+        assert "cannot stop listening" in logged.failures[0]
+
+    def test_every_connection_is_closed_with_1001_and_waited_for(
+        self, run: Run, logged: Logged
+    ) -> None:
+        clients = [run.connect().open() for _ in range(2)]
+        run.stop()
+        for client in clients:
+            assert client.frames() == [(CLOSE, close_payload(1001))]
+            assert run.stopped == []
+            client.close(1001)
+            client.lose()
+        assert run.stopped == [None]
+        assert run.reactor.getDelayedCalls() == []
+        assert "dropped" not in logged.text
+
+    def test_one_in_its_handshake_gets_503(self, run: Run) -> None:
+        client = run.connect()
+        run.stop()
+        assert client.taken().startswith(b"HTTP/1.1 503 ")
+
+    def test_those_that_do_not_answer_are_waited_for_no_longer_than_drain(
+        self, run: Run, logged: Logged
+    ) -> None:
+        run.connect().open()
+        run.stop()
+        run.reactor.advance(3.9)
+        assert run.stopped == []
+        run.reactor.advance(0.2)
+        assert run.stopped == [None]
+        assert "1 connections did not close within --drain 4 s; dropped" in logged.text
+
+    def test_a_drain_of_0_sends_the_close_frames_and_does_not_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch, drain=0)
+        run.service.startService()
+        client = run.connect().open()
+        client.taken()
+        run.stop()
+        assert client.frames() == [(CLOSE, close_payload(1001))]
+        assert run.stopped == []
+        run.reactor.advance(0)
+        assert run.stopped == [None]
+
+    def test_what_came_last_is_in_the_message_log_before_it_is_over(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "messages"
+        run = Run(monkeypatch, message_log=str(path))
+        run.service.startService()
+        client = run.connect().open()
+        run.stop()
+        client.text("last words")
+        client.close(1001)
+        client.lose()
+        assert run.stopped == [None]
+        assert path.read_text().endswith("Message received: last words\n")
+
+    def test_it_can_be_started_again(self, run: Run) -> None:
+        run.port.stopped = succeed(None)
+        run.stop()
+        run.service.startService()
+        assert run.listened == 2

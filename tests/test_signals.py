@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.error import ReactorNotRunning
+
+from wsservice.signals import Signals
+
+from .support import Logged
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Process:
+    """A process: its signal handlers, its reactor, and what was done in it."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Any] = dict.fromkeys(HANDLED, signal.SIG_DFL)
+        self.did: list[Any] = []
+        self.turn: list[Callable[[], object]] = []
+
+    def callFromThread(self, function: Callable[..., object], *args: object) -> None:
+        self.turn.append(lambda: function(*args))
+
+    def stop(self) -> None:
+        self.did.append("stop")
+
+    def kill(self, number: int) -> None:
+        """A signal arrives, and the reactor turns."""
+        self.handlers[number](number, None)
+        turn, self.turn = self.turn, []
+        for each in turn:
+            each()
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Process:
+    process = Process()
+    monkeypatch.setattr(signal, "getsignal", process.handlers.__getitem__)
+    monkeypatch.setattr(signal, "signal", process.handlers.__setitem__)
+    return process
+
+
+def install(process: Process) -> None:
+    Signals(
+        process,
+        lambda: process.did.append("reopen"),
+        lambda: process.did.append("finish"),
+        process.did.append,
+    ).install()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_stops_the_reactor(process: Process, number: int, logged: Logged) -> None:
+    install(process)
+    process.kill(number)
+    assert process.did == ["stop"]
+    assert f"{signal.Signals(number).name}: stopping" in logged.text
+
+
+def test_the_reactor_is_stopped_from_its_own_thread_only(process: Process) -> None:
+    install(process)
+    process.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert process.did == []
+    assert len(process.turn) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (signal.SIGTERM, signal.SIGTERM, 143),
+        (signal.SIGINT, signal.SIGINT, 130),
+        (signal.SIGTERM, signal.SIGINT, 130),
+    ],
+)
+def test_the_second_finishes_the_message_log_and_ends_with_128_and_its_number(
+    process: Process, first: int, second: int, status: int
+) -> None:
+    install(process)
+    process.kill(first)
+    process.kill(second)
+    assert process.did == ["stop", "finish", status]
+
+
+def test_one_while_the_reactor_stops_already_does_no_harm(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise ReactorNotRunning
+
+    monkeypatch.setattr(process, "stop", stop)
+    install(process)
+    process.kill(signal.SIGTERM)
+    assert process.did == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_was_ignored_stays_so(process: Process, number: int) -> None:
+    process.handlers[number] = signal.SIG_IGN
+    install(process)
+    assert process.handlers[number] is signal.SIG_IGN
+    assert callable(process.handlers[({signal.SIGTERM, signal.SIGINT} - {number}).pop()])
+
+
+def test_sigusr1_reopens_the_message_log_then_does_what_it_did_before(process: Process) -> None:
+    process.handlers[signal.SIGUSR1] = lambda number, frame: process.did.append(number)
+    install(process)
+    process.handlers[signal.SIGUSR1](signal.SIGUSR1, None)
+    assert process.did == [signal.SIGUSR1]
+    process.turn.pop()()
+    assert process.did == [signal.SIGUSR1, "reopen"]
+
+
+@pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN, None])
+def test_sigusr1_reopens_the_message_log_where_it_did_nothing_before(
+    process: Process, before: object
+) -> None:
+    process.handlers[signal.SIGUSR1] = before
+    install(process)
+    process.kill(signal.SIGUSR1)
+    assert process.did == ["reopen"]
