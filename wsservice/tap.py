@@ -51,7 +51,7 @@ class Options(usage.Options):
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
             raise usage.UsageError(
-                f"{escape(arguments[0])!r} is not allowed; give options only, see --help"
+                f"'{arguments[0]}' is not allowed; give options only, see --help"
             )
 
     def postOptions(self) -> None:
