@@ -6,7 +6,7 @@ import os
 from typing import Any, TypeVar, overload
 
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
@@ -55,7 +55,9 @@ def connect(
     connecting = _endpoint(config, reactor).connect(factory)
     connected: list[Any] = []
 
-    def give_up(_opening: Deferred[Any]) -> None:
+    def give_up(opening: Deferred[Any]) -> None:
+        # Before what it is given up for fails in turn, with an error of its own.
+        opening.errback(CancelledError())
         if connected:
             connected[0].transport.abortConnection()
         else:
