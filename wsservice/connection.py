@@ -27,7 +27,7 @@ from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
 from .sending import Kind, SendQueue, Sent
-from .transports import half_closes
+from .transports import explained, half_closes
 
 _STREAMING = (
     "onMessageBegin",
@@ -144,7 +144,7 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         self.closeHandshakeTimeoutCall = None
         self._forget_unread()
         self.unregisterProducer()
-        super().connectionLost(reason)
+        super().connectionLost(explained(reason))
         # These lead back here: without them the connection is freed at once,
         # not at the collector's next round.
         self.is_closed = None

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
+from twisted.python.failure import Failure
 
 from .escape import escape
 
@@ -31,6 +34,20 @@ def half_closes(transport: object) -> bool:
     if isinstance(transport, HAProxyProtocolWrapper):
         transport = transport.transport
     return isinstance(transport, TCPConnection) and not transport.TLS
+
+
+def explained(reason: Failure) -> Failure:
+    """A reason that Autobahn can read.
+
+    It looks for OpenSSL's queue of errors in every error of TLS, and raises
+    where there is none; the connection would then never be told that it is over.
+    """
+    error = reason.value
+    if isinstance(error, SSL.Error) and not (
+        error.args and isinstance(error.args[0], list | tuple) and error.args[0]
+    ):
+        return Failure(ConnectionLost(str(error)))
+    return reason
 
 
 @attrs.frozen
