@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import attrs
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python import usage
+
+from wsservice import __version__
+from wsservice.config import Config, option_name
+from wsservice.errors import ListenError
+from wsservice.service import WebSocketService
+from wsservice.signals import Signals
+from wsservice.tap import Options, makeService
+
+Capture = pytest.CaptureFixture[str]
+
+
+def parse(*arguments: str, nodaemon: object = None) -> Config:
+    options = Options()
+    if nodaemon is not None:
+        options.parent = usage.Options()
+        options.parent["nodaemon"] = nodaemon
+    options.parseOptions([*arguments])
+    return options.config
+
+
+def refused(capsys: Capture, *arguments: str, nodaemon: object = None) -> str:
+    """Status 1, and one line on standard error."""
+    with pytest.raises(SystemExit) as caught:
+        parse(*arguments, nodaemon=nodaemon)
+    assert caught.value.code == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("wsdemo: ")
+    assert err.endswith("\n")
+    assert err[:-1].isprintable()
+    return err.removeprefix("wsdemo: ").removesuffix("\n")
+
+
+def test_no_options_are_the_defaults_of_config() -> None:
+    assert parse() == Config()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--port", "0"], "port", 0),
+        (["--port=9"], "port", 9),
+        (["--log-payload", "0"], "log_payload", 0),
+        (["--greeting", ""], "greeting", ""),
+        (["--drain", "1.5"], "drain", 1.5),
+        (["--compression", "on"], "compression", True),
+        (["--listen", "tcp:1", "--listen", "unix:a.sock"], "listen", ("tcp:1", "unix:a.sock")),
+        (["--listen", "tcp:1"], "port", None),
+    ],
+)
+def test_an_option_sets_its_field(arguments: list[str], field: str, value: object) -> None:
+    assert getattr(parse(*arguments), field) == value
+
+
+def test_one_parse_leaves_nothing_to_the_next() -> None:
+    parse("--listen", "tcp:1")
+    assert parse("--listen", "tcp:2").listen == ("tcp:2",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--l", "1"], "option --l not a unique prefix"),
+        (["--proto", "nonsense\n"], None),
+        (["--grreting", "x"], "--grreting: there is no such option; did you mean --greeting?"),
+        (
+            ["--max-mesage-size=1"],
+            "--max-mesage-size: there is no such option; did you mean --max-message-size?",
+        ),
+        (["--xyzzy"], "--xyzzy: there is no such option; see --help"),
+        (["-q"], "-q: there is no such option; see --help"),
+        (["--x\x1b"], r"--x\x1b: there is no such option; see --help"),
+        (["--port"], "option --port requires argument"),
+        (["--port", "http"], "--port: 'http' is not allowed; give a whole number from 0 to 65535"),
+        (["8080"], "'8080' is not allowed; give options only, see --help"),
+        (["--port", "1", "a\nb", "c"], r"'a\nb' is not allowed; give options only, see --help"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_status_1(
+    capsys: Capture, arguments: list[str], problem: str | None
+) -> None:
+    said = refused(capsys, *arguments)
+    assert problem is None or said == problem
+
+
+@pytest.mark.parametrize("nodaemon", [0, False])
+def test_a_daemon_has_no_standard_output_to_log_messages_to(
+    capsys: Capture, nodaemon: object
+) -> None:
+    said = refused(capsys, "--message-log", "-", nodaemon=nodaemon)
+    assert said.startswith("--message-log: '-' is not allowed for a daemon")
+    assert parse("--message-log", "x", nodaemon=nodaemon).message_log == "x"
+
+
+@pytest.mark.parametrize("nodaemon", [1, True, None])
+def test_what_is_no_daemon_may_log_messages_to_standard_output(nodaemon: object) -> None:
+    assert parse("--message-log", "-", nodaemon=nodaemon).message_log == "-"
+
+
+def test_help_prints_every_option_with_its_default() -> None:
+    printed = " ".join(str(Options()).split())
+    for field in attrs.fields(Config):
+        assert option_name(field.name) in printed
+    for default in (
+        "[default: 8080, none where --listen is given]",
+        "[default: greeting]",
+        "[default: Hello from server]",
+        "[default: log]",
+        "[default: 4096]",
+        "[default: 1048576]",
+        "[default: 10]",
+        "[default: 5]",
+        "[default: off]",
+    ):
+        assert default in printed
+    assert "[default: ]" not in printed
+    assert "attr" not in printed.replace("attribute", "").lower()
+
+
+def test_version_is_that_of_wsservice(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"wsservice {__version__}\n"
+
+
+class TestMakeService:
+    @pytest.fixture
+    def reactor(self, monkeypatch: pytest.MonkeyPatch) -> MemoryReactorClock:
+        # In the place of the global one.
+        reactor = MemoryReactorClock()
+        monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
+        monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)
+        return reactor
+
+    def options(self, *arguments: str) -> Options:
+        options = Options()
+        options.parseOptions([*arguments])
+        return options
+
+    def test_its_ports_are_taken(self, reactor: MemoryReactorClock) -> None:
+        made: Any = makeService(self.options("--listen", "tcp:99"))
+        assert isinstance(made, WebSocketService)
+        assert [server[0] for server in reactor.tcpServers] == [99]
+
+    def test_signals_are_taken_over_once_the_reactor_runs(
+        self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed: list[Any] = []
+        monkeypatch.setattr(Signals, "install", lambda self: installed.append(self))
+        makeService(self.options("--listen", "tcp:99"))
+        assert installed == []
+        ((hook, args, kwargs),) = reactor.whenRunningHooks
+        hook(*args, **kwargs)
+        assert len(installed) == 1
+
+    @pytest.mark.parametrize("where", ["making", "listening"])
+    def test_what_cannot_be_is_one_line_and_status_1(
+        self,
+        reactor: MemoryReactorClock,
+        capsys: Capture,
+        monkeypatch: pytest.MonkeyPatch,
+        where: str,
+    ) -> None:
+        def listen(self: object) -> None:
+            raise ListenError("--port 80: cannot be listened on, Permission denied")
+
+        monkeypatch.setattr(WebSocketService, "listen", listen)
+        arguments = ["--protocol", "nonsense"] if where == "making" else []
+        with pytest.raises(SystemExit) as caught:
+            makeService(self.options(*arguments))
+        assert caught.value.code == 1
+        err = capsys.readouterr().err
+        assert err.startswith(
+            "wsdemo: --protocol: " if where == "making" else "wsdemo: --port 80: "
+        )
+        assert err.count("\n") == 1
