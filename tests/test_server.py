@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from typing import Any
 
@@ -468,6 +469,19 @@ class TestCompression:
         assert b" 101 " in served.connect().ask("/", f"{self.OFFER}; unknown=1")
         answer = served.connect().ask("/", f"{self.OFFER}; unknown=1, permessage-deflate")
         assert b"permessage-deflate" in answer
+
+
+@pytest.mark.parametrize("size", [20, 21, 100, 200])
+def test_what_inflates_over_the_limit_is_closed_with_1009_and_never_cut_short(size: int) -> None:
+    served = Served(compression=True, max_message_size=20)
+    client = served.connect()
+    client.ask("/", "Sec-WebSocket-Extensions: permessage-deflate")
+    deflate = zlib.compressobj(wbits=-12)
+    data = deflate.compress(b"x" * size) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    octets = frame(TEXT, data.removesuffix(b"\0\0\xff\xff"))
+    client.send(bytes([octets[0] | 0x40]) + octets[1:])
+    assert len(served.log.lines) == (size == 20)
+    assert bool(client.taken()) == (size > 20)
 
 
 def transport(protocol: Any) -> ITransport:
