@@ -86,7 +86,7 @@ class TestConversation:
         run = Run(URL, "-m", "one", "-m", "two")
         server = run.open()
         assert server.frames() == [(TEXT, b"one"), (TEXT, b"two")]
-        reader = run.protocol.transport.producer
+        reader = run.protocol._producer
         assert reader.started
         reader.line(b"three")
         assert server.frames() == [(TEXT, b"three")]
@@ -100,7 +100,7 @@ class TestConversation:
     def test_the_end_of_input_closes(self) -> None:
         run = Run(URL)
         server = run.open()
-        run.protocol.transport.producer.end()
+        run.protocol._producer.end()
         assert server.frames() == [(CLOSE, close_payload(1000))]
         run.server_closes()
         assert run.status == [0]
@@ -108,8 +108,8 @@ class TestConversation:
     def test_a_line_that_is_not_text_is_said_and_ends_with_2(self, capsys: Capture) -> None:
         run = Run(URL)
         server = run.open()
-        run.protocol.transport.producer.line(b"fine")
-        run.protocol.transport.producer.line(b"\xff")
+        run.protocol._producer.line(b"fine")
+        run.protocol._producer.line(b"\xff")
         assert server.frames() == [(TEXT, b"fine"), (CLOSE, close_payload(1000))]
         run.server_closes()
         assert run.status == [2]

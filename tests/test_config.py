@@ -16,6 +16,11 @@ def test_every_default_is_allowed_and_as_documented() -> None:
     assert attrs.asdict(Config()) == {
         "max_message_size": 1024 * 1024,
         "handshake_timeout": 5.0,
+        "max_fragments": 1024,
+        "send_buffer": 1024 * 1024,
+        "slow_client": "close",
+        "ping_interval": 20.0,
+        "ping_timeout": 20.0,
         "compression": False,
         "close_timeout": 5.0,
         "listen": (),

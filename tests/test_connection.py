@@ -15,8 +15,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
 from wsservice.config import Limits
-from wsservice.connection import ReactorTimer, common_options, deployed, peer_name
+from wsservice.connection import common_options, deployed
+from wsservice.sending import Sent
 from wsservice.server import ServerProtocol
+from wsservice.transports import ReactorTimer, peer_name
 
 from .support import (
     BINARY,
@@ -241,7 +243,7 @@ class TestOneAfterAnother:
         assert client.transport.is_paused()
         for _ in range(17):
             client.protocol.proceed()
-            assert client.transport.is_paused() == bool(client.protocol._calls)
+            assert client.transport.is_paused() == bool(client.protocol._waiting_calls)
         assert not client.transport.is_paused()
 
     def test_reading_pauses_while_too_many_octets_wait(self) -> None:
@@ -367,7 +369,7 @@ def test_a_fault_of_the_state_machine_itself_closes_that_connection_only(
 ) -> None:
     client = Served().connect().open()
     monkeypatch.setattr(client.protocol, "processData", fail_plainly)
-    client.text("x")
+    client.send(frame(PING))
     assert client.frames() == [FAILED]
     assert len(logged.failures) == 1
 
@@ -375,17 +377,17 @@ def test_a_fault_of_the_state_machine_itself_closes_that_connection_only(
 class TestSending:
     def test_an_open_connection_takes_a_message(self) -> None:
         client = Served().connect().open()
-        assert client.protocol.sendMessage(b"text") is True
-        assert client.protocol.sendMessage(b"\0", True) is True
+        assert client.protocol.sendMessage(b"text") is Sent.SENT
+        assert client.protocol.sendMessage(b"\0", True) is Sent.SENT
         assert client.frames() == [(TEXT, b"text"), (BINARY, b"\0")]
 
     def test_a_closing_or_closed_one_says_that_it_does_not(self) -> None:
         client = Served().connect().open()
         client.protocol.sendClose()
         client.taken()
-        assert client.protocol.sendMessage(b"x") is False
+        assert client.protocol.sendMessage(b"x") is Sent.CLOSED
         client.lose()
-        assert client.protocol.sendMessage(b"x") is False
+        assert client.protocol.sendMessage(b"x") is Sent.CLOSED
         assert client.taken() == b""
 
     @pytest.mark.parametrize("payload", ["text", bytearray(b"x"), memoryview(b"x"), None, 1])

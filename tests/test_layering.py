@@ -74,9 +74,11 @@ def test_the_client_knows_nothing_of_the_server(path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_module_imports_no_framework(name: str) -> None:
-    assert not {each.partition(".")[0] for each, _ in imported(ROOT / f"{name}.py")} & FRAMEWORKS
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if layer(dotted(path)) in PURE], ids=dotted
+)
+def test_a_pure_module_imports_no_framework(path: Path) -> None:
+    assert not {each.partition(".")[0] for each, _ in imported(path)} & FRAMEWORKS
 
 
 def test_pure_is_what_the_map_calls_so() -> None:

@@ -145,6 +145,7 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         self._forget_unread()
         self.unregisterProducer()
         super().connectionLost(explained(reason))
+        self.transport.unregisterProducer()
         # These lead back here: without them the connection is freed at once,
         # not at the collector's next round.
         self.is_closed = None
