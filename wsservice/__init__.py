@@ -4,8 +4,9 @@ The map. Imports run one way, downwards in this list::
 
     errors.py       every exception, one tree
     escape.py       what a peer sent, made safe to print                      PURE
+    request.py      the opening handshake's request, read strictly            PURE
+    policy.py       who may connect, how many; close codes, channels          PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
-    policy.py       close codes, channels                                     PURE
     log.py          the logger that escapes
     frames/         octets to messages and back                               PURE
     sending.py      what waits to be sent on one connection                   PURE
@@ -16,12 +17,16 @@ The map. Imports run one way, downwards in this list::
     connection.py   Autobahn's protocol made safe: what server and client share
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
+    opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program: protocol, options, terminal, __main__
     listening.py    where to listen
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1
     tap.py          twistd's face: Options -> Config, makeService
+
+A handshake's way: octets -> `opening` -> `request` -> `policy` -> Autobahn's own,
+with the request in its canonical form -> `onConnect`.
 
 A message's way: octets -> `reading` (`frames`, or Autobahn's state machine)
 -> `onMessage` in `server` -> `journal`, or `hub` -> `Connection.sendMessage`

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from .errors import ConfigError
+from .policy import AllowedOrigins
 
 DEFAULT_PORT = 8080
 
@@ -103,6 +104,20 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
     return tuple(_some_text(each) for each in value)
+
+
+def _origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    given = (value,) if isinstance(value, str) else tuple(value)
+    for each in given:
+        try:
+            AllowedOrigins.of((each,))
+        except (TypeError, ValueError):
+            allowed = "* or an origin, such as https://app.example or http://localhost:3000"
+            raise refuse(field.name, each, allowed) from None
+    return given
+
+
+ORIGINS = attrs.Converter(_origins, takes_field=True)
 
 
 def setting(
@@ -225,6 +240,26 @@ class Config(Limits):
         _whole(0),
         "BYTES",
         "log at most so much of a message, escaped; 0 logs sizes only",
+    )
+    allow_origin: tuple[str, ...] = setting(
+        (),
+        ORIGINS,
+        "PATTERN",
+        "let web pages of this origin connect, besides those of the same host and port;"
+        " such as https://app.example, or * for any; repeatable",
+        repeatable=True,
+    )
+    max_connections: int = setting(
+        10_000,
+        _whole(0),
+        "COUNT",
+        "refuse more connections than these with 503; 0: no limit",
+    )
+    max_connections_per_ip: int = setting(
+        0,
+        _whole(0),
+        "COUNT",
+        "the same for those of one IPv4 address or one IPv6 /64; 0: no limit",
     )
     drain: float = setting(
         10.0,

@@ -111,7 +111,8 @@ class Reading(Callbacks):
         if self._partial is not None:
             return self._feed(self._partial, buffer, position)
         if self.state in (self.STATE_CONNECTING, self.STATE_PROXY_CONNECTING):
-            return self._to_autobahn(buffer, position, len(buffer))
+            self._opening_received(buffer[position:])
+            return len(buffer), True
         if self.current_frame is not None:
             rest = self.current_frame.length - self.current_frame_masker.pointer()
             return self._to_autobahn(buffer, position, position + rest)
@@ -133,6 +134,11 @@ class Reading(Callbacks):
         if not size:
             return position, False
         return self._to_autobahn(buffer, position, position + size)
+
+    def _opening_received(self, data: bytes) -> None:
+        """Octets of the opening handshake."""
+        self.data += data
+        self.consumeData()
 
     def _to_autobahn(self, buffer: bytes, start: int, end: int) -> tuple[int, bool]:
         self.data += buffer[start:end]

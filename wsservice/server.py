@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import http
 import itertools
 import re
-from collections.abc import Callable
 from typing import Any
 
-from autobahn.twisted.util import peer2str
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 
-from .compression import acceptable, server_accept
+from .compression import server_accept
 from .config import Config
-from .connection import Connection, common_options, deployed
+from .connection import common_options, deployed
 from .hub import LocalHub
 from .journal import Journal
-from .policy import CloseCode, channel_of
-from .transports import ReactorTimer, peer_name
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+from .opening import OpeningProtocol
+from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
+from .transports import ReactorTimer
 
 
-class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class ServerProtocol(OpeningProtocol):
     """One client's connection. Subclass it, and override what you need of
 
     - `onConnect(request)`: a client asks to connect. Raise
@@ -44,12 +37,6 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
     """
 
     factory: ServerFactory
-
-    #: The connection's number in this process, a decimal string.
-    id = ""
-
-    #: The URL's path without slashes at its ends: whom `broadcast` reaches.
-    channel = ""
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         """Write the message's line to the message log, and nothing else."""
@@ -67,97 +54,7 @@ class ServerProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=CloseCode.GOING_AWAY)
         elif self.state == self.STATE_CONNECTING:
-            self.failHandshake("the service stops", http.HTTPStatus.SERVICE_UNAVAILABLE)
-
-    # What Twisted and Autobahn call
-
-    def connectionMade(self) -> None:
-        self.id = next(self.factory.ids)
-        self.who = f"{self.id} {peer_name(self.transport.getPeer())}"
-        self._denial = b""
-        self.factory.hub.arrive(self)
-        super().connectionMade()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.hub.leave(self)
-        super().connectionLost(reason)
-
-    def processHandshake(self) -> None:
-        # Behind a balancer that speaks the PROXY protocol only now is it known.
-        self.peer = peer2str(self.transport)
-        self.who = f"{self.id} {peer_name(self.transport.getPeer())}"
-        try:
-            super().processHandshake()
-        except Exception:
-            self.log.failure("[{who}] the handshake failed", who=self.who)
-            self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def decide(
-        self, onConnect: Callable[[ConnectionRequest], Any], request: ConnectionRequest
-    ) -> Deferred[Any]:
-        """Run a behaviour's `onConnect`, and make of it what Autobahn can answer with."""
-        self.channel = channel_of(request.path)
-        decision = self._decide(onConnect, request)
-        return decision.addCallback(_checked_decision, request).addErrback(self._denied)
-
-    def _denied(self, failure: Failure) -> Failure:
-        error = failure.value
-        # Another status than that of a refusal would leave the client waiting.
-        if isinstance(error, ConnectionDeny) and 300 <= error.code <= 599:
-            self._denial = str(error.reason or "").encode(errors="replace")
-            return failure
-        self.log.failure("[{who}] onConnect failed", failure, who=self.who)
-        return Failure(ConnectionDeny(http.HTTPStatus.INTERNAL_SERVER_ERROR, ""))
-
-    def succeedHandshake(self, res: Any) -> None:
-        if self.state == self.STATE_CONNECTING:  # else it was lost while onConnect decided
-            self.websocket_extensions = (
-                acceptable(self.websocket_extensions) if self._limits.compression else []
-            )
-            super().succeedHandshake(res)
-
-    def failHandshake(
-        self, reason: str, code: int = 400, responseHeaders: list[tuple[str, str]] | None = None
-    ) -> None:
-        """Refuse, without a word of Autobahn's, in which the peer's own text stands."""
-        if self.state != self.STATE_CONNECTING:
-            return
-        code = int(code)
-        self.log.info(
-            "[{who}] refused with {code}: {reason}", who=self.who, code=code, reason=reason
-        )
-        phrase = http.HTTPStatus(code).phrase if code in _STATUSES else ""
-        body = self._denial
-        headers = [
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            *([("Content-Type", "text/plain; charset=utf-8")] if body else []),
-            *(responseHeaders or []),
-        ]
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self.sendData(f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode() + body)
-        self.failedByMe = True
-        self.wasNotCleanReason = reason
-        self.dropConnection()
-
-    def _onOpen(self) -> None:
-        self.factory.hub.join(self)
-        super()._onOpen()
-
-
-_STATUSES = frozenset(map(int, http.HTTPStatus))
-
-
-def _checked_decision(decision: Any, request: ConnectionRequest) -> Any:
-    """What `onConnect` returned, if it can be answered with. Raises `ValueError` if not."""
-    subprotocol, headers = decision if isinstance(decision, tuple) else (decision, {})
-    if subprotocol is not None and subprotocol not in request.protocols:
-        raise ValueError(f"onConnect returned the subprotocol {subprotocol!r}, not one offered")
-    for name, values in headers.items():
-        for value in [values] if isinstance(values, str) else values:
-            if not _TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(f"onConnect returned a header that is none: {name!r}: {value!r}")
-    return decision
+            self._refuse(STOPPING)
 
 
 class GreetingServerProtocol(ServerProtocol):
@@ -219,6 +116,9 @@ class ServerFactory(WebSocketServerFactory):
         self.hub = hub
         self.greeting = config.greeting.encode()
         self.ids = map(str, itertools.count(1))
+        self.allowed_origins = AllowedOrigins.of(config.allow_origin)
+        self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
+        self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)
         self._batched_timer = ReactorTimer(reactor)
         options = server_options(config)
         for name, value in options.items():
@@ -229,3 +129,7 @@ class ServerFactory(WebSocketServerFactory):
 
         guarded = deployed(protocol, config, options, onConnect=onConnect)
         self.protocol = guarded
+
+    def admit(self, address: str | None) -> Admission:
+        """Count a connection from `address`, of a balancer as of a peer, and judge it."""
+        return self.limits.arrive(None if self._peers_come_later else address)
