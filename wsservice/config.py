@@ -107,7 +107,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
-    given = (value,) if isinstance(value, str) else tuple(value)
+    given = tuple(value) if isinstance(value, list | tuple) else (value,)
     for each in given:
         try:
             AllowedOrigins.of((each,))

@@ -249,7 +249,7 @@ def _request(target: str, lines: dict[str, list[str]]) -> Request:
     for name in _SINGLE:
         if len(lines.get(name, ())) > 1:
             _refuse(400, f"more than one {name}")
-    headers = {name: ", ".join(values) for name, values in lines.items()}
+    headers = {name: ", ".join(filter(None, values)) for name, values in lines.items()}
     host = _host(headers)
     _check_no_body(headers)
     _check_upgrade(headers)

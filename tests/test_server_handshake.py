@@ -1,0 +1,444 @@
+"""server.py: every opening handshake gets one answer, the right one, and one line in the log."""
+
+from __future__ import annotations
+
+import contextlib
+import http
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from autobahn.websocket.types import ConnectionRequest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from wsservice.config import Config
+from wsservice.hub import LocalHub
+from wsservice.journal import open_journal
+from wsservice.request import MAX_HEAD
+from wsservice.server import EchoServerProtocol, ServerFactory, ServerProtocol
+
+from .test_request import HEADERS, KEY, SOME_OCTETS, head
+
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+class Transport(StringTransport):
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def unregisterProducer(self) -> None:
+        """As TCP's: there need be none."""
+        self.producer = None
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """As TCP's."""
+
+
+class Peer:
+    """A client's end of a connection to a server in memory."""
+
+    def __init__(self, factory: ServerFactory, address: Any = None) -> None:
+        self.transport = Transport(peerAddress=address or IPv4Address("TCP", "192.0.2.1", 5000))
+        server: Any = factory.buildProtocol(None)
+        self.server = server
+        self.server.makeConnection(self.transport)
+
+    def send(self, octets: bytes) -> Peer:
+        # Until the end of the connection, as a reactor does.
+        if not self.transport.aborted:
+            self.server.dataReceived(octets)
+        return self
+
+    def trickle(self, octets: bytes) -> Peer:
+        for start in range(len(octets)):
+            self.send(octets[start : start + 1])
+        return self
+
+    def leave(self) -> None:
+        self.server.connectionLost(Failure(ConnectionDone()))
+
+    @property
+    def answer(self) -> bytes:
+        answer: bytes = self.transport.value()
+        return answer
+
+    @property
+    def status(self) -> int:
+        return int(self.answer.split()[1])
+
+    @property
+    def over(self) -> bool:
+        return bool(self.transport.disconnecting or self.transport.aborted)
+
+
+def factory_of(
+    protocol: type[ServerProtocol] = EchoServerProtocol, **settings: Any
+) -> ServerFactory:
+    config = Config(**settings)
+    clock = Clock()
+    return ServerFactory(config, protocol, open_journal(config, clock), LocalHub(), clock)
+
+
+@contextlib.contextmanager
+def observed(observer: Any) -> Iterator[None]:
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture
+def events() -> Iterator[list[str]]:
+    lines: list[str] = []
+    with observed(lambda event: lines.append(formatEvent(event))):
+        yield lines
+
+
+def refusal(status_line: str, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status_line}", "Connection: close", "Content-Length: 0", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+BAD = refusal("400 Bad Request")
+TOO_LARGE = refusal("431 Request Header Fields Too Large")
+METHOD = refusal("405 Method Not Allowed", "Allow: GET")
+HTTP_VERSION = refusal("505 HTTP Version Not Supported")
+UPGRADE = refusal("426 Upgrade Required", "Connection: upgrade", "Upgrade: websocket")
+VERSION = refusal("426 Upgrade Required", "Sec-WebSocket-Version: 13")
+FORBIDDEN = refusal("403 Forbidden")
+NO_ROOM = refusal("503 Service Unavailable", "Retry-After: 10")
+
+ROWS: dict[str, tuple[bytes, bytes]] = {
+    "over 16 KiB": (head("X: " + "y" * MAX_HEAD), TOO_LARGE),
+    "without end": (b"GET / HTTP/1.1\r\nX: " + b"y" * 10 * MAX_HEAD, TOO_LARGE),
+    "101 headers": (head(*["X: y"] * 96), TOO_LARGE),
+    "300,000 headers": (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 300_000, TOO_LARGE),
+    **{
+        f"octet {octet!r}": (head(f"X: a{octet}b"), BAD)
+        for octet in "\x00\x0b\x0c\r\n\x1b\x1c\x1d\x1e\x7f\x85"
+    },
+    "folded": (head("X: a\r\n b"), BAD),
+    "space before the colon": (head("X : a"), BAD),
+    "two Host": (head("Host: example.com"), BAD),
+    "two keys": (head(f"Sec-WebSocket-Key: {KEY}"), BAD),
+    "two Origin": (head("Origin: http://a", "Origin: http://a"), BAD),
+    "two versions": (head("Sec-WebSocket-Version: 13"), BAD),
+    "no Host": (head(Host=None), BAD),
+    "bad Host": (head(Host="a@b"), BAD),
+    "POST": (head(line="POST / HTTP/1.1"), METHOD),
+    "HEAD": (head(line="HEAD / HTTP/1.1"), METHOD),
+    "CONNECT": (head(line="CONNECT a:80 HTTP/1.1"), METHOD),
+    "HTTP/0.9": (b"GET /\r\n", BAD),
+    "HTTP/1.0": (head(line="GET / HTTP/1.0"), HTTP_VERSION),
+    "HTTP/1.2": (head(line="GET / HTTP/1.2"), HTTP_VERSION),
+    "HTTP/2.0": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP_VERSION),
+    "absolute": (head(line="GET http://example.com/ HTTP/1.1"), BAD),
+    "oversized": (
+        head(line=f"GET /{'a' * 8192} HTTP/1.1"),
+        refusal("414 Request-URI Too Long"),
+    ),
+    "fragment": (head(line="GET /#a HTTP/1.1"), BAD),
+    "a body": (head("Content-Length: 2") + b"hi", BAD),
+    "Content-Length": (head("Content-Length: 2"), BAD),
+    "Transfer-Encoding": (head("Transfer-Encoding: chunked"), BAD),
+    "pipelined": (head() + head(), BAD),
+    "a frame too soon": (head() + b"\x81\x80\0\0\0\0", BAD),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b""),
+    "no HTTP": (b"\x80\x2e\x01", BAD),
+    "SSH": (b"SSH-2.0-OpenSSH_9.6\r\n", BAD),
+    "no version": (head(Sec_WebSocket_Version=None), VERSION),
+    "version 8": (head(Sec_WebSocket_Version="8"), VERSION),
+    "no key": (head(Sec_WebSocket_Key=None), BAD),
+    "bad key": (head(Sec_WebSocket_Key="a" * 24), BAD),
+    "no Upgrade": (head(Upgrade=None), UPGRADE),
+    "Upgrade to h2c": (head(Upgrade="h2c"), UPGRADE),
+    "no Connection": (head(Connection=None), BAD),
+    "Connection: close": (head(Connection="close"), BAD),
+    "subprotocol twice": (head("Sec-WebSocket-Protocol: a, a"), BAD),
+    "bad subprotocol": (head("Sec-WebSocket-Protocol: a b"), BAD),
+    "Origin elsewhere": (head("Origin: http://evil.example"), FORBIDDEN),
+    "Origin null": (head("Origin: null"), FORBIDDEN),
+    "Origin empty": (head("Origin:"), FORBIDDEN),
+    "Origin file": (head("Origin: file://"), FORBIDDEN),
+}
+
+
+@pytest.mark.parametrize(("request_", "answer"), ROWS.values(), ids=ROWS)
+def test_refused(request_: bytes, answer: bytes, events: list[str]) -> None:
+    # `HTTPStatus.REQUEST_URI_TOO_LONG` has another phrase from Python 3.13 on.
+    answer = answer.replace(b"Request-URI", b"URI") if _newer_phrases() else answer
+    factory = factory_of()
+    peer = Peer(factory).send(request_).send(b"more").send(head())
+    assert peer.answer == answer
+    assert peer.over
+    peer.leave()
+    assert len(factory.hub) == 0
+    [line] = events
+    what = "refused with" if answer else "dropped:"
+    assert line.startswith(f"[1 192.0.2.1:5000] {what} ")
+    assert line.isprintable()
+    assert len(line) < 600
+
+
+def _newer_phrases() -> bool:
+    return http.HTTPStatus(414).phrase == "URI Too Long"
+
+
+@pytest.mark.parametrize(("request_", "answer"), ROWS.values(), ids=ROWS)
+def test_refused_octet_by_octet(request_: bytes, answer: bytes) -> None:
+    answer = answer.replace(b"Request-URI", b"URI") if _newer_phrases() else answer
+    end = request_.find(b"\r\n\r\n")
+    peer = Peer(factory_of())
+    if end > 0 and end + 4 < len(request_) and answer == BAD and b"Length" not in request_:
+        peer.send(request_)  # whether something came too soon depends on when it came
+    else:
+        peer.trickle(request_[: 2 * MAX_HEAD])
+    assert peer.answer == answer
+
+
+RIGHT = {
+    "plain": head(),
+    "lower case": head()
+    .lower()
+    .replace(KEY.lower().encode(), KEY.encode())
+    .replace(b"get /chat http", b"GET /chat HTTP"),
+    "upper case": head().upper().replace(KEY.upper().encode(), KEY.encode()),
+    "no space": head().replace(b": ", b":"),
+    "much space": head().replace(b": ", b": \t \t ").replace(b"Upgrade\r", b"Upgrade \t\r"),
+    "other order": "\r\n".join(
+        ["GET / HTTP/1.1", *[f"{n}: {v}" for n, v in reversed(HEADERS)], "", ""]
+    ).encode(),
+    "tokens in lists": head(Connection="keep-alive, Upgrade", Upgrade="h2c,WebSocket"),
+    "repeated lists": head("Connection: upgrade", "Upgrade: h2c", Connection="keep-alive"),
+    "repeated extensions": head("Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b; c=d"),
+    "repeated subprotocols": head("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b, c"),
+    "two slashes": head(line="GET //[ HTTP/1.1"),
+    "origin": head("Origin: http://EXAMPLE.com:8080"),
+    "Latin-1": head("X: \xa0\xe9\xa0"),
+    "no length": head("Content-Length: 0"),
+}
+
+
+@pytest.mark.parametrize("way", [Peer.send, Peer.trickle])
+@pytest.mark.parametrize("request_", RIGHT.values(), ids=RIGHT)
+def test_accepted(way: Callable[[Peer, bytes], Peer], request_: bytes) -> None:
+    peer = Peer(factory_of())
+    way(peer, request_)
+    answer = peer.answer
+    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert f"\r\nSec-WebSocket-Accept: {ACCEPT}\r\n".encode() in answer
+    assert answer.count(b"\r\n\r\n") == 1
+    peer.send(b"\x81\x82\0\0\0\0hi")
+    assert peer.answer == answer + b"\x81\x02hi"
+
+
+class Asking(EchoServerProtocol):
+    """Keeps what it is asked, and decides when it is told to."""
+
+    asked: ConnectionRequest
+    decision: Deferred[Any] | None = None
+
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        type(self).asked = request
+        self.decision = Deferred() if request.path == "/later" else None
+        return self.decision
+
+
+def test_what_onConnect_is_given() -> None:
+    peer = Peer(factory_of(Asking)).send(
+        head(
+            "X: \xa0a\xa0",
+            "X: b",
+            "Origin: http://example.com:8080",
+            "Sec-WebSocket-Protocol: p,,q",
+            line="GET //a;b?c=d&c=e HTTP/1.1",
+        )
+    )
+    asked = type(peer.server).asked
+    assert asked.path == "//a;b"
+    assert asked.params == {"c": ["d", "e"]}
+    assert asked.headers["x"] == "\xa0a\xa0, b"
+    assert asked.headers is peer.server.http_headers
+    assert asked.host == "example.com"
+    assert asked.origin == "http://example.com:8080"
+    assert asked.protocols == ["p", "q"]
+    assert peer.server.channel == "a;b"
+
+
+def test_what_comes_while_onConnect_decides_is_no_second_request() -> None:
+    peer = Peer(factory_of(Asking)).send(head(line="GET /later HTTP/1.1"))
+    peer.send(head()).send(b"x")
+    assert peer.answer == b""
+    peer.server.decision.callback(None)
+    assert peer.answer.count(b"HTTP/1.1") == 1
+    assert peer.answer.startswith(b"HTTP/1.1 101 ")
+    frames = peer.answer.partition(b"\r\n\r\n")[2]
+    assert frames.startswith(b"\x88")
+    assert frames[2:4] == (1002).to_bytes(2, "big")
+
+
+def test_nor_is_it_one_when_onConnect_fails(events: list[str]) -> None:
+    peer = Peer(factory_of(Asking)).send(head(line="GET /later HTTP/1.1")).send(head())
+    peer.server.decision.errback(RuntimeError("\r\nX: secret"))
+    peer.send(head())
+    assert peer.answer == refusal("500 Internal Server Error")
+
+
+def test_the_log_has_the_peers_text_cut_and_escaped(events: list[str]) -> None:
+    Peer(factory_of()).send(head("Origin: \x9b\xad\\" + "x" * 8000))
+    [line] = events
+    assert line.isprintable()
+    assert "\\x9b\\xad\\\\xxx" in line
+    assert len(line) < 300
+
+
+def test_allowed_origins() -> None:
+    factory = factory_of(allow_origin=("https://app.example",))
+    for origin, status in [
+        ("https://app.example", 101),
+        ("HTTPS://APP.EXAMPLE:443", 101),
+        ("https://app.example.evil.com", 403),
+        ("http://example.com:8080", 101),
+    ]:
+        assert Peer(factory).send(head(f"Origin: {origin}")).status == status
+    anyone = factory_of(allow_origin=("*",))
+    for origin in ["null", "file://", "http://a.example", "app://x", "http://[::1]:1", "x://a:99"]:
+        assert Peer(anyone).send(head(f"Origin: {origin}")).status == 101
+
+
+def test_a_stopping_service_answers_once() -> None:
+    peer = Peer(factory_of()).send(b"GET / HT")
+    peer.server.go_away()
+    peer.send(b"TP/1.1\r\nbad\r\n\r\n").send(head())
+    assert peer.answer == refusal("503 Service Unavailable")
+    assert peer.server.data == b""
+
+
+def test_an_error_of_our_own_is_a_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsservice.request.RequestReader.feed", lambda *_: 1 / 0)
+    failures: list[Any] = []
+    with observed(failures.append):
+        peer = Peer(factory_of()).send(head())
+    assert peer.answer == refusal("500 Internal Server Error")
+    assert isinstance(failures[0]["log_failure"].value, ZeroDivisionError)
+
+
+# Limits
+
+
+def test_more_than_max_connections() -> None:
+    factory = factory_of(max_connections=2)
+    first, second, third = (Peer(factory) for _ in range(3))
+    assert third.send(head()).answer == NO_ROOM
+    assert second.send(head()).status == 101
+    first.leave()
+    assert Peer(factory).send(head()).status == 101
+    assert Peer(factory).send(b"bad\r\n").answer == BAD
+
+
+def test_refusing_costs_no_descriptors(events: list[str]) -> None:
+    factory = factory_of(max_connections=1)
+    peers = [Peer(factory) for _ in range(300)]
+    assert [peer.transport.aborted for peer in peers] == [False] * 257 + [True] * 43
+    assert all(peer.answer == b"" for peer in peers)
+    assert len(events) == 43
+    for peer in peers:
+        peer.leave()
+    assert len(factory.hub) == 0
+    assert Peer(factory).send(head()).status == 101
+    assert Peer(factory).send(head()).status == 503
+
+
+def test_more_than_max_connections_per_ip() -> None:
+    factory = factory_of(max_connections_per_ip=1)
+    for address, statuses in [
+        (IPv4Address("TCP", "192.0.2.1", 1), [101, 503]),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 1), [503]),
+        (IPv4Address("TCP", "192.0.2.2", 1), [101, 503]),
+        (IPv6Address("TCP", "2001:db8::1", 1), [101]),
+        (IPv6Address("TCP", "2001:db8::2", 1), [503]),
+        (IPv6Address("TCP", "2001:db8:0:1::1", 1), [101]),
+        (UNIXAddress("x"), [101, 101]),
+    ]:
+        assert [Peer(factory, address).send(head()).status for _ in statuses] == statuses
+
+
+def test_behind_a_balancer_the_real_peer_is_counted(events: list[str]) -> None:
+    factory = factory_of(max_connections_per_ip=1, listen=("haproxy:tcp:8080",))
+    balancer = IPv4Address("TCP", "127.0.0.1", 1)
+    peers = [Peer(factory, balancer) for _ in range(3)]
+    for peer, host in zip(peers, ["192.0.2.1", "192.0.2.2", "192.0.2.1"], strict=True):
+        peer.transport.peerAddr = IPv4Address("TCP", host, 7)
+        peer.send(head())
+    assert [peer.status for peer in peers] == [101, 101, 503]
+    [line] = events
+    assert line.startswith("[3 192.0.2.1:7] refused with 503")
+    assert peers[0].server.peer == "tcp4:192.0.2.1:7"
+
+
+def test_behind_a_balancer_too_many_are_dropped() -> None:
+    factory = factory_of(max_connections_per_ip=1, listen=("haproxy:tcp:8080",))
+    peers = [Peer(factory) for _ in range(300)]
+    for peer in peers:
+        peer.send(head())
+    assert [peer.transport.aborted for peer in peers] == [False] * 257 + [True] * 43
+    assert [peer.status for peer in peers[:257]] == [101] + [503] * 256
+
+
+@pytest.mark.parametrize("name", ["onConnect", "onOpen", "onMessage", "onClose"])
+def test_the_count_holds_whatever_raises(name: str) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(name)
+
+    factory = factory_of(type("Failing", (ServerProtocol,), {name: fail}), max_connections=1)
+    for _ in range(3):
+        peer = Peer(factory).send(head())
+        assert peer.status == (500 if name == "onConnect" else 101)
+        peer.send(b"\x81\x82\0\0\0\0hi")
+        peer.leave()
+    assert len(factory.hub) == 0
+
+
+def test_the_reader_is_let_go_of() -> None:
+    peer = Peer(factory_of()).send(head())
+    assert peer.server._reader is None
+    assert peer.server._request is None
+
+
+# Properties
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> bytes:
+    octets = draw(st.sampled_from([*RIGHT.values(), b""]))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(octets)))
+        octets = octets[:start] + draw(SOME_OCTETS) + octets[start:]
+    return octets
+
+
+@given(nearly_right())
+def test_one_answer_and_nothing_of_autobahns(octets: bytes) -> None:
+    events: list[Any] = []
+    with observed(events.append):
+        peer = Peer(factory_of()).send(octets).send(b"\r\n\r\n")
+        peer.leave()
+    assert not [event for event in events if "log_failure" in event]
+    assert peer.answer.count(b"HTTP/1.1 ") <= 1
+    if peer.answer and peer.status != 101:
+        pattern = rb"HTTP/1\.1 \d{3} [\w -]+\r\nConnection: close\r\nContent-Length: 0\r\n[^\0]*"
+        assert re.fullmatch(pattern, peer.answer)
+        [line] = map(formatEvent, events)
+        assert line.startswith("[1 192.0.2.1:5000] refused with ")
