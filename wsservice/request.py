@@ -44,6 +44,14 @@ _SINGLE = (
 )
 """Headers whose second line would contradict the first."""
 
+_UPGRADE_REQUIRED = (
+    # RFC 9110, 15.5.22, asks for Upgrade, 7.8 that Connection names it, RFC 6455, 4.2.2, for the
+    # version.
+    ("Connection", "upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+)
+
 _SHOWN = 100
 """Octets of the peer's text in a reason."""
 
@@ -275,15 +283,13 @@ def _check_no_body(headers: Mapping[str, str]) -> None:
 
 def _check_upgrade(headers: Mapping[str, str]) -> None:
     if "websocket" not in map(str.lower, _list_of(headers.get("upgrade", ""))):
-        # RFC 9110, 7.8: where Upgrade is sent, Connection names it.
-        upgrade = ("Connection", "upgrade"), ("Upgrade", "websocket")
-        _refuse(426, "no upgrade to websocket", *upgrade)
+        _refuse(426, "no upgrade to websocket", *_UPGRADE_REQUIRED)
     if "upgrade" not in map(str.lower, _list_of(headers.get("connection", ""))):
         _refuse(400, "a connection header without upgrade")
     version = headers.get("sec-websocket-version")
     if version != "13":
         asked = "no version" if version is None else f"the version {_quoted(version)}"
-        _refuse(426, asked, ("Sec-WebSocket-Version", "13"))
+        _refuse(426, asked, *_UPGRADE_REQUIRED)
     # 16 octets are 22 characters and two of padding. Random characters, which
     # some clients take, may leave bits in the last one that mean nothing.
     key = headers.get("sec-websocket-key")
