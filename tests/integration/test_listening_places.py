@@ -117,7 +117,7 @@ def test_a_socket_of_systemds_is_taken_over(programs: Programs, connect: Connect
     run = (
         "import os, sys\n"
         "os.dup2(int(sys.argv[1]), 3)\n"
-        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+        "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='ws', LISTEN_PID=str(os.getpid()))\n"
         "os.execv(sys.argv[2], sys.argv[2:])\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
