@@ -184,9 +184,10 @@ async def _main(reactor: Any, command: Command) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program, and end the process with its exit status."""
     command = parse(sys.argv[1:] if arguments is None else arguments)
-    # Of the log only what went wrong inside is for the user, and in the tutorial's
+    # Of the log only what went wrong inside is for the user (an error of TLS is said
+    # by `say`, and Autobahn's line would be a second one), and in the tutorial's
     # part, what it hears.
-    levels = LogLevelFilterPredicate(LogLevel.error)
+    levels = LogLevelFilterPredicate(LogLevel.critical)
     levels.setLogLevelForNamespace("wsservice.client", LogLevel.info)
     output = textFileLogObserver(sys.stdout if command.tutorial else sys.stderr)
     globalLogBeginner.beginLoggingTo(
