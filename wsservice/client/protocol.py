@@ -81,6 +81,8 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
         url = escape(self.factory.url)
         if reason.check(SSL.Error, VerificationError):
             return TLSError(f"cannot connect to {url}: TLS failed, {_tls_reason(reason.value)}")
+        if self.factory.isSecure and self.transport.getPeerCertificate() is None:
+            return TLSError(f"cannot connect to {url}: TLS failed, the server does not speak it")
         words = getattr(self, "http_status_line", "").split(None, 2)
         status = int(words[1]) if len(words) > 1 and words[1].isdecimal() else None
         if status not in (None, 101):
