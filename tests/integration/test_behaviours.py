@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import Connect
 from .processes import Programs, wait_until
-from .wire import Closed, Wire
+from .wire import PING, Closed, Wire
 
 SHOUTING = {
     "plain": """
@@ -113,7 +113,7 @@ def provoke(client: Wire, callback: str) -> None:
     if callback == "onMessage":
         client.send("bad")
     elif callback == "onPing":
-        client.socket.sendall(b"\x89\x80\0\0\0\0")
+        client.send_frame(PING, b"")
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])

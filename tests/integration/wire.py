@@ -1,11 +1,12 @@
-"""A WebSocket client of plain sockets, which shares no code with what is tested.
+"""WebSocket on plain sockets, at either end, which shares no code with what is tested.
 
-It says and sees each frame: a client can be rude with it.
+It says and sees each frame: one can be rude with it.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import socket
 import ssl
@@ -24,12 +25,110 @@ class Closed:
     reason: str | None
 
 
-class Wire:
-    """One connection. `status` is the HTTP status that the server answered with."""
+class _End:
+    """One end of a connection."""
+
+    socket: socket.socket
+    _masks = False
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def end(self) -> None:
+        """Let go, in whatever state."""
+        self.socket.close()
+
+    def send(self, payload: str | bytes) -> None:
+        """Send a message."""
+        binary = isinstance(payload, bytes)
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        self.send_frame(BINARY if binary else TEXT, data)
+
+    def send_frame(self, opcode: int, payload: bytes) -> None:
+        """Send a whole frame."""
+        self.socket.sendall(frame(opcode, payload, self._masks))
+
+    def send_close(self, code: int, reason: str = "") -> None:
+        """Send a close frame."""
+        self.send_frame(CLOSE, struct.pack("!H", code) + reason.encode())
+
+    def receive(self) -> str | bytes | Closed:
+        """The next message, or the end. Answers nothing."""
+        while True:
+            opcode, payload = self._frame()
+            if opcode == TEXT:
+                return payload.decode()
+            if opcode == BINARY:
+                return payload
+            if opcode == CLOSE:
+                if len(payload) < 2:
+                    return Closed(None, None)
+                return Closed(int.from_bytes(payload[:2], "big"), payload[2:].decode())
+
+    def receive_close(self) -> Closed:
+        """The close frame, after whatever messages."""
+        said = self.receive()
+        while not isinstance(said, Closed):
+            said = self.receive()
+        return said
+
+    def at_end(self) -> bool:
+        """Whether nothing more comes, and the connection ends."""
+        try:
+            return not self._more() and not self._buffer
+        except ConnectionResetError:
+            return True
+
+    def rest(self) -> bytes:
+        """All that still comes until the connection ends."""
+        while self._more():
+            pass
+        return self._buffer
+
+    def _head(self) -> str:
+        while b"\r\n\r\n" not in self._buffer:
+            if not self._more():
+                raise AssertionError(f"the handshake was broken off: {self._buffer!r}")
+        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
+        return head.decode("latin-1")
+
+    def _frame(self) -> tuple[int, bytes]:
+        first, second = self._take(2)
+        length = second & 127
+        if length == 126:
+            length = int.from_bytes(self._take(2), "big")
+        elif length == 127:
+            length = int.from_bytes(self._take(8), "big")
+        mask = self._take(4) if second & 128 else b""
+        payload = self._take(length)
+        if mask:
+            whole = (mask * (length // 4 + 1))[:length]
+            number = int.from_bytes(payload, "big") ^ int.from_bytes(whole, "big")
+            payload = number.to_bytes(length, "big")
+        return first & 15, payload
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            if not self._more():
+                raise EOFError("the connection ended without a close frame")
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+    def _more(self) -> bool:
+        chunk = self.socket.recv(65536)
+        self._buffer += chunk
+        return bool(chunk)
+
+
+class Wire(_End):
+    """A client's end. `status` is the HTTP status that the server answered with."""
+
+    _masks = True
 
     def __init__(
         self, port: int | str, host: str = "127.0.0.1", path: str = "/websockets/"
     ) -> None:
+        super().__init__()
         if isinstance(port, str):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(_PATIENCE)
@@ -38,7 +137,6 @@ class Wire:
             self.socket = socket.create_connection((host, port), _PATIENCE)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._path = path
-        self._buffer = b""
         self.status = 0
 
     def secure(self, context: ssl.SSLContext, name: str) -> None:
@@ -54,96 +152,62 @@ class Wire:
             f"{headers}\r\n"
         )
         self.socket.sendall(before + request.encode())
-        while b"\r\n\r\n" not in self._buffer:
-            if not self._more():
-                raise AssertionError(f"the server ended the handshake: {self._buffer!r}")
-        head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
-        self.head = head.decode("latin-1")
+        self.head = self._head()
         self.status = int(self.head.split()[1])
         return self
 
-    def send(self, payload: str | bytes) -> None:
-        """Send a message."""
-        binary = isinstance(payload, bytes)
-        data = payload if isinstance(payload, bytes) else payload.encode()
-        self.socket.sendall(frame(BINARY if binary else TEXT, data))
-
-    def receive(self) -> str | bytes | Closed:
-        """The next message, or the end. Answers nothing."""
-        while True:
-            opcode, payload = self._frame()
-            if opcode == TEXT:
-                return payload.decode()
-            if opcode == BINARY:
-                return payload
-            if opcode == CLOSE:
-                if len(payload) < 2:
-                    return Closed(None, None)
-                return Closed(int.from_bytes(payload[:2], "big"), payload[2:].decode())
-
     def close(self, code: int = 1000) -> Closed:
         """Close in order: the server's answer, after which it has ended the connection."""
-        self.socket.sendall(frame(CLOSE, struct.pack("!H", code)))
-        answer = self.receive()
-        while not isinstance(answer, Closed):
-            answer = self.receive()
+        self.send_close(code)
+        answer = self.receive_close()
         assert self.at_end()
         return answer
 
     def answer_close(self) -> Closed:
-        """Wait for the server's close frame, skipping messages, and answer it."""
-        said = self.receive()
-        while not isinstance(said, Closed):
-            said = self.receive()
-        self.socket.sendall(frame(CLOSE, struct.pack("!H", said.code or 1000)))
+        """Wait for the server's close frame, and answer it."""
+        said = self.receive_close()
+        self.send_close(said.code or 1000)
         assert self.at_end()
         return said
 
-    def at_end(self) -> bool:
-        """Whether the server sends nothing more, and ends the connection."""
-        try:
-            return not self._more() and not self._buffer
-        except ConnectionResetError:
-            return True
 
-    def rest(self) -> bytes:
-        """All that the server still sends until it ends the connection."""
-        while self._more():
-            pass
-        return self._buffer
+class Host(_End):
+    """A server's end, of one connection."""
 
-    def end(self) -> None:
-        """Let go, in whatever state."""
-        self.socket.close()
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__()
+        self.socket = accepted
+        self.socket.settimeout(_PATIENCE)
+        self.head = self._head()
 
-    def _frame(self) -> tuple[int, bytes]:
-        first, length = self._take(2)
-        if length == 126:
-            length = int.from_bytes(self._take(2), "big")
-        elif length == 127:
-            length = int.from_bytes(self._take(8), "big")
-        return first & 15, self._take(length)
+    def accept(self) -> Host:
+        """Open the connection."""
+        key = next(
+            line.split(": ")[1]
+            for line in self.head.split("\r\n")
+            if line.lower().startswith("sec-websocket-key")
+        )
+        digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        self.answer(
+            "101 Switching Protocols",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n",
+        )
+        return self
 
-    def _take(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            if not self._more():
-                raise EOFError("the server ended the connection without a close frame")
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
-        return taken
-
-    def _more(self) -> bool:
-        chunk = self.socket.recv(65536)
-        self._buffer += chunk
-        return bool(chunk)
+    def answer(self, status: str, headers: str = "") -> None:
+        """Answer the handshake."""
+        self.socket.sendall(f"HTTP/1.1 {status}\r\n{headers}\r\n".encode())
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """A whole frame from a client. Its mask is zero, which is one of those allowed."""
+def frame(opcode: int, payload: bytes, masked: bool = True) -> bytes:
+    """A whole frame. Its mask is zero, which is one of those allowed."""
     size = len(payload)
+    bit = 0x80 if masked else 0
     if size < 126:
-        length = bytes([0x80 | size])
+        length = bytes([bit | size])
     elif size < 65536:
-        length = b"\xfe" + size.to_bytes(2, "big")
+        length = bytes([bit | 126]) + size.to_bytes(2, "big")
     else:
-        length = b"\xff" + size.to_bytes(8, "big")
-    return bytes([0x80 | opcode]) + length + b"\0\0\0\0" + payload
+        length = bytes([bit | 127]) + size.to_bytes(8, "big")
+    return bytes([0x80 | opcode]) + length + (b"\0\0\0\0" if masked else b"") + payload
