@@ -15,6 +15,8 @@ TESTS ?= tests
 bin := $(VENV)/bin
 environment := $(VENV)/.installed
 test_environment := $(VENV)/.installed-for-tests
+# Only where npm is: without it, the tests that need ws skip.
+interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint types tests conformance conformance-quick format clean
@@ -35,7 +37,7 @@ lint: $(test_environment)
 types: $(test_environment)
 	$(bin)/mypy
 
-tests: $(test_environment)
+tests: $(test_environment) $(interop)
 	$(bin)/python -m pytest $(TESTS) --cov --cov-report=term
 
 conformance: $(test_environment)
@@ -63,3 +65,8 @@ $(environment): $(VENV)/bin/python pyproject.toml
 $(test_environment): $(VENV)/bin/python pyproject.toml
 	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(environment)
+
+tests/interop/node_modules/.installed: tests/interop/package.json
+	@cd tests/interop && \
+	  npm install --no-package-lock --no-audit --no-fund --silent && touch node_modules/.installed || \
+	  echo 'npm could not install ws: the tests that need it skip' >&2
