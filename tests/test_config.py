@@ -29,6 +29,9 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "greeting": "Hello from server",
         "message_log": "log",
         "log_payload": 4096,
+        "allow_origin": (),
+        "max_connections": 10_000,
+        "max_connections_per_ip": 0,
         "drain": 10.0,
     }
 

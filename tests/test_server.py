@@ -302,7 +302,8 @@ class TestOnConnect:
     def test_what_comes_all_the_same_is_kept_for_afterwards(self) -> None:
         served = Served(Asking)
         client = served.connect()
-        client.send(opening_request() + frame(TEXT, b"one"))
+        client.ask()
+        client.text("one")
         client.text("two")
         assert served.log.lines == []
         client.protocol.answer.callback(None)
@@ -357,7 +358,7 @@ class TestHandshake:
             (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 505),
             (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
             (opening_request(key=None), 400),
-            (opening_request("/", "Origin: nonsense"), 400),
+            (opening_request("/", "Origin: nonsense"), 403),
         ],
     )
     def test_what_is_no_opening_handshake_is_refused_without_the_peers_own_text(
@@ -379,9 +380,11 @@ class TestHandshake:
 
     def test_a_refusal_is_logged_escaped(self, logged: Logged) -> None:
         client = Served().connect()
-        client.send(b"\x1b[2J bad\r\n\r\n")
+        client.send(opening_request("/", "Origin: http://\x85\u202e.example"))
         assert r"[1 192.0.2.1:5000] refused with 400: " in logged.text
-        assert r"\x1b[2J" in logged.text
+        assert "\x85" not in logged.text
+        client = Served().connect()
+        client.send(opening_request("/\x1b[2J"))
         assert "\x1b" not in logged.text
 
     def test_an_answer_says_nothing_of_what_the_server_runs(self) -> None:
@@ -408,10 +411,6 @@ class TestHandshake:
         assert not client.dropped
         served.clock.advance(0.2)
         assert client.aborted
-
-    def test_any_origin_may_connect(self) -> None:
-        for origin in ("https://app.example", "http://localhost:3000", "null"):
-            assert b" 101 " in Served().connect().ask("/", f"Origin: {origin}")
 
 
 class TestGoingAway:

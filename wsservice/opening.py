@@ -51,7 +51,7 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
 
     def connectionMade(self) -> None:
         self._admission = self.factory.admit(ip_address(self.transport.getPeer()))
-        self._reader = RequestReader()
+        self._reader: RequestReader | None = RequestReader()
         self.id = next(self.factory.ids)
         self.who = f"{self.id} {peer_name(self.transport.getPeer())}"
         self.factory.hub.arrive(self)
@@ -64,23 +64,24 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
         super().connectionLost(reason)
 
     def _opening_received(self, data: bytes) -> None:
+        try:
+            self._read_request(data)
+        except Exception:
+            self.log.failure("[{who}] the handshake failed", who=self.who)
+            self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _read_request(self, data: bytes) -> None:
         self._identify()
-        outcome = self._reader.feed(data)
+        outcome = self._reader.feed(data) if self._reader is not None else None
         if outcome is None or self.state == self.STATE_CLOSED:
             return
+        self._reader = None
         refusal = outcome if isinstance(outcome, Refusal) else self._objection(outcome)
         if refusal is not None:
             self._refuse(refusal)
         elif isinstance(outcome, Request):
             self._request = outcome
             super()._opening_received(outcome.canonical)
-
-    def processHandshake(self) -> None:
-        try:
-            super().processHandshake()
-        except Exception:
-            self.log.failure("[{who}] the handshake failed", who=self.who)
-            self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _identify(self) -> None:
         """Take note of who the peer is: behind a balancer it is known by the first octets."""
@@ -159,7 +160,7 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
             "[{who}] refused with {code}: {reason}",
             who=self.who,
             code=code,
-            reason=reason[:_LOGGED_REASON],
+            reason=str(reason or "")[:_LOGGED_REASON],
         )
         phrase = http.HTTPStatus(code).phrase if code in _STATUSES else ""
         body = self._denial

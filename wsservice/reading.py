@@ -99,6 +99,7 @@ class Reading(Callbacks):
             except Exception:
                 # Autobahn's or ours: a behaviour's are caught where it is called.
                 self._callback_failed(Failure())
+                return
             if self.state == self.STATE_CLOSED:
                 self._unread = b""
                 return
