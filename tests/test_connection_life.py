@@ -243,11 +243,16 @@ class TestEnding:
     def test_who_keeps_tcp_open_after_the_close_is_dropped(self) -> None:
         served = Served(close_timeout=5)
         protocol, transport = over_tcp(served)
-        protocol.dataReceived(frame(CLOSE))
+        protocol.dataReceived(frame(3))
         served.clock.advance(4.9)
         assert "abortConnection" not in transport.asked
         served.clock.advance(0.1)
         assert transport.asked[-1] == "abortConnection"
+
+    def test_after_a_closing_handshake_tcp_ends_at_once(self) -> None:
+        protocol, transport = over_tcp(Served())
+        protocol.dataReceived(frame(CLOSE))
+        assert transport.asked == ["loseConnection"]
 
     def test_who_half_closes_gets_what_it_is_owed_and_the_end(self) -> None:
         served = Served(EchoServerProtocol)

@@ -183,9 +183,11 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         self.unregisterProducer()
         self._queue.flush()
         self.transport.unregisterProducer()
-        if half_closes(self.transport) and not self._peer_finished:
-            # Closing a socket on which something unread waits resets the
-            # connection, and that destroys what the peer has not read yet.
+        # A peer that said goodbye sends no more. Of another something unread may
+        # wait: closing the socket would then reset the connection, and destroy
+        # what the peer has not read yet.
+        sends_no_more = self.wasClean or self._peer_finished
+        if half_closes(self.transport) and not sends_no_more:
             self.transport.loseWriteConnection()
             self.transport.resumeProducing()
         else:
