@@ -29,7 +29,23 @@ def acceptable(extensions: Sequence[Extension]) -> list[Extension]:
     An offer with a parameter that is unknown, wrong or given twice must be
     declined (RFC 7692, 7.1); Autobahn would refuse the handshake for it.
     """
-    return [(name, parameters) for name, parameters in extensions if _makes_sense(name, parameters)]
+    return [
+        (name, _within_reach(parameters))
+        for name, parameters in extensions
+        if _makes_sense(name, parameters)
+    ]
+
+
+def _within_reach(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Without a window that the client keeps smaller than ours.
+
+    We may not answer with a larger one (RFC 7692, 7.1.2.2), and Autobahn forgets
+    what was offered.
+    """
+    offered = parameters.get("client_max_window_bits", [True])[0]
+    if offered is True or int(offered) >= WINDOW_BITS:
+        return parameters
+    return {name: value for name, value in parameters.items() if name != "client_max_window_bits"}
 
 
 def _makes_sense(name: str, parameters: dict[str, Any]) -> bool:
