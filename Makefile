@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
 PORT ?= 8080
 TESTS ?= tests
+COVERAGE ?= --cov --cov-report=term
 
 bin := $(VENV)/bin
 environment := $(VENV)/.installed
@@ -38,7 +39,7 @@ types: $(test_environment)
 	$(bin)/mypy
 
 tests: $(test_environment) $(interop)
-	$(bin)/python -m pytest $(TESTS) --cov --cov-report=term
+	$(bin)/python -m pytest $(TESTS) $(COVERAGE)
 
 conformance: $(test_environment)
 	$(bin)/python -m tests.conformance $(if $(URL),--url $(URL)) $(CASES)
