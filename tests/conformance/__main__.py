@@ -284,7 +284,7 @@ def main() -> int:
         return 130
     for direction in directions:
         print(table(direction), end="\n\n")
-    print(f"reports: {REPORTS}/server/index.html, {REPORTS}/client/index.html")
+    print("reports: " + ", ".join(f"{REPORTS}/{each.name}/index.html" for each in directions))
     whole = cases == ALL and given.url is None
     passed = all(direction.passed for direction in directions) and not (
         cases == ALL and any(direction.expected != TOTAL for direction in directions)
