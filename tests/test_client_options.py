@@ -150,3 +150,8 @@ class TestCommand:
         with pytest.raises(SystemExit):
             parse(["--version"])
         assert capsys.readouterr().out == f"wsservice {__version__}\n"
+
+
+def test_a_header_given_twice_is_refused_rather_than_lost() -> None:
+    with pytest.raises(ConfigError, match="more than once"):
+        ClientConfig(url="ws://a/", headers=[("X-A", "1"), ("x-a", "2")])

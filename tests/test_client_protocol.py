@@ -272,3 +272,21 @@ class TestEnd:
         connecting = Connecting()
         connecting.server.accept().lose(ConnectionLost())
         assert connecting.outcome == [connecting.protocol]
+
+
+def test_a_connection_whose_onconnect_failed_is_not_called_open(logged: Logged) -> None:
+    class Failing(ClientProtocol):
+        def onConnect(self, response: object) -> None:
+            raise RuntimeError("no")
+
+    connecting = Connecting(Failing)
+    connecting.server.accept()
+    assert connecting.outcome == []
+    connecting.server.lose()
+    assert isinstance(connecting.outcome[0].value, HandshakeError)
+    assert len(logged.failures) == 1
+
+
+def test_a_host_may_be_named_unix() -> None:
+    connecting = Connecting(url="ws://unix:8080/path")
+    assert b"GET /path HTTP/1.1\r\n" in connecting.server.taken()

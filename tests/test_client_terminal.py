@@ -4,6 +4,7 @@ import contextlib
 import os
 import pty
 import queue
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -129,6 +130,23 @@ class TestOutput:
         monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
         Output(pipe[1]).write(b"abcde", False)
         assert os.read(pipe[0], 100) == b"abcde\n"
+
+    def test_output_that_others_made_non_blocking_is_waited_for(
+        self, pipe: tuple[int, int]
+    ) -> None:
+        os.set_blocking(pipe[1], False)
+        payload = bytes(200_000)
+        read: list[bytes] = []
+
+        def reader() -> None:
+            while sum(map(len, read)) <= len(payload):
+                read.append(os.read(pipe[0], 65536))
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        Output(pipe[1]).write(payload, True)
+        thread.join(10)
+        assert b"".join(read) == payload + b"\n"
 
     def test_a_payload_is_escaped_where_a_person_reads_it(self) -> None:
         person, terminal = pty.openpty()

@@ -81,6 +81,15 @@ def test_a_channel_that_nobody_is_on_any_more_takes_no_memory() -> None:
     assert hub._channels == {}
 
 
+def test_a_member_leaves_the_channel_that_it_joined_whatever_it_calls_its_own_now() -> None:
+    hub = LocalHub()
+    member = joined(hub)
+    member.channel = "b"
+    hub.leave(member)
+    assert hub.publish("a", b"x") == 0
+    assert member.sent == []
+
+
 def test_members_may_leave_while_they_are_walked_through() -> None:
     hub = LocalHub()
     members = [joined(hub) for _ in range(3)]

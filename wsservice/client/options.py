@@ -51,7 +51,11 @@ def _header(name: str, value: str) -> tuple[str, str]:
 
 
 def _headers(headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    names = [name.lower() for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"header {name!r}: is given more than once; join its values")
     return tuple(_header(name, value) for name, value in pairs)
 
 

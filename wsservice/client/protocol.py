@@ -71,7 +71,8 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
 
     def _onOpen(self) -> None:
         super()._onOpen()
-        self.factory.opened(self)
+        if self.state == self.STATE_OPEN:
+            self.factory.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -113,15 +114,17 @@ class ClientFactory(WebSocketClientFactory, Generic[_P]):
     def __init__(self, config: ClientConfig, protocol: type[_P], reactor: IReactorTime) -> None:
         self.slow_messages = self.slow_closed = 0
         super().__init__(
-            url=config.url,
             origin=config.origin,
             protocols=list(config.subprotocols),
             useragent=config.user_agent,
             headers=dict(config.headers),
             reactor=reactor,
         )
-        # Autobahn writes an IPv6 address into the Host header without brackets,
-        # and loses what is after a semicolon in a path.
+        # Autobahn writes an IPv6 address into the Host header without brackets, loses
+        # what is after a semicolon in a path, and takes a host named unix for a socket.
+        self.url = config.url
+        self.isSecure = config.secure
+        self.port = config.port
         self.host = f"[{config.host}]" if ":" in config.host else config.host
         self.resource = config.resource
         self.opening: Deferred[_P] = Deferred()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -96,4 +97,7 @@ class Output:
             payload = describe(payload, isBinary, 2 * len(payload) * 10).encode()
         rest = memoryview(payload + b"\n")
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # whoever shares it made it so
+                select.select([], [self._descriptor], [])

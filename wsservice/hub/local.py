@@ -29,7 +29,8 @@ class LocalHub:
     """
 
     def __init__(self) -> None:
-        self._members: set[Member] = set()
+        # Each with the channel that it joined, whatever its own has become since.
+        self._members: dict[Member, str | None] = {}
         self._channels: dict[str, set[Member]] = {}
         self._emptied: list[Deferred[None]] = []
 
@@ -42,20 +43,20 @@ class LocalHub:
 
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
-        self._members.add(member)
+        self._members[member] = None
 
     def join(self, member: Member) -> None:
         """A connection is open, and gets what is published on its channel."""
+        self._members[member] = member.channel
         self._channels.setdefault(member.channel, set()).add(member)
 
     def leave(self, member: Member) -> None:
         """A connection is over. Once is enough, more does no harm."""
-        self._members.discard(member)
-        channel = self._channels.get(member.channel)
-        if channel is not None:
-            channel.discard(member)
-            if not channel:
-                del self._channels[member.channel]
+        name = self._members.pop(member, None)
+        if name is not None:
+            self._channels[name].discard(member)
+            if not self._channels[name]:
+                del self._channels[name]
         if not self._members:
             waiting, self._emptied = self._emptied, []
             for each in waiting:
