@@ -114,23 +114,35 @@ def test_members_may_leave_while_a_message_is_sent() -> None:
 
 
 def test_an_empty_hub_says_so_at_once() -> None:
-    assert LocalHub().when_empty().called
+    assert LocalHub().when_settled().called
 
 
 def test_everybody_who_waits_is_told_when_the_last_one_left() -> None:
     hub = LocalHub()
     first, last = joined(hub), Member(hub)
-    waiting = [hub.when_empty(), hub.when_empty()]
+    waiting = [hub.when_settled(), hub.when_settled()]
     hub.leave(first)
     assert [each.called for each in waiting] == [False, False]
     hub.leave(last)
     assert [each.result for each in waiting] == [None, None]
 
 
+def test_one_who_has_settled_is_not_waited_for_but_is_still_there() -> None:
+    hub = LocalHub()
+    member = joined(hub)
+    waiting = hub.when_settled()
+    assert hub.unsettled == 1
+    hub.settle(member)
+    assert waiting.called
+    assert (len(hub), hub.unsettled) == (1, 0)
+    hub.leave(member)
+    assert len(hub) == 0
+
+
 def test_who_gave_up_waiting_is_not_told() -> None:
     hub = LocalHub()
     member = Member(hub)
-    given_up, waiting = hub.when_empty(), hub.when_empty()
+    given_up, waiting = hub.when_settled(), hub.when_settled()
     failures: list[object] = []
     given_up.addErrback(lambda failure: failures.append(failure.check(CancelledError)))
     given_up.cancel()

@@ -15,7 +15,9 @@ from wsservice.errors import ConfigError
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
 
-from .support import CLOSE, Client, Logged, close_payload
+from .support import CLOSE, TEXT, Client, Logged, close_payload, frame
+
+GOODBYE = frame(CLOSE, close_payload(1001), masked=False)
 
 
 class TestFindProtocol:
@@ -225,6 +227,71 @@ class TestStop:
         run.reactor.advance(0.2)
         assert run.stopped == [None]
         assert "1 connections did not close within --drain 4 s; dropped" in logged.text
+
+    def test_one_that_only_waits_for_its_peer_to_end_is_not_waited_for(self, run: Run) -> None:
+        client = run.connect().open()
+        client.send(frame(3))  # breaks the protocol
+        assert client.protocol.state == client.protocol.STATE_CLOSED
+        run.stop()
+        assert run.stopped == []
+        client.protocol.writeConnectionLost()
+        assert run.stopped == [None]
+        client.lose()
+
+    def test_a_handful_is_told_at_once(self, run: Run) -> None:
+        clients = [run.connect().open() for _ in range(100)]
+        run.stop()
+        assert [client.taken() for client in clients] == [GOODBYE] * 100
+
+    def test_many_are_told_one_after_another_in_no_order(self, run: Run) -> None:
+        clients = [run.connect().open() for _ in range(300)]
+        run.stop()
+        told = [0]
+        for _ in range(3):
+            told.append(sum(bool(client.transport.value()) for client in clients))
+            run.reactor.advance(0.5)
+        # 200 in a second: 300 take 1.5 s.
+        assert told[1] < 20
+        assert 50 < told[2] < 150
+        assert 150 < told[3] < 250
+        assert [client.taken() for client in clients] == [GOODBYE] * 300
+        assert run.stopped == []
+        for client in clients:
+            client.lose()
+        assert run.stopped == [None]
+        assert run.reactor.getDelayedCalls() == []
+
+    def test_thousands_are_all_told_within_half_of_drain(self, run: Run) -> None:
+        clients = [run.connect().open() for _ in range(2000)]
+        run.stop()
+        run.reactor.advance(1)
+        assert 800 < sum(bool(client.transport.value()) for client in clients) < 1200
+        run.reactor.advance(1)
+        assert [client.taken() for client in clients] == [GOODBYE] * 2000
+
+    def test_many_with_a_drain_of_0_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch, drain=0, protocol="echo")
+        run.service.startService()
+        clients = [run.connect().open() for _ in range(101)]
+        run.stop()
+        assert [client.taken() for client in clients] == [GOODBYE] * 101
+
+    def test_those_that_leave_before_they_are_told_end_the_wait(self, run: Run) -> None:
+        clients = [run.connect().open() for _ in range(101)]
+        run.stop()
+        for client in clients:
+            client.lose()
+        assert run.stopped == [None]
+        assert run.reactor.getDelayedCalls() == []
+
+    def test_what_was_queued_is_sent_before_the_goodbye(self, run: Run) -> None:
+        client = run.connect().open()
+        client.protocol.pauseProducing()
+        client.protocol.sendMessage(b"queued")
+        run.stop()
+        assert client.taken() == b""
+        client.protocol.resumeProducing()
+        assert client.frames() == [(TEXT, b"queued"), (CLOSE, close_payload(1001))]
 
     def test_a_drain_of_0_sends_the_close_frames_and_does_not_wait(
         self, monkeypatch: pytest.MonkeyPatch

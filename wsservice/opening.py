@@ -63,6 +63,10 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
         self.factory.limits.leave(self._admission)
         super().connectionLost(reason)
 
+    def writeConnectionLost(self) -> None:
+        super().writeConnectionLost()
+        self.factory.hub.settle(self)
+
     def _opening_received(self, data: bytes) -> None:
         try:
             self._read_request(data)

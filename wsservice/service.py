@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from .config import Config
 from .errors import ConfigError
 from .escape import escape
-from .hub import LocalHub
+from .hub import LocalHub, Member
 from .journal import open_journal
 from .listening import endpoints, listen
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
 
 _log = Logger(namespace="wsservice")
+
+_AT_ONCE = 100
+"""So many connections are told at once that the service stops."""
+
+_EACH_SECOND = 200
+"""Of more, so many in a second, as far as `Config.drain` leaves time for it."""
 
 _SHORT_NAMES: dict[str, type[ServerProtocol]] = {
     "greeting": GreetingServerProtocol,
@@ -67,6 +75,40 @@ def _where(error: BaseException) -> str:
     return f"{text} ({escape(last.filename)}, line {last.lineno})"
 
 
+class Goodbyes:
+    """Tells connections that the service stops: a handful at once, many over some seconds.
+
+    Else they would all come back together, to a service that has just started.
+    """
+
+    def __init__(self, reactor: Any, connections: Iterable[Member], longest: float) -> None:
+        self._reactor = reactor
+        untold = list(connections)
+        spread = min(longest, len(untold) / _EACH_SECOND) if len(untold) > _AT_ONCE else 0.0
+        random.shuffle(untold)
+        now = reactor.seconds()
+        # The first to be told come last, to be popped.
+        moments = sorted((random.uniform(0, spread) for _ in untold), reverse=True)  # noqa: S311
+        self._untold = [(now + each, who) for each, who in zip(moments, untold, strict=True)]
+        self._call: IDelayedCall | None = None
+        self._tell()
+
+    def _tell(self) -> None:
+        self._call = None
+        while self._untold and self._untold[-1][0] <= self._reactor.seconds():
+            self._untold.pop()[1].go_away()
+        if self._untold:
+            delay = self._untold[-1][0] - self._reactor.seconds()
+            self._call = self._reactor.callLater(max(0, delay), self._tell)
+
+    def end(self) -> None:
+        """Tell nobody else."""
+        self._untold.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+
 class WebSocketService(Service):
     """A WebSocket server as a Twisted service.
 
@@ -100,15 +142,19 @@ class WebSocketService(Service):
     def stopService(self) -> Deferred[None]:
         """Take no more connections, close those there are with 1001, end the message log.
 
-        Fires when all are closed, or after `Config.drain` seconds.
+        Many are told one after another, over at most half of `Config.drain`
+        seconds. Fires when all are closed, or after all of them.
         """
         super().stopService()
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
-        for connection in self.hub:
-            connection.go_away()
-        drained = stopped.addCallback(lambda _: self._drained())
-        return drained.addCallback(lambda _: self.journal.close())
+        goodbyes = Goodbyes(self._reactor, self.hub, self.config.drain / 2)
+
+        def end(_: object) -> None:
+            goodbyes.end()
+            self.journal.close()
+
+        return stopped.addCallback(lambda _: self._drained()).addCallback(end)
 
     def _stop_listening(self, port: IListeningPort) -> Deferred[None]:
         stopped: Deferred[None] = Deferred()
@@ -124,8 +170,8 @@ class WebSocketService(Service):
         if not self.config.drain:
             # One turn of the reactor, in which the close frames leave.
             return deferLater(self._reactor, 0, lambda: None)
-        empty = self.hub.when_empty()
-        deadline = self._reactor.callLater(self.config.drain, empty.cancel)
+        settled = self.hub.when_settled()
+        deadline = self._reactor.callLater(self.config.drain, settled.cancel)
 
         def done(result: Any) -> None:
             if deadline.active():
@@ -134,8 +180,8 @@ class WebSocketService(Service):
                 result.trap(CancelledError)
                 _log.warn(
                     "{count} connections did not close within --drain {drain:g} s; dropped",
-                    count=len(self.hub),
+                    count=self.hub.unsettled,
                     drain=self.config.drain,
                 )
 
-        return empty.addBoth(done)
+        return settled.addBoth(done)

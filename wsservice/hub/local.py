@@ -25,14 +25,16 @@ class LocalHub:
 
     A connection is in the hub from its first octet to its last: `arrive`, then,
     once its handshake is done, `join` the channel it is on, and `leave`. The
-    hub's own count therefore holds whatever a behaviour's callbacks raise.
+    hub's own count therefore holds whatever a behaviour's callbacks raise. One
+    that is over but for the peer's end of it may `settle` before it leaves.
     """
 
     def __init__(self) -> None:
         # Each with the channel that it joined, whatever its own has become since.
         self._members: dict[Member, str | None] = {}
         self._channels: dict[str, set[Member]] = {}
-        self._emptied: list[Deferred[None]] = []
+        self._unsettled: set[Member] = set()
+        self._waiting: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._members)
@@ -44,11 +46,25 @@ class LocalHub:
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
         self._members[member] = None
+        self._unsettled.add(member)
 
     def join(self, member: Member) -> None:
         """A connection is open, and gets what is published on its channel."""
         self._members[member] = member.channel
         self._channels.setdefault(member.channel, set()).add(member)
+
+    @property
+    def unsettled(self) -> int:
+        """How many connections there are that still owe, or are owed, something."""
+        return len(self._unsettled)
+
+    def settle(self, member: Member) -> None:
+        """All that a connection will ever send has left: nobody need wait for it any more."""
+        self._unsettled.discard(member)
+        if not self._unsettled:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
 
     def leave(self, member: Member) -> None:
         """A connection is over. Once is enough, more does no harm."""
@@ -57,10 +73,7 @@ class LocalHub:
             self._channels[name].discard(member)
             if not self._channels[name]:
                 del self._channels[name]
-        if not self._members:
-            waiting, self._emptied = self._emptied, []
-            for each in waiting:
-                each.callback(None)
+        self.settle(member)
 
     def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
         """Send a message to every open connection on a channel.
@@ -70,14 +83,14 @@ class LocalHub:
         members = tuple(self._channels.get(channel, ()))
         return sum([bool(member.sendMessage(payload, isBinary)) for member in members])
 
-    def when_empty(self) -> Deferred[None]:
-        """Fires once no connection is left; cancel it to stop waiting."""
-        if not self._members:
+    def when_settled(self) -> Deferred[None]:
+        """Fires once all connections have left or settled; cancel it to stop waiting."""
+        if not self._unsettled:
             return succeed(None)
 
         def forget(waiting: Deferred[None]) -> None:
-            self._emptied.remove(waiting)
+            self._waiting.remove(waiting)
 
         waiting: Deferred[None] = Deferred(forget)
-        self._emptied.append(waiting)
+        self._waiting.append(waiting)
         return waiting
