@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -284,6 +285,42 @@ class TestStandardOutput:
         journal.received("1 peer", b"again", False)
         journal.close()
         assert messages(capfd.readouterr().out.encode()) == ["hi", "again"]
+
+    @contextlib.contextmanager
+    def pipe(self) -> Iterator[int]:
+        """The reading end of a pipe that is standard output, but for pytest's own capture."""
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        kept = os.dup(1)
+        os.dup2(writer, 1)
+        os.close(writer)
+        try:
+            yield reader
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(reader)
+
+    def test_a_pipe_that_nobody_reads_does_not_block_and_is_no_other_for_others(
+        self, clock: Clock
+    ) -> None:
+        with self.pipe() as reader:
+            journal = open_journal(Config(message_log="-"), clock)
+            for _ in range(2):
+                for _ in range(10):
+                    journal.received("1 peer", b"x" * 1000, False)
+                clock.advance(0)
+                journal.reopen()
+            assert os.get_blocking(1)
+            assert len(os.read(reader, 1 << 20)) == 4096
+
+    def test_a_pipe_whose_reader_is_gone_is_reported(self, clock: Clock, logged: Logged) -> None:
+        with self.pipe() as reader:
+            os.dup2(0, reader)
+            journal = open_journal(Config(message_log="-"), clock)
+            journal.received("1 peer", b"x", False)
+            clock.advance(0)
+        assert "message log standard output: Broken pipe" in logged.text
 
 
 class TestFullDisk:

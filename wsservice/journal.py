@@ -8,9 +8,11 @@ second line, move a cursor or change a colour.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import select
+import stat
 from collections.abc import Callable
 from typing import Protocol
 
@@ -234,14 +236,34 @@ class FileDestination:
             )
 
 
+class StandardOutput(FileDestination):
+    """Standard output. A pipe that nobody reads does not block the service."""
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        super().__init__("standard output", _open_standard_output, reactor)
+
+    def reopen(self) -> None:
+        """Write what was taken: there is no path at which to begin anew."""
+        self._flush()
+
+
+def _open_standard_output() -> int:
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        # Whether writing may block is a matter of the open file, which others
+        # share with us: so it is opened again, which only a pipe allows without
+        # losing the place where it is written. Fails where nobody reads any more.
+        with contextlib.suppress(OSError):
+            return os.open("/dev/stdout", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.dup(1)
+
+
 def open_journal(config: Config, reactor: IReactorTime) -> Journal:
     """The journal that a configuration asks for. Raises `JournalError` when it cannot be opened."""
     if config.message_log == "log":
         return Journal(LogDestination(), config.log_payload)
     if config.message_log == "-":
         # Not sys.stdout: twistd puts its log in the place of that.
-        destination = FileDestination("standard output", lambda: os.dup(1), reactor)
-        return Journal(destination, config.log_payload)
+        return Journal(StandardOutput(reactor), config.log_payload)
     path = os.path.abspath(config.message_log)
 
     def opener() -> int:

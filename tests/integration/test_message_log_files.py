@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Connect
-from .processes import Output, Programs, wait_until
+from .processes import BIN, Output, Programs, wait_until
 from .wire import TEXT, frame
 
 MARK = "Message received: "
@@ -37,6 +37,28 @@ def test_messages_go_to_standard_output(programs: Programs, connect: Connect) ->
     server.stdout.wait_for(f"{MARK}to standard output\n")
     line = server.stdout.ending("to standard output")[0]
     assert "[-]" not in line, "it went through Twisted's log"
+
+
+def test_standard_output_that_nobody_reads_holds_up_nobody(
+    programs: Programs, connect: Connect
+) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"):
+        server = programs.start(
+            *(BIN / "twistd", "-n", "--logfile=twistd.log"),
+            *("wsdemo", "--port", "0", "--message-log", "-", "--protocol", "both.Both"),
+            environment={"PYTHONPATH": str(_both(programs.folder))},
+            stdout=writer,
+        )
+        os.close(writer)
+        port = Output(programs.folder / "twistd.log").wait_for_ports()[0]
+        client = connect(port)
+        for number in range(100):
+            client.send(f"{number} " + "x" * 4000)
+            assert str(client.receive()).startswith(f"{number} ")
+        server.signal(signal.SIGTERM)
+        assert client.answer_close().code == 1001
+        assert server.wait() == 0
 
 
 @pytest.mark.parametrize("signals", [1, 2], ids=["one signal", "two signals"])
