@@ -6,6 +6,8 @@
 #   make conformance              all 517 cases of the Autobahn testsuite, as server and client;
 #                                 CASES='7.* 12.1.3' for some, URL=ws://... for another server
 #   make conformance-quick        groups 1 to 10, and a sample of the others
+#   make hostile                  every attack on the service, measured against its bound;
+#                                 ROWS='ping' for some
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -20,7 +22,7 @@ test_environment := $(VENV)/.installed-for-tests
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick format clean
+.PHONY: help serve test lint types tests conformance conformance-quick hostile format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +48,9 @@ conformance: $(test_environment)
 
 conformance-quick: $(test_environment)
 	$(bin)/python -m tests.conformance --quick
+
+hostile: $(test_environment)
+	$(bin)/python -m tests.hostile $(ROWS)
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .

@@ -1,0 +1,87 @@
+"""Behaviours that the attacked server runs, and what only it can measure of itself.
+
+Loaded by twistd with `--protocol`. The longest turn that anything takes in the
+reactor is measured in CPU time, so that a busy machine does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+
+from wsservice import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
+
+from .channels import CONTROL, NEIGHBOUR
+
+
+class Turns:
+    """The longest turn in the reactor: one event of one descriptor, or one delayed call."""
+
+    longest = 0.0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that is measured when it is called."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.longest = max(self.longest, time.thread_time() - began)
+
+        return call
+
+
+def watch_the_reactor(watched: Any) -> Turns:
+    """Measure all that the reactor calls."""
+    turns = Turns()
+    call_later = watched.callLater
+
+    def timed_call_later(delay: float, function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        return call_later(delay, turns.timed(function), *args, **kw)
+
+    watched.callLater = timed_call_later
+    if hasattr(watched, "_doReadOrWrite"):
+        watched._doReadOrWrite = turns.timed(watched._doReadOrWrite)
+    return turns
+
+
+TURNS = watch_the_reactor(reactor)
+
+
+class Watched(ServerProtocol):
+    """Mixed into a behaviour: neighbours get their echo, tests their figures."""
+
+    def onOpen(self) -> Any:
+        if self.channel not in (CONTROL, NEIGHBOUR):
+            return super().onOpen()
+        return None
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        if self.channel == NEIGHBOUR:
+            self.sendMessage(payload, isBinary)
+            return None
+        if self.channel == CONTROL:
+            return self.control(payload)
+        return super().onMessage(payload, isBinary)
+
+    def control(self, asked: bytes) -> None:
+        """Answer a test, and begin anew."""
+        self.sendMessage(json.dumps(self.figures(asked)).encode())
+        TURNS.longest = 0.0
+
+    def figures(self, asked: bytes) -> dict[str, Any]:
+        """What is told; a behaviour may have more to tell."""
+        return {"longest": TURNS.longest}
+
+
+class Echo(Watched, EchoServerProtocol):  # type: ignore[misc]
+    """The echo behaviour."""
+
+
+class Greeting(Watched, GreetingServerProtocol):  # type: ignore[misc]
+    """The greeting behaviour."""

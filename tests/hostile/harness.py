@@ -1,0 +1,369 @@
+"""Attacks on a running server, and what they cost it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..integration.processes import Program, Programs, wait_until
+from ..integration.test_listening_places import make_certificate
+from ..integration.wire import Wire
+from .channels import CONTROL
+
+ROOT = Path(__file__).parents[2]
+
+KIB = 1024
+MIB = 1024 * 1024
+
+LONGEST_TURN = 0.010
+"""Seconds of CPU time that no connection may hold the reactor longer."""
+
+MEDIAN, WORST = 0.050, 0.500
+"""Seconds that a neighbour's round trips may take."""
+
+LINE = 512
+"""Octets of a log line of no message."""
+
+_LENIENCE = 5
+"""How many times the longest turn's bound it may be where the machine is shared, as in CI."""
+
+
+@dataclass
+class Measured:
+    """What an attack cost the server."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    memory: int = 0
+    """Octets by which resident memory grew, at its highest."""
+    descriptors: int = 0
+    """How many more there are after it."""
+    log: int = 0
+    lines: int = 0
+    tracebacks: int = 0
+    turn: float = 0.0
+    """Seconds of CPU time of the longest turn in the reactor."""
+    median: float = 0.0
+    worst: float = 0.0
+    trips: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+class Process:
+    """A running process, as `/proc` has it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._folder = Path(f"/proc/{pid}")
+
+    def memory(self) -> int:
+        """Octets of resident memory."""
+        return self._status("VmRSS")
+
+    def highest(self) -> int:
+        """The most there were since `forget_highest`."""
+        return self._status("VmHWM")
+
+    def forget_highest(self) -> None:
+        (self._folder / "clear_refs").write_text("5")
+
+    def descriptors(self) -> int:
+        """How many are open."""
+        return len(os.listdir(self._folder / "fd"))
+
+    def cpu(self) -> float:
+        """Seconds of CPU time so far."""
+        return (
+            sum(
+                int((task / "schedstat").read_text().split()[0])
+                for task in (self._folder / "task").iterdir()
+            )
+            / 1e9
+        )
+
+    def _status(self, name: str) -> int:
+        for line in (self._folder / "status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * KIB
+        raise AssertionError(f"no {name} of process {self.pid}")
+
+
+class Attack:
+    """A server to attack: its ports, ways to reach it, and what was seen."""
+
+    def __init__(self, server: Program, full: bool, tls: bool, certificate: Path | None) -> None:
+        self.server = server
+        #: False in CI, where what takes minutes is shortened.
+        self.full = full
+        ports = server.log.wait_for_ports(2 if tls else 1)
+        self.port = ports[0]
+        self.tls_port = ports[-1] if tls else 0
+        #: The certificate that `tls_port` shows; its host is localhost.
+        self.certificate = certificate
+        self.process = Process(server.process.pid)
+        #: How many connections were made: the log may have lines for each.
+        self.connections = 0
+        #: What else was measured, by what it is called in the table.
+        self.notes: dict[str, str] = {}
+        self._stack = contextlib.ExitStack()
+
+    def socket(self, tls: bool = False, **options: int) -> socket.socket:
+        """A connection to the server, on which nothing was said yet.
+
+        `receive_buffer` makes the peer's window small.
+        """
+        self.connections += 1
+        made = self._stack.enter_context(socket.socket())
+        made.settimeout(20)
+        if "receive_buffer" in options:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.connect(("127.0.0.1", self.tls_port if tls else self.port))
+        return made
+
+    def connect(self, path: str = "/attack", headers: str = "") -> Wire:
+        """An open WebSocket connection."""
+        self.connections += 1
+        wire = Wire(self.port, path=path)
+        self._stack.callback(wire.end)
+        return wire.upgrade(headers=headers)
+
+    def end(self) -> None:
+        """Let go of every connection."""
+        self._stack.close()
+
+
+class _Neighbour:
+    """A client beside the attack."""
+
+    def __init__(self, port: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.hostile.neighbour", str(port)],
+            cwd=ROOT,
+            env=unmeasured(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout
+        if self._process.stdout.readline() != "ready\n":
+            raise AssertionError("the neighbour could not connect")
+
+    def end(self) -> dict[str, Any]:
+        """What it measured."""
+        try:
+            said, _ = self._process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise AssertionError("the neighbour got no answer") from None
+        if self._process.returncode:
+            raise AssertionError(f"the neighbour was not served: {said}")
+        figures: dict[str, Any] = json.loads(said)
+        return figures
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def unmeasured() -> dict[str, str]:
+    """An environment in which coverage does not slow a program down."""
+    return {**os.environ, "COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+
+
+@contextlib.contextmanager
+def watch(attack: Attack) -> Iterator[Measured]:
+    """Measure the server around a block; the figures are there after it."""
+    measured = Measured(notes=attack.notes)
+    neighbour = _Neighbour(attack.port)
+    control = Wire(attack.port, path=f"/{CONTROL}").upgrade()
+    log = attack.server.log.path
+    try:
+        control.send("begin")
+        control.receive()
+        process = attack.process
+        process.forget_highest()
+        memory, descriptors, cpu = process.memory(), process.descriptors(), process.cpu()
+        octets = log.stat().st_size
+        began = time.monotonic()
+        yield measured
+        measured.seconds = time.monotonic() - began
+        attack.end()
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: process.descriptors() <= descriptors, "descriptors", 7)
+        measured.cpu = process.cpu() - cpu
+        measured.memory = max(0, process.highest() - memory)
+        measured.descriptors = process.descriptors() - descriptors
+        control.send("figures")
+        measured.turn = json.loads(control.receive())["longest"]  # type: ignore[arg-type]
+        figures = neighbour.end()
+        measured.median, measured.worst = figures["median"], figures["worst"]
+        measured.trips = figures["trips"]
+        said = log.read_bytes()[octets:]
+        measured.log, measured.lines = len(said), said.count(b"\n")
+        errors = attack.server.stderr.text
+        measured.tracebacks = sum(
+            each in part
+            for each in ("Traceback", "Unhandled", "Error")
+            for part in (said.decode(), errors)
+        )
+    finally:
+        neighbour.kill()
+        control.end()
+        attack.end()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of attacks. `attack` says what the peer got."""
+
+    name: str
+    bound: str
+    attack: Callable[[Attack], str]
+    theme: str
+    options: tuple[str, ...] = ()
+    behaviour: str = "Echo"
+    memory: int | None = None
+    """Octets by which the server's memory may grow."""
+    log: int = 2 * LINE
+    """Octets that the log may grow by, for each connection."""
+    tls: bool = False
+
+    def run(self, full: bool) -> Result:
+        """Start a server, attack it, stop it."""
+        with tempfile.TemporaryDirectory() as folder:
+            programs = Programs(Path(folder))
+            try:
+                return self._run(programs, full)
+            finally:
+                programs.end()
+
+    def _run(self, programs: Programs, full: bool) -> Result:
+        listen = ["--listen", "tcp:0:interface=127.0.0.1", "--drain", "0.5"]
+        certificate = None
+        if self.tls:
+            key, certificate = make_certificate(programs.folder)
+            listen += [
+                "--listen",
+                f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}",
+            ]
+        behaviour = f"tests.hostile.behaviours.{self.behaviour}"
+        environment = {**unmeasured(), "PYTHONPATH": str(ROOT)}
+        server = programs.twistd(
+            *listen, "--protocol", behaviour, *self.options, environment=environment
+        )
+        attack = Attack(server, full, self.tls, certificate)
+        with watch(attack) as measured:
+            got = self.attack(attack)
+        return Result(self, got, measured, self._problems(measured, attack.connections, full))
+
+    def _problems(self, measured: Measured, connections: int, full: bool) -> Problems:
+        hard: list[str] = []
+        soft: list[str] = []
+        if self.memory is not None and measured.memory > self.memory:
+            hard.append(f"memory +{_mib(measured.memory)} of {_mib(self.memory)}")
+        if measured.descriptors > 0:
+            hard.append(f"{measured.descriptors} descriptors left")
+        if measured.log > self.log * connections:
+            hard.append(f"log +{measured.log} of {self.log * connections} octets")
+        if measured.tracebacks:
+            hard.append("a traceback in the log")
+        turn = LONGEST_TURN * (1 if full else _LENIENCE)
+        if measured.turn > turn:
+            (soft if full else hard).append(f"longest turn {_ms(measured.turn)} of {_ms(turn)}")
+        if full and measured.median > MEDIAN:
+            soft.append(f"median {_ms(measured.median)} of {_ms(MEDIAN)}")
+        if full and measured.worst > WORST:
+            soft.append(f"worst {_ms(measured.worst)} of {_ms(WORST)}")
+        return Problems(hard, soft)
+
+
+@dataclass(frozen=True)
+class Problems:
+    """The bounds that did not hold; those of time may be another's doing, once."""
+
+    hard: Sequence[str]
+    soft: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.hard or self.soft)
+
+    def __str__(self) -> str:
+        return "; ".join([*self.hard, *self.soft])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a row came to."""
+
+    row: Row
+    got: str
+    measured: Measured
+    problems: Problems
+
+    @property
+    def figures(self) -> str:
+        """What was measured against its bounds, for people."""
+        measured = self.measured
+        bound = f" of {_mib(self.row.memory)}" if self.row.memory is not None else ""
+        return ", ".join(
+            [
+                f"memory +{_mib(measured.memory)}{bound}",
+                f"longest turn {_ms(measured.turn)} of {_ms(LONGEST_TURN)}",
+                f"neighbour {_ms(measured.median)} of {_ms(MEDIAN)}",
+                f"at worst {_ms(measured.worst)} of {_ms(WORST)}",
+                f"{measured.lines} log lines",
+                f"CPU {measured.cpu:.1f} s",
+                *(f"{name} {value}" for name, value in measured.notes.items()),
+            ]
+        )
+
+
+def _mib(octets: int) -> str:
+    return f"{octets / MIB:.1f} MiB"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms"
+
+
+ROWS: list[Row] = []
+"""Every row of the modules that were imported, in their order."""
+
+
+def row(
+    name: str, bound: str, **how: Any
+) -> Callable[[Callable[[Attack], str]], Callable[[], None]]:
+    """Make an attack a row of the table, and a test.
+
+    `name` and `bound` are what the table says. `how` is as in `Row`: `options`,
+    `behaviour`, `memory`, `log`, `tls`.
+    """
+
+    def decorate(attack: Callable[[Attack], str]) -> Callable[[], None]:
+        made = Row(name, bound, attack, attack.__module__.rpartition(".")[2], **how)
+        ROWS.append(made)
+
+        def test() -> None:
+            result = made.run(full=False)
+            assert not result.problems, f"{result.problems} ({result.got}; {result.figures})"
+
+        test.__name__ = test.__qualname__ = attack.__name__
+        test.__doc__ = attack.__doc__
+        test.__module__ = attack.__module__
+        return test
+
+    return decorate
