@@ -14,6 +14,7 @@ The map. Imports run one way, downwards in this list::
     transports.py   what Twisted's transports are called, and can do
     callbacks.py    a behaviour's callbacks, one after another
     reading.py      from octets to onMessage: codec or Autobahn, in slices
+    keepalive.py    whether a peer is still there
     connection.py   Autobahn's protocol made safe: what server and client share
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py

@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from . import frames
 from .config import Limits
+from .keepalive import KeepAlive
 from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
@@ -91,7 +92,7 @@ def deployed(
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
+class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket connection, at either end. Mixed in before Autobahn's own class.
 
     Of a behaviour's callbacks the next is called when the one before is done,
@@ -117,8 +118,6 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
     _fragments = 0
     _peer_finished = False
     _drop_call: IDelayedCall | None = None
-    _keepalive: IDelayedCall | None = None
-    _pinged_at: float | None = None
     _producer: Any = None
     _producer_paused = False
 
@@ -133,15 +132,11 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        for call in (
-            self._drop_call,
-            self._keepalive,
-            self.closeHandshakeTimeoutCall,
-        ):
+        for call in (self._drop_call, self.closeHandshakeTimeoutCall):
             if call is not None and call.active():
                 call.cancel()
-        self._drop_call = self._keepalive = None
-        self.closeHandshakeTimeoutCall = None
+        self._drop_call = self.closeHandshakeTimeoutCall = None
+        self._stop_keep_alive()
         self._forget_unread()
         self.unregisterProducer()
         super().connectionLost(explained(reason))
@@ -344,32 +339,6 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         is_pong = self.state == self.STATE_OPEN and data[0] == 0x8A
         self._queue.put(data, Kind.PONG if is_pong else Kind.OTHER)
 
-    # Keeping alive
-
-    def _watch(self, delay: float) -> None:
-        self._keepalive = self.factory.reactor.callLater(delay, self._check_life)
-
-    def _check_life(self) -> None:
-        """Ask for a sign of life when there was no traffic; drop who gives none."""
-        if self.state != self.STATE_OPEN:
-            return
-        interval = self._limits.ping_interval
-        now = self._seconds()
-        idle = now - self._last_life
-        silent = self._pinged_at is not None and self._last_life <= self._pinged_at
-        if self._holds & ~Hold.OUTPUT:
-            self._watch(interval)  # it is not the peer who is silent: we do not listen
-        elif silent and self._limits.ping_timeout:
-            self.wasNotCleanReason = "no sign of life since a ping"
-            self.dropConnection(abort=True)
-        elif idle < interval:
-            self._pinged_at = None
-            self._watch(interval - idle)
-        else:
-            self._pinged_at = now
-            self.sendPing()
-            self._watch(self._limits.ping_timeout or interval)
-
     # What Autobahn calls
 
     def _onOpen(self) -> None:
@@ -378,8 +347,7 @@ class Connection(Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type:
         self.data = b""
         if self.state == self.STATE_OPEN:  # else `onConnect` of a client failed
             self._call(self.onOpen)
-            if self._limits.ping_interval:
-                self._watch(self._limits.ping_interval)
+            self._keep_alive()
         self._release(Hold.DECIDING)
 
     def _onMessageBegin(self, isBinary: bool) -> None:
