@@ -439,6 +439,14 @@ class TestSizeLimit:
         client.send(frame(TEXT, b"x" * 1000)[:10])
         assert client.frames()[0][1][:2] == close_payload(1009)
 
+    @pytest.mark.parametrize("first", [b"", frame(TEXT, b"x" * 15, fin=False)])
+    def test_a_header_that_proves_one_octet_too_many_is_enough(
+        self, client: Client, first: bytes
+    ) -> None:
+        size = self.LIMIT + 1 - len(first and b"x" * 15)
+        client.send(first + frame(0 if first else TEXT, b"x" * size)[:6])
+        assert client.frames()[0][1][:2] == close_payload(1009)
+
     def test_0_is_no_limit(self) -> None:
         client = Served(Plain, max_message_size=0).connect().open()
         client.send(frame(BINARY, bytes(2_000_000)))

@@ -483,6 +483,34 @@ def test_what_inflates_over_the_limit_is_closed_with_1009_and_never_cut_short(si
     assert bool(client.taken()) == (size > 20)
 
 
+def compressed(first: int, data: bytes) -> bytes:
+    octets = frame(first, data)
+    return bytes([octets[0] | 0x40]) + octets[1:]
+
+
+@pytest.mark.parametrize("cut", [None, 7])
+def test_a_message_that_compression_made_longer_than_the_limit_arrives(cut: int | None) -> None:
+    served = Served(compression=True, max_message_size=1000)
+    client = served.connect()
+    client.ask("/", "Sec-WebSocket-Extensions: permessage-deflate")
+    deflate = zlib.compressobj(0, wbits=-12)
+    data = deflate.compress(bytes(1000)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    assert len(data) > 1005
+    octets = compressed(BINARY, data.removesuffix(b"\0\0\xff\xff"))
+    client.send(octets[:cut])
+    client.send(octets[cut:] if cut else b"")
+    assert len(served.log.lines) == 1
+    assert client.taken() == b""
+
+
+def test_blocks_of_nothing_are_over_the_limit_at_some_time() -> None:
+    served = Served(compression=True, max_message_size=1000)
+    client = served.connect()
+    client.ask("/", "Sec-WebSocket-Extensions: permessage-deflate")
+    client.send(compressed(BINARY, b"\0\0\0\xff\xff" * 4000)[:10])
+    assert client.frames()[0][1][:2] == close_payload(1009)
+
+
 def transport(protocol: Any) -> ITransport:
     return iosim.FakeTransport(protocol, False, PEER, PEER)
 

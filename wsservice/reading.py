@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from . import frames
 from .callbacks import Callbacks
 from .config import Limits
+from .policy import CloseCode
 
 READ_SIZE = 16 * 1024
 """Octets of a read. Twisted's 64 KiB hold many tiny frames, and are no faster."""
@@ -43,6 +44,15 @@ class Hold:
     """The behaviour wants it so."""
 
 
+def most_compressed(limit: int) -> int:
+    """How many octets a message within `limit` may have before it is inflated; 0 for any number.
+
+    The worst that an honest peer sends is nine bits for each octet, and some octets
+    for each fragment. Blocks of nothing could go on for ever.
+    """
+    return limit and limit + limit // 8 + READ_SIZE
+
+
 class Reading(Callbacks):
     """The way in. To be mixed in before Autobahn's protocol, whose names it uses."""
 
@@ -60,6 +70,11 @@ class Reading(Callbacks):
     consumeData: Callable[[], None]
     onMessage: Callable[[bytes, bool], object]
     _invalid_payload: Callable[[str], bool]
+    _fail_connection: Callable[[int, str], None]
+    _isMessageCompressed: bool
+    message_data_total_length: int
+    onMessageBegin: Callable[[bool], None]
+    onMessageFrameBegin: Callable[[int], None]
 
     _limits = Limits()
     _by_codec = True
@@ -68,6 +83,8 @@ class Reading(Callbacks):
     _unread = b""
     _partial: frames.PartialFrame | None = None
     _partial_seen = False
+    _fragments = 0
+    _compressed_size = 0
     _next_slice: IDelayedCall | None = None
     _last_life = 0.0
     _seconds: Callable[[], float]
@@ -165,6 +182,52 @@ class Reading(Callbacks):
             self._partial = None
             self._call(self.onMessage, partial.payload, partial.isBinary)
         return end, True
+
+    # A message that is Autobahn's to read: it must stay within the limits at every octet
+
+    def _onMessageBegin(self, isBinary: bool) -> None:
+        self._fragments = 0
+        self._compressed_size = 0
+        self.message_data_total_length = 0
+        self.onMessageBegin(isBinary)
+
+    def _onMessageFrameBegin(self, length: int) -> None:
+        # The last one does no harm, and the testsuite ends 65,536 with an empty one.
+        self._fragments += not self.current_frame.fin
+        if 0 < self._limits.max_fragments < self._fragments:
+            self._fail_connection(CloseCode.POLICY_VIOLATION, "too many fragments")
+        total = self.message_data_total_length
+        if self._isMessageCompressed:
+            self._compressed_size += length
+            if 0 < most_compressed(self._limits.max_message_size) < self._compressed_size:
+                self._too_big()
+        elif 0 < self._limits.max_message_size < total + length:
+            self._too_big()
+        # Autobahn would count a compressed frame before it is inflated, and refuse a
+        # message within the limit that compression made longer.
+        self.message_data_total_length = total - length
+        self.onMessageFrameBegin(length)
+        self.message_data_total_length = total if self._isMessageCompressed else total + length
+
+    def onFrameData(self, payload: bytes) -> Any:
+        """Autobahn's: a part of a frame, still compressed if its message is."""
+        is_data = self.current_frame.opcode < 8
+        if is_data and self._isMessageCompressed:
+            # What Autobahn takes off again: it means to have counted this part before.
+            self.message_data_total_length += len(payload)
+        result = super().onFrameData(payload)  # type: ignore[misc]
+        if is_data and 0 < self._limits.max_message_size < self.message_data_total_length:
+            self._too_big()
+        return result
+
+    def _too_big(self) -> None:
+        self._fail_connection(CloseCode.TOO_BIG, "message too big")
+
+    def _onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if 0 < self._limits.max_message_size < len(payload):
+            self._too_big()
+        else:
+            self._call(self.onMessage, payload, isBinary)
 
     def _hold(self, why: int) -> None:
         self._holds |= why
