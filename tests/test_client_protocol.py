@@ -290,3 +290,10 @@ def test_a_connection_whose_onconnect_failed_is_not_called_open(logged: Logged) 
 def test_a_host_may_be_named_unix() -> None:
     connecting = Connecting(url="ws://unix:8080/path")
     assert b"GET /path HTTP/1.1\r\n" in connecting.server.taken()
+
+
+def test_a_connection_that_is_closed_in_the_same_breath_was_open() -> None:
+    connecting = Connecting()
+    close = frame(CLOSE, close_payload(1000), masked=False)
+    connecting.server.send(connecting.server.acceptance() + close)
+    assert connecting.outcome == [connecting.protocol]

@@ -338,12 +338,16 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     # What Autobahn calls
 
+    def _opened(self) -> None:
+        """The behaviour knows that the connection is open; what came already is read next."""
+
     def _onOpen(self) -> None:
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
         if self.state == self.STATE_OPEN:  # else `onConnect` of a client failed
             self._call(self.onOpen)
+            self._opened()
             self._keep_alive()
         self._release(Hold.DECIDING)
 

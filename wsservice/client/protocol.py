@@ -69,10 +69,8 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
     def _onConnect(self, response: ConnectionResponse) -> Deferred[Any]:
         return self._decide(self.onConnect, response).addErrback(self._callback_failed)
 
-    def _onOpen(self) -> None:
-        super()._onOpen()
-        if self.state == self.STATE_OPEN:
-            self.factory.opened(self)
+    def _opened(self) -> None:
+        self.factory.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
