@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet import reactor
 
 from wsservice import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
+from wsservice.sending import Sent
 
 from .channels import CONTROL, NEIGHBOUR
 
@@ -78,6 +80,58 @@ class Watched(ServerProtocol):
     def figures(self, asked: bytes) -> dict[str, Any]:
         """What is told; a behaviour may have more to tell."""
         return {"longest": TURNS.longest}
+
+
+class Pauses:
+    """A producer that only counts what it is told."""
+
+    def __init__(self, told: Counter[str]) -> None:
+        self._told = told
+
+    def pauseProducing(self) -> None:
+        self._told["pauses"] += 1
+
+    def resumeProducing(self) -> None:
+        self._told["resumes"] += 1
+
+    def stopProducing(self) -> None:
+        """Nothing."""
+
+
+class Push(Watched, ServerProtocol):  # type: ignore[misc]
+    """Sends as much as it is asked for, whatever it is told; closes when asked."""
+
+    told: ClassVar[Counter[str]] = Counter()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        asked = payload.split()
+        if self.channel in (CONTROL, NEIGHBOUR):
+            return super().onMessage(payload, isBinary)
+        if asked[0] == b"push":
+            self.registerProducer(Pauses(self.told), True)
+            self.push(0, int(asked[1]), int(asked[2]))
+        elif asked[0] == b"fill":
+            while self.sendMessage(bytes(int(asked[1])), True) is not Sent.QUEUED:
+                pass
+            self.told["filled"] = 1
+        elif asked[0] == b"close":
+            self.sendClose(1000)
+        elif asked[0] == b"end":
+            self.sendMessage(b"end")
+        return None
+
+    def push(self, number: int, count: int, size: int) -> None:
+        """Send the messages from a number on, some in each turn."""
+        last = min(count, number + 8)
+        for each in range(number, last):
+            self.told[self.sendMessage(each.to_bytes(8, "big") + bytes(size - 8), True).value] += 1
+        if last < count:
+            reactor.callLater(0, self.push, last, count, size)
+        else:
+            self.told["done"] = 1
+
+    def figures(self, asked: bytes) -> dict[str, Any]:
+        return {**super().figures(asked), "pushed": dict(self.told)}
 
 
 class Echo(Watched, EchoServerProtocol):  # type: ignore[misc]

@@ -117,26 +117,27 @@ class Attack:
         self.notes: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
 
-    def socket(self, tls: bool = False, **options: int) -> socket.socket:
-        """A connection to the server, on which nothing was said yet.
-
-        `receive_buffer` makes the peer's window small.
-        """
+    def socket(self, tls: bool = False, receive_buffer: int = 0) -> socket.socket:
+        """A connection to the server, on which nothing was said yet."""
         self.connections += 1
         made = self._stack.enter_context(socket.socket())
         made.settimeout(20)
-        if "receive_buffer" in options:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
+        if receive_buffer:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.connect(("127.0.0.1", self.tls_port if tls else self.port))
         return made
 
-    def connect(self, path: str = "/attack", headers: str = "") -> Wire:
-        """An open WebSocket connection."""
+    def connect(self, path: str = "/attack", headers: str = "", receive_buffer: int = 0) -> Wire:
+        """An open WebSocket connection. `receive_buffer` makes its window small."""
         self.connections += 1
-        wire = Wire(self.port, path=path)
+        wire = Wire(self.port, path=path, receive_buffer=receive_buffer)
         self._stack.callback(wire.end)
         return wire.upgrade(headers=headers)
+
+    def keep(self, made: contextlib.AbstractContextManager[Any]) -> None:
+        """Let go of something at the end of the attack, and not before."""
+        self._stack.enter_context(made)
 
     def end(self) -> None:
         """Let go of every connection."""
@@ -184,19 +185,32 @@ def unmeasured() -> dict[str, str]:
     return {**os.environ, "COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 
 
+def _ask(attack: Attack, what: str) -> Any:
+    """Ask the server for its own figures."""
+    control = Wire(attack.port, path=f"/{CONTROL}").upgrade()
+    try:
+        control.send(what)
+        said = control.receive()
+        assert isinstance(said, str)
+        control.close()
+    finally:
+        control.end()
+    return json.loads(said)
+
+
 @contextlib.contextmanager
 def watch(attack: Attack) -> Iterator[Measured]:
     """Measure the server around a block; the figures are there after it."""
     measured = Measured(notes=attack.notes)
-    neighbour = _Neighbour(attack.port)
-    control = Wire(attack.port, path=f"/{CONTROL}").upgrade()
+    process = attack.process
     log = attack.server.log.path
+    neighbour = _Neighbour(attack.port)
     try:
-        control.send("begin")
-        control.receive()
-        process = attack.process
+        descriptors = process.descriptors()
+        _ask(attack, "begin")
+        wait_until(lambda: process.descriptors() == descriptors, "the end of a connection")
         process.forget_highest()
-        memory, descriptors, cpu = process.memory(), process.descriptors(), process.cpu()
+        memory, cpu = process.memory(), process.cpu()
         octets = log.stat().st_size
         began = time.monotonic()
         yield measured
@@ -207,8 +221,7 @@ def watch(attack: Attack) -> Iterator[Measured]:
         measured.cpu = process.cpu() - cpu
         measured.memory = max(0, process.highest() - memory)
         measured.descriptors = process.descriptors() - descriptors
-        control.send("figures")
-        measured.turn = json.loads(control.receive())["longest"]  # type: ignore[arg-type]
+        measured.turn = _ask(attack, "figures")["longest"]
         figures = neighbour.end()
         measured.median, measured.worst = figures["median"], figures["worst"]
         measured.trips = figures["trips"]
@@ -222,7 +235,6 @@ def watch(attack: Attack) -> Iterator[Measured]:
         )
     finally:
         neighbour.kill()
-        control.end()
         attack.end()
 
 
@@ -235,6 +247,8 @@ class Row:
     attack: Callable[[Attack], str]
     theme: str
     options: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    """More options in CI, that shorten what takes long."""
     behaviour: str = "Echo"
     memory: int | None = None
     """Octets by which the server's memory may grow."""
@@ -263,7 +277,11 @@ class Row:
         behaviour = f"tests.hostile.behaviours.{self.behaviour}"
         environment = {**unmeasured(), "PYTHONPATH": str(ROOT)}
         server = programs.twistd(
-            *listen, "--protocol", behaviour, *self.options, environment=environment
+            *listen,
+            *("--protocol", behaviour),
+            *self.options,
+            *(() if full else self.short),
+            environment=environment,
         )
         attack = Attack(server, full, self.tls, certificate)
         with watch(attack) as measured:
@@ -350,7 +368,7 @@ def row(
     """Make an attack a row of the table, and a test.
 
     `name` and `bound` are what the table says. `how` is as in `Row`: `options`,
-    `behaviour`, `memory`, `log`, `tls`.
+    `short`, `behaviour`, `memory`, `log`, `tls`.
     """
 
     def decorate(attack: Callable[[Attack], str]) -> Callable[[], None]:

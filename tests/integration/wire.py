@@ -126,7 +126,11 @@ class Wire(_End):
     _masks = True
 
     def __init__(
-        self, port: int | str, host: str = "127.0.0.1", path: str = "/websockets/"
+        self,
+        port: int | str,
+        host: str = "127.0.0.1",
+        path: str = "/websockets/",
+        receive_buffer: int = 0,
     ) -> None:
         super().__init__()
         if isinstance(port, str):
@@ -134,7 +138,12 @@ class Wire(_End):
             self.socket.settimeout(_PATIENCE)
             self.socket.connect(port)
         else:
-            self.socket = socket.create_connection((host, port), _PATIENCE)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self.socket = socket.socket(family)
+            self.socket.settimeout(_PATIENCE)
+            if receive_buffer:  # which TCP asks for when it connects
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.socket.connect((host, port))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._path = path
         self.status = 0

@@ -1,0 +1,106 @@
+"""More of what is allowed than anybody needs: served, in slices, within bounds."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from .harness import MIB, Attack, row
+from .peer import BINARY, PING, PONG, TEXT, blast, masked
+
+
+@row(
+    "flood of pings, read or not",
+    "pongs coalesced, never queued past `--send-buffer`; memory + 4 MiB",
+    memory=4 * MIB,
+)
+def test_a_flood_of_pings_is_answered_within_bounds(attack: Attack) -> str:
+    seconds = 6.0 if attack.full else 1.5
+    octets = masked(PING, bytes(125)) * 500
+    reader, deaf = attack.connect(), attack.connect()
+    with ThreadPoolExecutor(2) as pool:
+        read = pool.submit(blast, reader.socket, octets, seconds, True)
+        unread = pool.submit(blast, deaf.socket, octets, seconds, False)
+        times, received = read.result()
+        sent, _ = unread.result()
+    assert times > 0
+    assert received > 0
+    attack.notes["pings"] = f"{500 * (times + sent)}"
+    # Still there, and answered: with the last one, or with each.
+    reader.socket.sendall(masked(PING, b"the last"))
+    seen = b""
+    while b"the last" not in seen:
+        seen = seen[-200:] + reader.socket.recv(1 << 20)
+    return "pongs"
+
+
+def _flood(attack: Attack, octets: bytes, messages: int, echoed: int) -> str:
+    seconds = 6.0 if attack.full else 1.5
+    wire = attack.connect()
+    cpu = attack.process.cpu()
+    times, received = blast(wire.socket, octets, seconds, True)
+    expected = times * echoed
+    while received < expected:
+        chunk = wire.socket.recv(1 << 20)
+        assert chunk, "ended before all was served"
+        received += len(chunk)
+    assert received == expected
+    attack.notes["frames"] = f"{times * messages}"
+    each = 1e6 * (attack.process.cpu() - cpu) / (times * messages)
+    attack.notes["CPU for each"] = f"{each:.1f} microseconds"
+    wire.send("still there")
+    assert wire.receive() == "still there"
+    return "served"
+
+
+@row("flood of pongs", "served, in slices", memory=2 * MIB)
+def test_a_flood_of_pongs_is_served_in_slices(attack: Attack) -> str:
+    return _flood(attack, masked(PONG) * 10_000, 10_000, 0)
+
+
+@row("flood of empty messages, in full-size reads", "served, in slices", memory=2 * MIB)
+def test_a_flood_of_empty_messages_is_served_in_slices(attack: Attack) -> str:
+    return _flood(attack, masked(TEXT) * 10_000, 10_000, 20_000)
+
+
+@row("flood of one-octet messages, in full-size reads", "served, in slices", memory=2 * MIB)
+def test_a_flood_of_one_octet_messages_is_served_in_slices(attack: Attack) -> str:
+    return _flood(attack, masked(BINARY, b"a") * 10_000, 10_000, 30_000)
+
+
+@row("flood of one-octet messages in two fragments each", "served, in slices", memory=2 * MIB)
+def test_a_flood_of_tiny_fragmented_messages_is_served_in_slices(attack: Attack) -> str:
+    return _flood(attack, (masked(0x02, b"a") + masked(0x80)) * 5_000, 10_000, 15_000)
+
+
+def _dribble(attack: Attack, octets: bytes, step: int) -> tuple[float, int]:
+    """Send octets a few at a time: the server's CPU seconds, and the frames that came back."""
+    wire = attack.connect()
+    cpu = attack.process.cpu()
+    for start in range(0, len(octets), step):
+        wire.socket.sendall(octets[start : start + step])
+    payload = wire.receive()
+    took = attack.process.cpu() - cpu
+    assert isinstance(payload, bytes)
+    wire.end()
+    return took, len(payload)
+
+
+@row(
+    "octets dribbled into one large frame, whole or a fragment",
+    "served; time and memory linear: twice the octets take no more than 3 times the CPU",
+    memory=4 * MIB,
+)
+def test_octets_dribbled_into_a_large_frame_take_linear_time(attack: Attack) -> str:
+    size = MIB // 2 if attack.full else MIB // 4
+    step = 8
+    ratios = []
+    for first, end in ((BINARY, b""), (0x02, masked(0x80))):
+        took = []
+        for count in (size, 2 * size):
+            seconds, received = _dribble(attack, masked(first, bytes(count)) + end, step)
+            assert received == count
+            took.append(seconds)
+        ratios.append(took[1] / took[0])
+        assert ratios[-1] < 3, took
+    attack.notes["twice the octets"] = " and ".join(f"{each:.1f} times the CPU" for each in ratios)
+    return "served"

@@ -1,0 +1,109 @@
+"""Who does not read what is sent to it: bounded, and the senders are told."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from ..integration.wire import Closed, Wire
+from .channels import CONTROL
+from .harness import KIB, MIB, Attack, row
+
+_SIZE = 64 * KIB
+
+
+def _pushed(attack: Attack, count: int) -> tuple[Wire, dict[str, int]]:
+    """A peer that has not read what was sent to it, and what the sender was told."""
+    wire = attack.connect(receive_buffer=16 * KIB)
+    wire.send(f"push {count} {_SIZE}")
+    control = Wire(attack.port, path=f"/{CONTROL}").upgrade()
+    deadline = time.monotonic() + 60
+    try:
+        while True:
+            control.send("figures")
+            said = control.receive()
+            assert isinstance(said, bytes | str)
+            figures: dict[str, int] = json.loads(said)["pushed"]
+            if figures.get("done"):
+                return wire, figures
+            assert time.monotonic() < deadline, figures
+            time.sleep(0.05)
+    finally:
+        control.end()
+
+
+def _read(wire: Wire) -> tuple[list[int], Closed | None]:
+    """The numbers of the messages that there are for it, each of which must be whole."""
+    numbers: list[int] = []
+    while True:
+        message = wire.receive()
+        if isinstance(message, Closed):
+            return numbers, message
+        if message == "end":
+            return numbers, None
+        assert isinstance(message, bytes)
+        assert len(message) == _SIZE
+        numbers.append(int.from_bytes(message[:8], "big"))
+
+
+@row(
+    "never reads while 100 MiB are sent to it, `--slow-client close`",
+    "closed 1013; `--send-buffer` (1 MiB) + one message wait, memory + 2 MiB; senders are told",
+    memory=2 * MIB,
+    behaviour="Push",
+    options=("--slow-client", "close"),
+)
+def test_who_never_reads_is_closed(attack: Attack) -> str:
+    count = 100 * MIB // _SIZE
+    wire, figures = _pushed(attack, count)
+    assert figures["pauses"] > 0
+    assert figures["slow"] == 1, figures
+    assert figures["closed"] > 0
+    assert sum(figures[each] for each in ("sent", "queued", "slow", "closed")) == count
+    numbers, closed = _read(wire)
+    assert closed is not None
+    assert closed.code == 1013
+    assert numbers == list(range(len(numbers)))
+    attack.notes["the sender was told"] = f"{figures['slow']} slow, {figures['closed']} closed"
+    return "1013"
+
+
+@row(
+    "never reads while 100 MiB are sent to it, `--slow-client drop`",
+    "oldest dropped; `--send-buffer` (1 MiB) + one message wait, memory + 2 MiB; senders are told",
+    memory=2 * MIB,
+    behaviour="Push",
+    options=("--slow-client", "drop"),
+)
+def test_who_never_reads_loses_the_oldest(attack: Attack) -> str:
+    count = 100 * MIB // _SIZE
+    wire, figures = _pushed(attack, count)
+    assert figures["pauses"] > 0
+    wire.send("end")
+    numbers, closed = _read(wire)
+    assert closed is None
+    # In order, and the newest.
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == count - 1
+    assert len(numbers) < count
+    attack.notes["arrived"] = f"{len(numbers)} of {count} messages"
+    return "oldest dropped"
+
+
+@row(
+    "never reads the echo of what it sends",
+    "not read any more; memory + 2 MiB",
+    memory=2 * MIB,
+)
+def test_who_does_not_read_the_echo_is_not_read(attack: Attack) -> str:
+    wire = attack.connect(receive_buffer=16 * KIB)
+    wire.socket.settimeout(1)
+    sent = 0
+    try:
+        while sent < 100 * MIB:
+            wire.send(bytes(_SIZE))
+            sent += _SIZE
+    except TimeoutError:
+        attack.notes["taken"] = f"{sent / MIB:.1f} MiB"
+        return "slowed"
+    raise AssertionError("all was taken")
