@@ -135,6 +135,16 @@ class Attack:
         self._stack.callback(wire.end)
         return wire.upgrade(headers=headers)
 
+    def told(self) -> dict[str, int]:
+        """What the `Push` behaviour was told, once it has sent all that it was asked for."""
+        deadline = time.monotonic() + 60
+        while True:
+            figures: dict[str, int] = _ask(self, "figures")["told"]
+            if figures.get("done"):
+                return figures
+            assert time.monotonic() < deadline, figures
+            time.sleep(0.05)
+
     def keep(self, made: contextlib.AbstractContextManager[Any]) -> None:
         """Let go of something at the end of the attack, and not before."""
         self._stack.enter_context(made)
@@ -285,7 +295,11 @@ class Row:
         )
         attack = Attack(server, full, self.tls, certificate)
         with watch(attack) as measured:
-            got = self.attack(attack)
+            try:
+                got = self.attack(attack)
+            except Exception as error:
+                error.add_note(f"The server's log ends:\n{server.log.text[-3000:]}")
+                raise
         return Result(self, got, measured, self._problems(measured, attack.connections, full))
 
     def _problems(self, measured: Measured, connections: int, full: bool) -> Problems:

@@ -103,19 +103,22 @@ def exchange(exchanges: list[Exchange], seconds: float, pause: float = 0.005) ->
 
 
 def blast(
-    connection: socket.socket, octets: bytes, seconds: float, reading: bool
+    connection: socket.socket, octets: bytes, seconds: float, reading: bool, answered: int = 0
 ) -> tuple[int, int]:
-    """Send some octets again and again, whole, for so long: how often, and octets received."""
+    """Send some octets again and again, whole, for so long: how often, and octets received.
+
+    `answered` is how many octets they are answered with: no more is sent than the
+    server needs to have something to read at all times.
+    """
     connection.setblocking(False)
     deadline = time.monotonic() + seconds
     times = received = 0
     left = memoryview(octets)
-    while time.monotonic() < deadline or len(left) < len(octets):
+    while time.monotonic() < deadline or (reading and len(left) < len(octets)):
         assert time.monotonic() < deadline + 20, "the server reads no more"
-        if not reading and time.monotonic() > deadline:
-            break
+        sending = not answered or received >= (times - 2) * answered
         readable, writable, _ = select.select(
-            [connection] if reading else [], [connection], [], 0.1
+            [connection] if reading else [], [connection] if sending else [], [], 0.1
         )
         if readable:
             received += len(connection.recv(1 << 20))

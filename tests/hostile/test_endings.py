@@ -61,6 +61,7 @@ def test_who_closes_while_much_is_queued_is_dropped(attack: Attack) -> str:
     before = attack.process.descriptors()
     wire = attack.connect(receive_buffer=16 * KIB)
     wire.send(f"fill {64 * KIB}")
+    attack.told()
     wire.socket.sendall(_CLOSE)
     began = time.monotonic()
     attack.notes["dropped within"] = _over(attack, before, _timeout(attack) + 1)
@@ -192,7 +193,7 @@ def test_who_goes_silent_is_pinged_and_dropped(attack: Attack) -> str:
     received, over = b"", 0.0
     quiet.socket.settimeout(0.1)
     answered = 0
-    while not over or time.monotonic() - began < 5:
+    while not over or time.monotonic() - began < 3.5:
         assert time.monotonic() - began < 8
         try:
             for first, payload in frames_of(quiet.socket.recv(1000)):
@@ -206,7 +207,7 @@ def test_who_goes_silent_is_pinged_and_dropped(attack: Attack) -> str:
     assert [first for first, _ in frames_of(received)] == [PING]
     assert over < 3
     # One that says nothing of its own, but answers, lives on.
-    assert answered >= 3
+    assert answered >= 2
     quiet.socket.settimeout(20)
     quiet.send("here")
     assert quiet.receive() == "here"

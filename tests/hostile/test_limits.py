@@ -18,12 +18,12 @@ def _closed_with(wire: Wire, octets: bytes) -> int | None:
     """What a peer gets that sends these octets, and then waits."""
     each = Exchange(wire.socket, octets, b"")
     while not each.over and code_of(each.received) is None:
-        exchange_once(each)
+        _turn(each)
     return code_of(each.received)
 
 
-def exchange_once(each: Exchange) -> None:
-    """A turn, which must not be the last that a test waits for."""
+def _turn(each: Exchange) -> None:
+    """A turn, unless there were many without an answer."""
     assert each.took < 8, "no answer"
     each.turn()
 
@@ -82,7 +82,8 @@ def test_endless_fragments_end_at_the_first_beyond_the_limit(attack: Attack) -> 
         assert wire.receive() == (payload * 1024).decode()
         assert _closed_with(attack.connect(), fragments + masked(0, payload)) == 1008
         endless = Exchange(attack.connect().socket, fragments, masked(0, payload) * 1000)
-        exchange([endless], 8)
+        while code_of(endless.received) is None:
+            _turn(endless)
         assert code_of(endless.received) == 1008
     return "1008"
 
@@ -126,7 +127,7 @@ def test_one_octet_over_the_limit_is_refused_and_the_limit_arrives(attack: Attac
                 wire = attack.connect(headers=DEFLATE)
                 each = Exchange(wire.socket, sent, b"")
                 while code_of(each.received) is None:
-                    exchange_once(each)
+                    _turn(each)
                 assert code_of(each.received) == 1009, (name, over)
                 assert [first for first, _ in frames_of(each.received)] == [0x88], (name, over)
                 wire.end()

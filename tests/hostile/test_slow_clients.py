@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
-
 from ..integration.wire import Closed, Wire
-from .channels import CONTROL
 from .harness import KIB, MIB, Attack, row
 
 _SIZE = 64 * KIB
@@ -16,20 +12,7 @@ def _pushed(attack: Attack, count: int) -> tuple[Wire, dict[str, int]]:
     """A peer that has not read what was sent to it, and what the sender was told."""
     wire = attack.connect(receive_buffer=16 * KIB)
     wire.send(f"push {count} {_SIZE}")
-    control = Wire(attack.port, path=f"/{CONTROL}").upgrade()
-    deadline = time.monotonic() + 60
-    try:
-        while True:
-            control.send("figures")
-            said = control.receive()
-            assert isinstance(said, bytes | str)
-            figures: dict[str, int] = json.loads(said)["pushed"]
-            if figures.get("done"):
-                return wire, figures
-            assert time.monotonic() < deadline, figures
-            time.sleep(0.05)
-    finally:
-        control.end()
+    return wire, attack.told()
 
 
 def _read(wire: Wire) -> tuple[list[int], Closed | None]:
