@@ -113,6 +113,18 @@ def test_large_frames_in_many_reads_are_not_copied_again_with_each() -> None:
     assert client.frames() == [(BINARY, payload)]
 
 
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_a_fragment_in_many_reads_is_kept_as_one(step: int) -> None:
+    client = Served(EchoServerProtocol).connect().open()
+    payload = random.Random(2).randbytes(2000)
+    octets = frame(BINARY, payload, fin=False)
+    for start in range(0, len(octets), step):
+        client.send(octets[start : start + step])
+        assert len(getattr(client.protocol, "frame_data", None) or ()) <= 1
+    client.send(frame(0, b"and more"))
+    assert client.frames() == [(BINARY, payload + b"and more")]
+
+
 class Pausing(Recorder):
     """Reads one message at a time."""
 

@@ -72,6 +72,7 @@ class Reading(Callbacks):
     _invalid_payload: Callable[[str], bool]
     _fail_connection: Callable[[int, str], None]
     _isMessageCompressed: bool
+    frame_data: list[bytes | bytearray] | None
     message_data_total_length: int
     onMessageBegin: Callable[[bool], None]
     onMessageFrameBegin: Callable[[int], None]
@@ -216,6 +217,11 @@ class Reading(Callbacks):
             # What Autobahn takes off again: it means to have counted this part before.
             self.message_data_total_length += len(payload)
         result = super().onFrameData(payload)  # type: ignore[misc]
+        if self._by_codec and is_data and self.frame_data and len(self.frame_data) > 1:
+            # Many parts of some octets each would take many times their memory.
+            if not isinstance(self.frame_data[0], bytearray):
+                self.frame_data[0] = bytearray(self.frame_data[0])
+            self.frame_data[0] += self.frame_data.pop()
         if is_data and 0 < self._limits.max_message_size < self.message_data_total_length:
             self._too_big()
         return result
