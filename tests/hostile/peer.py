@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 
 
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=12\r\n"
+"""The header that asks for compression."""
+
+
 def masked(first: int, payload: bytes = b"") -> bytes:
     """A client's frame. The key is zero: the payload goes as it is."""
     size = len(payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from .harness import MIB, Attack, row
-from .peer import BINARY, PING, PONG, TEXT, blast, masked
+from .peer import BINARY, DEFLATE, PING, PONG, TEXT, blast, deflated, frames_of, masked
 
 
 @row(
@@ -103,4 +103,28 @@ def test_octets_dribbled_into_a_large_frame_take_linear_time(attack: Attack) -> 
         ratios.append(took[1] / took[0])
         assert ratios[-1] < 3, took
     attack.notes["twice the octets"] = " and ".join(f"{each:.1f} times the CPU" for each in ratios)
+    return "served"
+
+
+@row(
+    "flood of compressed text that inflates to exactly the limit",
+    "served, in slices; memory + 6 MiB",
+    memory=6 * MIB,
+    options=("--compression", "on"),
+)
+def test_a_flood_of_text_that_inflates_to_the_limit_is_served_in_slices(attack: Attack) -> str:
+    wire = attack.connect(headers=DEFLATE)
+    count = 100 if attack.full else 20
+    message = masked(0xC1, deflated("e\u0301".encode() * (MIB // 3) + b"a"))
+    cpu = attack.process.cpu()
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(wire.socket.sendall, message * count)
+        received = b""
+        while len(list(frames_of(received))) < count:
+            chunk = wire.socket.recv(1 << 20)
+            assert chunk, "ended before all was served"
+            received += chunk
+        sending.result()
+    assert {first for first, _ in frames_of(received)} == {0xC1}
+    attack.notes["CPU for each"] = f"{1000 * (attack.process.cpu() - cpu) / count:.1f} ms"
     return "served"

@@ -9,9 +9,7 @@ import zlib
 
 from ..integration.wire import Wire
 from .harness import MIB, Attack, row
-from .peer import BINARY, Exchange, code_of, deflated, exchange, frames_of, masked
-
-DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=12\r\n"
+from .peer import BINARY, DEFLATE, Exchange, code_of, deflated, exchange, frames_of, masked
 
 
 def _closed_with(wire: Wire, octets: bytes) -> int | None:
