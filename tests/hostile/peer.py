@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -124,13 +126,18 @@ def blast(
         readable, writable, _ = select.select(
             [connection] if reading else [], [connection] if sending else [], [], 0.1
         )
-        if readable:
-            received += len(connection.recv(1 << 20))
-        if writable:
-            left = left[connection.send(left) :]
-            if not left:
-                times += 1
-                left = memoryview(octets)
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if reading and (readable or isinstance(connection, ssl.SSLSocket)):
+                while chunk := len(connection.recv(1 << 20)):
+                    received += chunk
+                    if not isinstance(connection, ssl.SSLSocket):
+                        break
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            if writable:
+                left = left[connection.send(left) :]
+                if not left:
+                    times += 1
+                    left = memoryview(octets)
     connection.setblocking(True)
     connection.settimeout(20)
     return times, received

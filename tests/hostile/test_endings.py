@@ -131,7 +131,7 @@ def test_who_keeps_tcp_open_after_close_is_dropped(attack: Attack) -> str:
 def test_who_stalls_in_the_tls_handshake_is_dropped(attack: Attack) -> str:
     before = attack.process.descriptors()
     hello = ssl.MemoryBIO()
-    client = _context(attack).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    client = attack.context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
     with contextlib.suppress(ssl.SSLWantReadError):
         client.do_handshake()
     octets = hello.read()
@@ -151,7 +151,9 @@ def test_who_stalls_in_the_tls_handshake_is_dropped(attack: Attack) -> str:
 )
 def test_who_never_sends_close_notify_is_dropped(attack: Attack) -> str:
     before = attack.process.descriptors()
-    reading, deaf, rude = (_tls(attack) for _ in range(3))
+    reading, deaf, rude = (
+        attack.connect(tls=True, receive_buffer=16 * KIB).socket for _ in range(3)
+    )
     reading.sendall(_CLOSE)
     assert CLOSE in reading.recv(100)
     deaf.sendall(masked(BINARY, bytes(64 * KIB)) * 14 + _CLOSE)
@@ -159,26 +161,6 @@ def test_who_never_sends_close_notify_is_dropped(attack: Attack) -> str:
     attack.notes["dropped within"] = _over(attack, before, _timeout(attack) + 1)
     assert b"\x88" in rude.recv(1000)
     return "dropped"
-
-
-def _context(attack: Attack) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=attack.certificate)
-
-
-def _tls(attack: Attack) -> ssl.SSLSocket:
-    """A WebSocket connection over TLS, just opened."""
-    plain = attack.socket(tls=True, receive_buffer=16 * KIB)
-    wire = _context(attack).wrap_socket(plain, server_hostname="localhost")
-    wire.sendall(
-        b"GET /attack HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += wire.recv(1000)
-    assert head.startswith(b"HTTP/1.1 101 ")
-    attack.keep(wire)
-    return wire
 
 
 @row(

@@ -8,9 +8,9 @@ from .harness import KIB, MIB, Attack, row
 _SIZE = 64 * KIB
 
 
-def _pushed(attack: Attack, count: int) -> tuple[Wire, dict[str, int]]:
+def _pushed(attack: Attack, count: int, tls: bool = False) -> tuple[Wire, dict[str, int]]:
     """A peer that has not read what was sent to it, and what the sender was told."""
-    wire = attack.connect(receive_buffer=16 * KIB)
+    wire = attack.connect(receive_buffer=16 * KIB, tls=tls)
     wire.send(f"push {count} {_SIZE}")
     return wire, attack.told()
 
@@ -37,8 +37,24 @@ def _read(wire: Wire) -> tuple[list[int], Closed | None]:
     options=("--slow-client", "close"),
 )
 def test_who_never_reads_is_closed(attack: Attack) -> str:
+    return _closed(attack, tls=False)
+
+
+@row(
+    "never reads over TLS while 100 MiB are sent to it, `--slow-client close`",
+    "closed 1013; `--send-buffer` (1 MiB) + one message wait, memory + 3 MiB; senders are told",
+    memory=3 * MIB,
+    behaviour="Push",
+    options=("--slow-client", "close"),
+    tls=True,
+)
+def test_who_never_reads_over_tls_is_closed(attack: Attack) -> str:
+    return _closed(attack, tls=True)
+
+
+def _closed(attack: Attack, tls: bool) -> str:
     count = 100 * MIB // _SIZE
-    wire, figures = _pushed(attack, count)
+    wire, figures = _pushed(attack, count, tls)
     assert figures["pauses"] > 0
     assert figures["slow"] == 1, figures
     assert figures["closed"] > 0
