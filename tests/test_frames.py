@@ -144,3 +144,23 @@ def test_text_that_ends_within_a_code_point_is_not_valid() -> None:
     partial.feed(frame, partial.header_size)
     assert partial.whole
     assert not partial.valid
+
+
+@pytest.mark.parametrize("wrong", [b"\xed\xa0", b"\xed\xbf", b"\xf4\x90", b"\xe0\x80", b"\xc0"])
+def test_what_cannot_become_a_code_point_is_known_at_the_octet_that_proves_it(wrong: bytes) -> None:
+    frame = encode(TEXT, b"good" + wrong + bytes(1000), KEY)
+    partial = PartialFrame(frame, 0)
+    end = partial.header_size + len(b"good") + len(wrong)
+    partial.feed(frame[: end - 1], partial.header_size)
+    assert partial.valid
+    partial.feed(frame[end - 1 : end], 0)
+    assert not partial.valid
+
+
+def test_the_last_code_point_before_the_surrogates_is_valid_octet_by_octet() -> None:
+    frame = encode(TEXT, "\ud7ff".encode(), KEY)
+    partial = PartialFrame(frame, 0)
+    for position in range(partial.header_size, len(frame)):
+        partial.feed(frame[position : position + 1], 0)
+        assert partial.valid
+    assert partial.payload.decode() == "\ud7ff"

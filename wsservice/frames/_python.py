@@ -151,6 +151,10 @@ class PartialFrame:
                 self._decoder.decode(part, self.whole)
             except UnicodeDecodeError:
                 self.valid = False
+            # Of a surrogate Python waits for the third octet, though the second proves it.
+            kept = self._decoder.getstate()[0]
+            if kept[:1] == b"\xed" and kept[1:] >= b"\xa0":
+                self.valid = False
         return end
 
 
