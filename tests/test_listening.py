@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
@@ -204,6 +205,22 @@ class TestListen:
             listen([*named], Factory())
         assert str(caught.value) == f"--listen 2: {problem}"
         assert not first.listening
+
+
+def test_a_port_accepts_a_few_at_one_go_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted: list[int] = []
+
+    def do_read(port: TCPPort) -> None:
+        accepted.append(port.numberAccepts)
+        port.numberAccepts += 20  # as Twisted does when that was not enough
+
+    monkeypatch.setattr(TCPPort, "doRead", do_read)
+    port = TCPPort(0, Factory(), reactor=MemoryReactorClock())
+    port.numberAccepts = 100
+    listen([("--listen x", Endpoint(succeed(port)))], Factory())
+    for _ in range(3):
+        port.doRead()
+    assert accepted == [16, 16, 16]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.tcp import Port as TCPPort
 from zope.interface import implementer
 
 from .config import Config
@@ -18,6 +20,10 @@ from .escape import escape
 
 _BACKLOG = 1024
 """Connections that the kernel holds until they are accepted; Twisted's 50 is soon full."""
+
+_ACCEPTED_AT_ONCE = 16
+"""Connections that are accepted before the others have their turn. Twisted takes 100, and
+more when that was not enough: many milliseconds."""
 
 _NO_IPV6 = {
     errno.EAFNOSUPPORT,
@@ -112,6 +118,7 @@ def listen(
         if not outcome:
             problem = "does not listen at once, so that it cannot be told whether it can"
         elif IListeningPort.providedBy(outcome[0]):
+            _accept_few(outcome[0])
             ports.append(outcome[0])
             continue
         else:
@@ -120,3 +127,16 @@ def listen(
             port.stopListening()
         raise ListenError(f"{option}: {problem}")
     return ports
+
+
+def _accept_few(port: Any) -> None:
+    """Bound what a port accepts at one go, where it is one of Twisted's own."""
+    if not isinstance(port, TCPPort):
+        return
+    read: Callable[[], object] = port.doRead
+
+    def do_read() -> None:
+        port.numberAccepts = min(port.numberAccepts, _ACCEPTED_AT_ONCE)
+        read()
+
+    port.doRead = do_read  # type: ignore[method-assign]
