@@ -187,6 +187,22 @@ def test_a_read_of_many_frames_is_worked_off_in_slices_in_order() -> None:
     assert seen == [(b"x", False)] * 200 + [(b"last", False)]
 
 
+class SlowlyFailing(Slow):
+    """Takes longer than a slice, and fails."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.factory.reactor.rightNow += 1
+        raise RuntimeError
+
+
+def test_one_that_ends_as_its_slice_does_is_still_read_until_its_peer_ends() -> None:
+    served = Served(SlowlyFailing, ping_interval=0, handshake_timeout=0)
+    client = served.connect().open()
+    client.send(frame(TEXT, b"x") + frame(BINARY, b"behind it"))
+    assert client.protocol.state == client.protocol.STATE_CLOSED
+    assert not client.transport.is_paused()
+
+
 def test_a_connection_lost_between_two_slices_is_over() -> None:
     served, client = flood(200)
     before = len(client.protocol.seen)

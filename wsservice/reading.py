@@ -236,6 +236,10 @@ class Reading(Callbacks):
             self._call(self.onMessage, payload, isBinary)
 
     def _hold(self, why: int) -> None:
+        # What still comes of one that is over is thrown away. Were it not read,
+        # the peer's end would go unnoticed, and a reset would destroy our last words.
+        if self.state == self.STATE_CLOSED:
+            return
         self._holds |= why
         if not self._reading_paused:
             self._reading_paused = True
