@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -151,6 +152,17 @@ class TestMakeService:
         made: Any = makeService(self.options("--listen", "tcp:99"))
         assert isinstance(made, WebSocketService)
         assert [server[0] for server in reactor.tcpServers] == [99]
+
+    @pytest.mark.parametrize(("before", "after"), [(0, 0o002), (0o077, 0o077)])
+    def test_what_is_written_is_not_for_everybody_to_write(
+        self, reactor: MemoryReactorClock, before: int, after: int
+    ) -> None:
+        kept = os.umask(before)
+        try:
+            makeService(self.options("--listen", "tcp:99"))
+            assert os.umask(0) == after
+        finally:
+            os.umask(kept)
 
     def test_signals_are_taken_over_once_the_reactor_runs(
         self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch

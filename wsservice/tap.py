@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -103,6 +105,9 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    # Whoever started us: the log and the pid file come after this, and are
+    # not for everybody to write.
+    os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
         service = WebSocketService(options.config, reactor)
         service.listen()
