@@ -25,12 +25,16 @@ _hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, _hard), _hard))
 
 
-def _alive(control: Wire) -> int:
-    control.send("alive")
+def _alive(control: Wire, asked: str = "alive") -> int:
+    control.send(asked)
     return int(json.loads(control.receive())["alive"])  # type: ignore[arg-type]
 
 
-def _in_every_style(attack: Attack, context: ssl.SSLContext | None, times: int) -> None:
+def _in_every_style(
+    attack: Attack, control: Wire, context: ssl.SSLContext | None, times: int
+) -> None:
+    """So many of each style; afterwards all of them are freed, without the collector."""
+    alive = _alive(control)
     port = attack.tls_port if context else attack.port
     for _ in range(times):
         for style in STYLES.values():
@@ -39,17 +43,18 @@ def _in_every_style(attack: Attack, context: ssl.SSLContext | None, times: int) 
                 peer = context.wrap_socket(plain, server_hostname="localhost") if context else plain
                 with contextlib.closing(peer):
                     style(peer)
+        wait_until(lambda: _alive(control) == alive, "every connection to be freed", 8)
+        if context:
+            # Twisted leaves failures of its own in cycles, and OpenSSL's buffers with them.
+            _alive(control, "collect")
 
 
 def _nothing_is_left(attack: Attack, context: ssl.SSLContext | None, times: int) -> str:
     control = attack.connect(f"/{CONTROL}")
-    before = _alive(control)
     # What Python and the allocator keep once and for all is there after the first.
-    _in_every_style(attack, context, 8)
-    wait_until(lambda: _alive(control) == before, "every connection to be freed", 8)
+    _in_every_style(attack, control, context, 8)
     memory = attack.process.memory()
-    _in_every_style(attack, context, times)
-    wait_until(lambda: _alive(control) == before, "every connection to be freed", 8)
+    _in_every_style(attack, control, context, times)
     grown = attack.process.memory() - memory
     attack.notes["memory after"] = f"+{grown / KIB:.0f} KiB"
     assert grown < 8 * MIB
@@ -127,7 +132,9 @@ def _resident(attack: Attack, request: bytes, message: bytes) -> float:
     return each
 
 
-@row("idle connections, 2,000 of them", "12 kB each", options=ROOMY, memory=40 * MIB)
+# The collector is off in both: its pause grows with all that is alive, and is no
+# connection's doing.
+@row("idle connections, 2,000 of them", "12 kB each", options=(*COUNTED, *ROOMY), memory=40 * MIB)
 def test_an_idle_connection_takes_little_memory(attack: Attack) -> str:
     each = _resident(attack, REQUEST, frame(TEXT, b"hi"))
     assert each <= 12_000, each
@@ -137,7 +144,7 @@ def test_an_idle_connection_takes_little_memory(attack: Attack) -> str:
 @row(
     "idle connections with compression, 2,000 of them",
     "50 kB each",
-    options=("--compression", "on", *ROOMY),
+    options=("--compression", "on", *COUNTED, *ROOMY),
     memory=120 * MIB,
 )
 def test_an_idle_connection_that_compresses_takes_little_memory(attack: Attack) -> str:
