@@ -32,7 +32,7 @@ def test_a_server_takes_the_first_offer_within_its_bounds() -> None:
     accept = server_accept(offers)
     assert accept is not None
     assert accept.offer is offers[0]
-    assert (accept.window_bits, accept.mem_level) == (10, 5)
+    assert (accept.window_bits, accept.mem_level) == (10, 4)
 
 
 def test_without_an_offer_nothing_is_accepted() -> None:
@@ -44,5 +44,5 @@ def test_a_client_takes_what_the_server_chose_within_its_own_bounds() -> None:
     assert offer.EXTENSION_NAME == DEFLATE
     accept = client_accept(PerMessageDeflateResponse(0, False, 9, False))
     assert accept is not None
-    assert (accept.window_bits, accept.mem_level) in {(9, 5), (12, 5)}
+    assert (accept.window_bits, accept.mem_level) in {(9, 4), (12, 4)}
     assert client_accept(object()) is None
