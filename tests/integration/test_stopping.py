@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import time
 
@@ -51,6 +52,40 @@ def test_a_mute_client_holds_it_no_longer_than_drain(programs: Programs, connect
     assert 0.9 < time.monotonic() - started < 8
     assert "1 connections did not close within --drain 1 s" in server.log.text
     assert mute.receive() == "Hello from server"
+
+
+def test_one_that_was_closed_and_does_not_end_its_side_does_not_hold_it(
+    programs: Programs, connect: Connect
+) -> None:
+    server = programs.twistd("--port", "0", "--drain", "60", "--close-timeout", "60")
+    lingering = connect(server.port)
+    assert lingering.receive() == "Hello from server"
+    lingering.send_frame(3, b"of no kind")
+    assert lingering.receive_close().code == 1002
+    server.signal(signal.SIGTERM)
+    assert server.wait(5) == 0
+
+
+def test_many_are_told_one_after_another(programs: Programs, connect: Connect) -> None:
+    server = programs.twistd("--port", "0", "--drain", "1")
+    port = server.port
+    clients = [connect(port) for _ in range(150)]
+    server.signal(signal.SIGTERM)
+    began = time.monotonic()
+    told: list[float] = []
+    with selectors.DefaultSelector() as selector:
+        for client in clients:
+            assert client.receive() == "Hello from server"
+            selector.register(client.socket, selectors.EVENT_READ, client)
+        while len(told) < len(clients) and time.monotonic() - began < 5:
+            for key, _ in selector.select(1):
+                selector.unregister(key.fileobj)
+                told.append(time.monotonic())
+                assert key.data.answer_close().code == 1001
+    assert len(told) == len(clients)
+    assert 0.2 < told[-1] - told[0] < 0.9, "not spread over half of --drain"
+    assert server.wait(5) == 0
+    assert "dropped" not in server.log.text
 
 
 def test_drain_0_does_not_wait_but_says_goodbye(programs: Programs, connect: Connect) -> None:
