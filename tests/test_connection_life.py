@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.tcp import Connection as TCPConnection
 
-from wsservice.sending import Sent
+from wsservice.sending import OVERHEAD, Sent
 from wsservice.server import EchoServerProtocol, ServerProtocol
 
 from .support import BINARY, CLOSE, PING, PONG, TEXT, Client, Connecting, Served, frame
@@ -106,7 +106,7 @@ class TestSlowClient:
         assert client.protocol.sendMessage(b"y") is Sent.SENT
 
     def test_it_is_closed_with_1013_and_what_waited_is_counted(self) -> None:
-        client = slow()
+        client = slow(send_buffer=100 + 2 * OVERHEAD)
         protocol = client.protocol
         assert protocol.sendMessage(b"x" * 60) is Sent.QUEUED
         assert protocol.sendMessage(b"y" * 60) is Sent.QUEUED
@@ -116,7 +116,7 @@ class TestSlowClient:
         assert (protocol.factory.slow_closed, protocol.factory.slow_messages) == (1, 3)
 
     def test_or_its_oldest_messages_are_dropped(self) -> None:
-        client = slow(slow_client="drop")
+        client = slow(slow_client="drop", send_buffer=130 + 3 * OVERHEAD)
         protocol = client.protocol
         sent = [protocol.sendMessage(bytes((48 + n,)) * 28) for n in range(9)]
         assert set(sent) == {Sent.QUEUED}
@@ -174,7 +174,7 @@ class TestSlowClient:
             def resumeProducing(self) -> None:
                 self.calls.append("resume")
 
-        client = slow()
+        client = slow(send_buffer=100 + 4 * OVERHEAD)
         client.protocol.registerProducer(Producer(), True)
         client.protocol.sendMessage(b"x" * 40)
         assert Producer.calls == []

@@ -8,10 +8,10 @@ from wsservice.sending import Kind, SendQueue, Sent
 class Outlet:
     """A transport that says stop after so many writes, and gives what was written."""
 
-    def __init__(self, limit: int = 0, room: int = 10**9) -> None:
+    def __init__(self, limit: int = 0, room: int = 10**9, overhead: int = 0) -> None:
         self.written: list[bytes] = []
         self.room = room
-        self.queue = SendQueue(self.write, limit)
+        self.queue = SendQueue(self.write, limit, overhead)
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -86,6 +86,33 @@ def test_the_oldest_messages_are_dropped_and_nothing_else() -> None:
     outlet.put(b"333")
     outlet.drain()
     assert outlet.written == [b"0", b"cc", b"22", b"333"]
+
+
+def test_what_is_kept_beside_each_frame_counts_too() -> None:
+    outlet = Outlet(limit=400, room=1, overhead=100)
+    outlet.put(b"0", b"1", b"2", b"3")
+    assert state(outlet) == (304, True, False)
+    outlet.put(b"4")
+    assert outlet.queue.full
+    assert outlet.queue.drop_messages(1) == 2
+    assert outlet.queue.octets == 203
+    outlet.drain(room=1)
+    assert state(outlet) == (102, False, False)
+    outlet.drain()
+    assert state(outlet) == (0, False, False)
+    assert outlet.written == [b"0", b"3", b"4"]
+
+
+def test_a_pong_waits_again_after_one_has_left() -> None:
+    outlet = Outlet(room=1)
+    outlet.put(b"a")
+    outlet.put(b"pong 1", kind=Kind.PONG)
+    outlet.drain(room=1)
+    outlet.put(b"b")
+    outlet.put(b"pong 2", kind=Kind.PONG)
+    outlet.put(b"pong 3", kind=Kind.PONG)
+    outlet.drain()
+    assert outlet.written == [b"a", b"pong 1", b"b", b"pong 3"]
 
 
 def test_all_messages_can_be_dropped() -> None:

@@ -39,22 +39,36 @@ class Kind(enum.Enum):
     """Never left out."""
 
 
+OVERHEAD = 100
+"""Octets that are kept beside each frame that waits, some more or less."""
+
+
 class SendQueue:
     """Frames on their way to a transport that can say stop.
 
     `limit` is how many octets may wait before no more messages are taken, 0 for
-    any number. `write` hands octets to the transport; `pause` and `resume` are
-    called as the transport asks.
+    any number. `overhead` counts with each frame: without it, a few tiny ones
+    would take thirty times what they are. `write` hands octets to the transport;
+    `pause` and `resume` are called as the transport asks.
     """
 
-    def __init__(self, write: Callable[[bytes], object], limit: int) -> None:
+    def __init__(
+        self, write: Callable[[bytes], object], limit: int, overhead: int = OVERHEAD
+    ) -> None:
         self._write = write
         self._limit = limit
+        self._overhead = overhead
         self._waiting: deque[tuple[bytes, Kind]] = deque()
+        self._held = 0
+        self._in_transport = 0
         self._last = 0
+        self._pong_waits = False
         self.paused = False
-        #: Octets that wait, those in the transport included once it said stop.
-        self.octets = 0
+
+    @property
+    def octets(self) -> int:
+        """Octets that wait, those in the transport included once it said stop."""
+        return self._held + self._in_transport
 
     @property
     def full(self) -> bool:
@@ -73,38 +87,53 @@ class SendQueue:
             self._write(data)
             return Sent.SENT
         if kind is Kind.PONG:
-            self._forget(Kind.PONG)
+            self._forget_pong()
+            self._pong_waits = True
         self._waiting.append((data, kind))
-        self.octets += len(data)
+        self._held += len(data) + self._overhead
         return Sent.QUEUED
 
     def drop_messages(self, room: int | None = None) -> int:
         """Leave out the oldest messages until `room` octets more can wait, or all: how many."""
         dropped = 0
-        while (room is None or self.octets + room > self._limit) and self._forget(Kind.MESSAGE):
+        if room is not None:
+            room += self._overhead
+        while (room is None or self.octets + room > self._limit) and self._forget_message():
             dropped += 1
         return dropped
 
-    def _forget(self, kind: Kind) -> bool:
-        for index, (data, each) in enumerate(self._waiting):
-            if each is kind:
-                del self._waiting[index]
-                self.octets -= len(data)
+    def _forget_message(self) -> bool:
+        for index, (_, kind) in enumerate(self._waiting):
+            if kind is Kind.MESSAGE:
+                self._forget(index)
                 return True
         return False
+
+    def _forget_pong(self) -> None:
+        # From the end, where it is: a flood of pings must not look through all that waits.
+        for index in range(len(self._waiting) - 1, -1, -1) if self._pong_waits else ():
+            if self._waiting[index][1] is Kind.PONG:
+                self._forget(index)
+                return
+
+    def _forget(self, index: int) -> None:
+        self._held -= len(self._waiting[index][0]) + self._overhead
+        del self._waiting[index]
 
     def pause(self) -> None:
         """The transport has enough."""
         self.paused = True
-        self.octets += self._last
+        self._in_transport = self._last
 
     def resume(self) -> None:
         """The transport has sent all it had."""
         self.paused = False
-        self.octets = sum(len(data) for data, _ in self._waiting)
+        self._in_transport = 0
         while self._waiting and not self.paused:
-            data, _ = self._waiting.popleft()
-            self.octets -= len(data)
+            data, kind = self._waiting.popleft()
+            if kind is Kind.PONG:
+                self._pong_waits = False
+            self._held -= len(data) + self._overhead
             self._last = len(data)
             self._write(data)
 
@@ -112,4 +141,4 @@ class SendQueue:
         """Hand all that waits to the transport, whether it wants it or not."""
         while self._waiting:
             self._write(self._waiting.popleft()[0])
-        self.octets = 0
+        self._held = self._in_transport = 0
