@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..integration.wire import Closed, Wire
 from .harness import KIB, MIB, Attack, row
+from .peer import BINARY, masked
 
 _SIZE = 64 * KIB
 
@@ -104,5 +105,22 @@ def test_who_does_not_read_the_echo_is_not_read(attack: Attack) -> str:
             sent += _SIZE
     except TimeoutError:
         attack.notes["taken"] = f"{sent / MIB:.1f} MiB"
+        return "slowed"
+    raise AssertionError("all was taken")
+
+
+@row(
+    "never reads the echo of one-octet messages",
+    "not read any more; memory + 2 MiB: what is kept beside each octet counts too",
+    memory=2 * MIB,
+)
+def test_who_does_not_read_tiny_echoes_is_not_read(attack: Attack) -> str:
+    wire = attack.connect(receive_buffer=16 * KIB)
+    wire.socket.settimeout(3)
+    octets = masked(BINARY, b"a") * 10_000
+    try:
+        for _ in range(1000):
+            wire.socket.sendall(octets)
+    except TimeoutError:
         return "slowed"
     raise AssertionError("all was taken")
