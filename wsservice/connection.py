@@ -8,13 +8,14 @@ between, how it ends, and that it ends.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.util import encode_truncate
-from autobahn.websocket.protocol import WebSocketProtocol
+from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -39,6 +40,9 @@ _STREAMING = (
     "onMessageEnd",
 )
 """Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
+
+_NOT_COUNTED = TrafficStats()
+_EMPTY: deque[Any] = deque(maxlen=0)
 
 _C = TypeVar("_C", bound="Connection")
 
@@ -127,6 +131,10 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self.transport.bufferSize = READ_SIZE
         self.transport.registerProducer(self, True)
         super().connectionMade()
+        # Autobahn's, of which every connection would hold its own: what is counted
+        # there nobody reads, and what is queued there goes through our queue.
+        self.trafficStats = _NOT_COUNTED
+        self.send_queue = _EMPTY
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._drop_call, self.closeHandshakeTimeoutCall):
@@ -342,6 +350,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         """The behaviour knows that the connection is open; what came already is read next."""
 
     def _onOpen(self) -> None:
+        # Autobahn keeps both heads of the handshake for as long as it lives.
+        self.http_request_data = self.http_response_data = self.http_status_line = ""
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
