@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +239,11 @@ def test_a_port_accepts_a_few_at_one_go_however_many_wait(monkeypatch: pytest.Mo
 )
 def test_a_reason_is_a_few_words_in_one_line(error: Exception, words: str) -> None:
     assert reason(error) == words
+
+
+def test_a_key_that_is_none_is_said_in_words(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    config = Config(listen=(f"ssl:0:privateKey={key}",))
+    with pytest.raises(ConfigError, match="key and certificate cannot be read as PEM"):
+        endpoints(config, MemoryReactorClock())

@@ -208,9 +208,10 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         if self.state == self.STATE_CLOSED or self.failedByMe:
             return
         self.failedByMe = True
-        self.log.info(
-            "[{who}] closed with {code:d}: {why}", who=self.who, code=int(code), why=reason
-        )
+        if reason:  # else what happened is in the log already
+            self.log.info(
+                "[{who}] closed with {code:d}: {why}", who=self.who, code=int(code), why=reason
+            )
         self.wasNotCleanReason = reason
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=int(code), reasonUtf8=encode_truncate(reason, 123))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import attrs
+from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -17,6 +19,7 @@ from zope.interface import implementer
 from .config import Config
 from .errors import ConfigError, ListenError
 from .escape import escape
+from .transports import tls_reason
 
 _BACKLOG = 1024
 """Connections that the kernel holds until they are accepted; Twisted's 50 is soon full."""
@@ -101,8 +104,12 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
 def reason(error: BaseException) -> str:
     """Why something of the system's failed, in a few words of one line."""
     cause = getattr(error, "socketError", error)  # Twisted's CannotListenError
+    if isinstance(cause, SSL.Error | crypto.Error):
+        return f"its key and certificate cannot be read as PEM ({tls_reason(cause)})"
     if isinstance(cause, OSError) and cause.strerror:
-        named = f" ({cause.filename})" if cause.filename else ""
+        # The second, where there are two: Twisted's lock of a unix socket is a link.
+        path = cause.filename2 or cause.filename
+        named = f" ({os.fsdecode(path)})" if isinstance(path, str | bytes) else ""
         return escape(f"{cause.strerror}{named}")
     return escape(str(cause)) or type(cause).__name__
 

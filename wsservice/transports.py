@@ -36,6 +36,13 @@ def half_closes(transport: object) -> bool:
     return isinstance(transport, TCPConnection) and not transport.TLS
 
 
+def tls_reason(error: BaseException | None) -> str:
+    """OpenSSL's reasons for an error, printable; "" where it gave none."""
+    queues = [each for each in getattr(error, "args", ()) if isinstance(each, list)]
+    entries = [entry for queue in queues for entry in queue if isinstance(entry, tuple) and entry]
+    return escape(", ".join(str(entry[-1]) for entry in entries))
+
+
 def explained(reason: Failure) -> Failure:
     """A reason that Autobahn can read.
 

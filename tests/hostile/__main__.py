@@ -11,20 +11,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from .harness import ROOT, ROWS, Result, Row
+from .harness import ROOT, ROWS, Alone, Result, Row, Told
 
 DOCUMENT = ROOT / "docs" / "security.md"
 
 
-def _load() -> list[Row]:
+def _load() -> list[Row | Alone]:
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         importlib.import_module(f"{__package__}.{path.stem}")
     return ROWS
 
 
-def _run(row: Row) -> Result | None:
+def _run(row: Row | Alone) -> Result | Told | None:
     """A row's result, None where the attack did not go as it must."""
-    result = None
+    result: Result | Told | None = None
     for _ in range(2):
         try:
             result = row.run(full=True)
@@ -37,7 +37,7 @@ def _run(row: Row) -> Result | None:
     return result
 
 
-def _document(results: list[Result]) -> str:
+def _document(results: list[Result | Told]) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("wsservice", "autobahn", "twisted"))
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return "\n".join(
@@ -74,7 +74,8 @@ def main() -> int:
         if not given.rows
         or any(text in (row.name, row.theme) or text in row.name for text in given.rows)
     ]
-    results, failed = [], 0
+    results: list[Result | Told] = []
+    failed = 0
     for row in rows:
         result = _run(row)
         if result is None:

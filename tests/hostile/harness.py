@@ -383,7 +383,7 @@ def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms"
 
 
-ROWS: list[Row] = []
+ROWS: list[Row | Alone] = []
 """Every row of the modules that were imported, in their order."""
 
 
@@ -406,6 +406,52 @@ def row(
 
         test.__name__ = test.__qualname__ = attack.__name__
         test.__doc__ = attack.__doc__
+        test.__module__ = attack.__module__
+        return test
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A row that measures for itself: its server is started in a way of its own."""
+
+    name: str
+    bound: str
+    attack: Callable[[Programs, bool], str]
+    theme: str
+
+    def run(self, full: bool) -> Told:
+        """Attack; what does not hold is raised."""
+        with tempfile.TemporaryDirectory() as folder:
+            programs = Programs(Path(folder))
+            try:
+                return Told(self, self.attack(programs, full))
+            finally:
+                programs.end()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a row came to that measured for itself."""
+
+    row: Alone
+    got: str
+    figures: str = "as the peer got it"
+    problems: Problems = Problems((), ())
+
+
+def alone(name: str, bound: str) -> Callable[[Callable[[Programs, bool], str]], Callable[[], None]]:
+    """Make an attack that measures for itself a row of the table, and a test."""
+
+    def decorate(attack: Callable[[Programs, bool], str]) -> Callable[[], None]:
+        made = Alone(name, bound, attack, attack.__module__.rpartition(".")[2])
+        ROWS.append(made)
+
+        def test() -> None:
+            made.run(full=False)
+
+        test.__name__ = test.__qualname__ = attack.__name__
         test.__module__ = attack.__module__
         return test
 

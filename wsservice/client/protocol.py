@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -18,7 +17,7 @@ from ..compression import client_accept, client_offers
 from ..connection import Connection, common_options, deployed
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
-from ..transports import ReactorTimer, peer_name
+from ..transports import ReactorTimer, peer_name, tls_reason
 from .options import ClientConfig
 
 _P = TypeVar("_P", bound="ClientProtocol")
@@ -79,7 +78,7 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
     def _refusal(self, reason: Failure) -> WSServiceError:
         url = escape(self.factory.url)
         if reason.check(SSL.Error, VerificationError):
-            return TLSError(f"cannot connect to {url}: TLS failed, {_tls_reason(reason.value)}")
+            return TLSError(f"cannot connect to {url}: TLS failed, {_tls_failure(reason.value)}")
         if self.factory.isSecure and self.transport.getPeerCertificate() is None:
             return TLSError(f"cannot connect to {url}: TLS failed, the server does not speak it")
         words = getattr(self, "http_status_line", "").split(None, 2)
@@ -91,17 +90,10 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
         return HandshakeError(f"{url} did not open a WebSocket: {why}", status)
 
 
-def _tls_reason(error: BaseException | None) -> str:
+def _tls_failure(error: BaseException | None) -> str:
     if isinstance(error, VerificationError):
         return "the certificate is not for this host"
-    reasons = [each[-1] for each in _tuples(getattr(error, "args", ()))]
-    return escape(", ".join(map(str, reasons))) or "the server broke off"
-
-
-def _tuples(arguments: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    for argument in arguments:
-        if isinstance(argument, list):
-            yield from (each for each in argument if isinstance(each, tuple) and each)
+    return tls_reason(error) or "the server broke off"
 
 
 class ClientFactory(WebSocketClientFactory, Generic[_P]):
