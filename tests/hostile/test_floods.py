@@ -92,22 +92,25 @@ def _dribble(attack: Attack, octets: bytes, step: int) -> tuple[float, int]:
 
 @row(
     "octets dribbled into one large frame, whole or a fragment",
-    "served; time and memory linear: twice the octets take no more than 3 times the CPU",
+    "served; time and memory linear: eight times the octets take no more than 16 times the CPU",
     memory=4 * MIB,
 )
 def test_octets_dribbled_into_a_large_frame_take_linear_time(attack: Attack) -> str:
-    size = MIB // 2 if attack.full else MIB // 4
+    # Far enough apart that what is linear (8) and what is not (64) cannot be taken
+    # for each other, however noisy the machine.
     step = 8
     ratios = []
     for first, end in ((BINARY, b""), (0x02, masked(0x80))):
         took = []
-        for count in (size, 2 * size):
+        for count in (MIB // 8, MIB):
             seconds, received = _dribble(attack, masked(first, bytes(count)) + end, step)
             assert received == count
             took.append(seconds)
         ratios.append(took[1] / took[0])
-        assert ratios[-1] < 3, took
-    attack.notes["twice the octets"] = " and ".join(f"{each:.1f} times the CPU" for each in ratios)
+        assert ratios[-1] < 16, took
+    attack.notes["8 times the octets"] = " and ".join(
+        f"{each:.1f} times the CPU" for each in ratios
+    )
     return "served"
 
 
