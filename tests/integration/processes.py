@@ -144,6 +144,10 @@ class Program:
                     pipe.close()
 
 
+_UNKNOWN = -256
+"""The exit status of a process that somebody else waited for."""
+
+
 class Daemon:
     """A process that left its parent: known by its pid file, and a child of ours again.
 
@@ -169,9 +173,15 @@ class Daemon:
     def poll(self) -> int | None:
         """Its exit status, None while it runs."""
         if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                # Not ours: whoever started it has not left it to us yet, or it is gone.
+                if not os.path.exists(f"/proc/{self.pid}"):
+                    self._status = _UNKNOWN
+            else:
+                if pid:
+                    self._status = os.waitstatus_to_exitcode(status)
         return self._status
 
     def wait(self, patience: float = PATIENCE) -> int:
