@@ -244,3 +244,27 @@ class Connecting:
         self.factory.opening.addBoth(self.outcome.append)
         self.protocol: Any = self.factory.buildProtocol(PEER)
         self.server = Server(self.protocol)
+
+
+class Recorder(ServerProtocol):
+    """Keeps what happened, in order."""
+
+    def onOpen(self) -> None:
+        self.seen: list[Any] = []
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.seen.append((payload, isBinary))
+
+    def onPing(self, payload: bytes) -> None:
+        self.seen.append(("ping", payload))
+        super().onPing(payload)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        self.seen.append(("close", wasClean, code))
+
+
+class ByAutobahn(Recorder):
+    """The same, with every frame left to Autobahn."""
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        super().onMessageBegin(isBinary)

@@ -10,35 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsservice import frames as codec
-from wsservice.server import EchoServerProtocol, ServerProtocol
+from wsservice.server import EchoServerProtocol
 
-from .support import BINARY, CLOSE, PING, TEXT, Client, Served, close_payload, frame
+from .support import (
+    BINARY,
+    CLOSE,
+    PING,
+    TEXT,
+    ByAutobahn,
+    Client,
+    Recorder,
+    Served,
+    close_payload,
+    frame,
+)
 
 KEY = b"\x11\x22\x33\x44"
-
-
-class Recorder(ServerProtocol):
-    """Keeps what happened, in order."""
-
-    def onOpen(self) -> None:
-        self.seen: list[Any] = []
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.seen.append((payload, isBinary))
-
-    def onPing(self, payload: bytes) -> None:
-        self.seen.append(("ping", payload))
-        super().onPing(payload)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.seen.append(("close", wasClean, code))
-
-
-class ByAutobahn(Recorder):
-    """The same, with every frame left to Autobahn."""
-
-    def onMessageBegin(self, isBinary: bool) -> None:
-        super().onMessageBegin(isBinary)
 
 
 def outcome(protocol: type[Recorder], octets: bytes, cuts: list[int], **config: Any) -> Any:

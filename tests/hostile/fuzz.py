@@ -20,9 +20,18 @@ from typing import Any
 from twisted.logger import globalLogPublisher
 
 from wsservice import frames as codec
-from wsservice.server import ServerProtocol
 
-from ..support import CLOSE, PEER, Client, Logged, Served, close_payload, opening_request
+from ..support import (
+    CLOSE,
+    PEER,
+    ByAutobahn,
+    Client,
+    Logged,
+    Recorder,
+    Served,
+    close_payload,
+    opening_request,
+)
 
 HANG = 60
 """Seconds after which a thousand runs, which take two, hang."""
@@ -35,30 +44,6 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 _INTERESTING = b"\x00\x01\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xc1\xfe\xff"
-
-
-class Recorder(ServerProtocol):
-    """Keeps what happened, in order."""
-
-    def onOpen(self) -> None:
-        self.seen: list[Any] = []
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        self.seen.append((payload, isBinary))
-
-    def onPing(self, payload: bytes) -> None:
-        self.seen.append(("ping", payload))
-        super().onPing(payload)
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.seen.append(("close", wasClean, code))
-
-
-class ByAutobahn(Recorder):
-    """The same, with every frame left to Autobahn."""
-
-    def onMessageBegin(self, isBinary: bool) -> None:
-        super().onMessageBegin(isBinary)
 
 
 class Traffic:
