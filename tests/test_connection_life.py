@@ -223,6 +223,7 @@ def over_tcp(served: Served) -> tuple[Any, HalfClosing]:
     transport = HalfClosing()
     client = Client(protocol).open()
     protocol.transport = transport
+    protocol._tcp = transport
     protocol._queue._write = transport.write
     del client
     return protocol, transport

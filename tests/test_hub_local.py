@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from wsservice.hub import LocalHub
+from wsservice.sending import PreparedMessage
 
 
 class Member:
@@ -15,8 +16,8 @@ class Member:
         self.sent: list[tuple[bytes, bool]] = []
         hub.arrive(self)
 
-    def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
-        self.sent.append((payload, isBinary))
+    def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
+        self.sent.append((preparedMsg.payload, preparedMsg.isBinary))
         return self.takes
 
     def go_away(self) -> None:
@@ -103,9 +104,9 @@ def test_members_may_leave_while_a_message_is_sent() -> None:
     hub = LocalHub()
 
     class Leaving(Member):
-        def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
+        def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
             hub.leave(self)
-            return super().sendMessage(payload, isBinary)
+            return super().sendPreparedMessage(preparedMsg)
 
     for _ in range(2):
         hub.join(Leaving(hub))
@@ -155,9 +156,9 @@ def test_a_failing_member_is_the_publishers_to_know() -> None:
     hub = LocalHub()
 
     class Failing(Member):
-        def sendMessage(self, payload: bytes, isBinary: bool = False) -> bool:
-            raise TypeError("a payload is bytes")
+        def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
+            raise RuntimeError
 
     hub.join(Failing(hub))
-    with pytest.raises(TypeError):
+    with pytest.raises(RuntimeError):
         hub.publish("a", b"x")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsservice.sending import Kind, SendQueue, Sent
+from wsservice.sending import Gathering, Kind, PreparedMessage, SendQueue, Sent
 
 
 class Outlet:
@@ -11,7 +11,8 @@ class Outlet:
     def __init__(self, limit: int = 0, room: int = 10**9, overhead: int = 0) -> None:
         self.written: list[bytes] = []
         self.room = room
-        self.queue = SendQueue(self.write, limit, overhead)
+        self.gathering = Gathering()
+        self.queue = SendQueue(self.write, limit, self.gathering, overhead)
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -133,3 +134,65 @@ def test_an_outcome_is_true_where_the_message_is_on_its_way(
     outcome: Sent, on_its_way: bool
 ) -> None:
     assert bool(outcome) is on_its_way
+
+
+def test_what_is_sent_while_it_gathers_leaves_in_one_write_for_each() -> None:
+    outlet = Outlet()
+    others: list[bytes] = []
+    other = SendQueue(others.append, 0, outlet.gathering)
+    assert outlet.gathering.begin()
+    assert not outlet.gathering.begin()
+    assert outlet.put(b"a", b"b") == [Sent.SENT, Sent.SENT]
+    other.put(b"c", Kind.MESSAGE)
+    outlet.put(b"d", kind=Kind.OTHER)
+    assert outlet.written == others == []
+    outlet.gathering.end()
+    assert outlet.written == [b"abd"]
+    assert others == [b"c"]
+    outlet.put(b"e")
+    assert outlet.written == [b"abd", b"e"]
+
+
+def test_no_more_is_gathered_than_goes_into_one_write() -> None:
+    outlet = Outlet(room=2)
+    outlet.gathering.begin()
+    large = bytes(40_000)
+    outcomes = outlet.put(large, large, large, large, b"waits")
+    assert outcomes == [Sent.SENT] * 4 + [Sent.QUEUED]
+    assert list(map(len, outlet.written)) == [80_000, 80_000]
+    outlet.gathering.end()
+    assert len(outlet.written) == 2
+    outlet.drain()
+    assert outlet.written[2:] == [b"waits"]
+
+
+def test_what_was_gathered_is_written_before_the_rest_or_forgotten() -> None:
+    outlet = Outlet()
+    outlet.gathering.begin()
+    outlet.put(b"a", b"b")
+    outlet.queue.flush()
+    assert outlet.written == [b"ab"]
+    outlet.put(b"c")
+    outlet.queue.forget_gathered()
+    outlet.gathering.end()
+    assert outlet.written == [b"ab"]
+
+
+def test_a_prepared_message_is_made_once_for_each_variant() -> None:
+    asked: list[tuple[bytes, int]] = []
+
+    def deflate(payload: bytes, window_bits: int) -> bytes:
+        asked.append((payload, window_bits))
+        return b"short" if window_bits == 12 else payload + b"longer"
+
+    message = PreparedMessage(b"payload", True)
+    assert message.plain == b"\x82\x07payload"
+    assert message.plain is message.plain
+    frames = [message.compressed(bits, deflate) for bits in (12, 9, 12, 9)]
+    assert frames == [b"\xc2\x05short", message.plain] * 2
+    assert asked == [(b"payload", 12), (b"payload", 9)]
+
+
+def test_a_prepared_message_is_of_bytes() -> None:
+    with pytest.raises(TypeError, match="a payload is bytes, not str"):
+        PreparedMessage("text")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ The map. Imports run one way, downwards in this list::
     config.py       Config: frozen, validated, the only home of a default     PURE
     log.py          the logger that escapes
     frames/         octets to messages and back                               PURE
-    sending.py      what waits to be sent on one connection                   PURE
+    sending.py      what is gathered, and what waits, to be sent on a connection PURE
     compression.py  permessage-deflate
     transports.py   what Twisted's transports are called, and can do
     callbacks.py    a behaviour's callbacks, one after another

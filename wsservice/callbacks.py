@@ -36,7 +36,7 @@ class Callbacks:
 
     def _call(self, callback: Callable[..., object], *args: Any) -> None:
         """Call back, after the callbacks that came before are done."""
-        if self._running is None and not self._waiting_calls:
+        if self._nothing_waits():
             self._call_now(callback, args)
             return
         if self._waiting_calls is None:
@@ -46,8 +46,22 @@ class Callbacks:
         if len(self._waiting_calls) > _MOST_CALLS or self._waiting_octets > _MOST_OCTETS:
             self._too_much_waits(True)
 
+    def _nothing_waits(self) -> bool:
+        """Whether a callback would be called now."""
+        return self._running is None and not self._waiting_calls
+
     def _call_now(self, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
-        deferred = self._run(callback, *args)
+        try:
+            result = callback(*args)
+        except Exception:
+            self._callback_failed(Failure())
+        else:
+            if result is not None:
+                self._called(result)
+
+    def _called(self, result: object) -> None:
+        """A callback returned something: if it goes on, those that come next wait for it."""
+        deferred = self._followed(result)
         if deferred is not None:
             self._running = deferred
             deferred.addBoth(self._call_done)
@@ -71,13 +85,15 @@ class Callbacks:
             self._waiting_calls = deque(each for each in self._waiting_calls if each[0] == but)
             self._waiting_octets = 0
 
-    def _run(self, callback: Callable[..., object], *args: Any) -> Deferred[Any] | None:
-        """Call back now; a Deferred that does not fail, if it goes on."""
+    def _run(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call back now, whatever runs, and let nothing wait for it."""
         try:
-            result = callback(*args)
+            self._followed(callback(*args))
         except Exception:
             self._callback_failed(Failure())
-            return None
+
+    def _followed(self, result: object) -> Deferred[Any] | None:
+        """What a callback returned, if it goes on: a Deferred that does not fail."""
         if isinstance(result, Coroutine):
             result = Deferred.fromCoroutine(result)
         if not isinstance(result, Deferred):

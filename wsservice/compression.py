@@ -7,6 +7,7 @@ it holds without compression included.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,16 +61,30 @@ def _makes_sense(name: str, parameters: dict[str, Any]) -> bool:
     return True
 
 
+def deflate(payload: bytes, window_bits: int) -> bytes:
+    """A message compressed by itself: it refers to none before it."""
+    compressor = zlib.compressobj(
+        zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -window_bits, MEMORY_LEVEL
+    )
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return data[:-4]  # RFC 7692, 7.2.1
+
+
 def server_accept(
-    offers: Sequence[PerMessageDeflateOffer],
+    offers: Sequence[PerMessageDeflateOffer], keeps_context: bool = True
 ) -> PerMessageDeflateOfferAccept | None:
-    """A server's answer: the first offer, by our bounds where the client leaves the choice."""
+    """A server's answer: the first offer, by our bounds where the client leaves the choice.
+
+    `keeps_context` says whether messages may refer to those before them, none of
+    which may then be left out.
+    """
     if not offers:
         return None
     offer = offers[0]
     return PerMessageDeflateOfferAccept(
         offer,
         request_max_window_bits=WINDOW_BITS if offer.accept_max_window_bits else 0,
+        no_context_takeover=None if keeps_context else True,
         window_bits=min(WINDOW_BITS, offer.request_max_window_bits or WINDOW_BITS),
         mem_level=MEMORY_LEVEL,
     )
@@ -81,13 +96,17 @@ def client_offers() -> list[PerMessageDeflateOffer]:
 
 
 def client_accept(
-    response: object,
+    response: object, keeps_context: bool = True
 ) -> PerMessageDeflateResponseAccept | None:
-    """A client takes what the server chose; its own window is no larger than ours."""
+    """A client takes what the server chose; its own window is no larger than ours.
+
+    `keeps_context` is as in `server_accept`.
+    """
     if not isinstance(response, PerMessageDeflateResponse):
         return None  # another compression than was offered
     return PerMessageDeflateResponseAccept(
         response,
+        no_context_takeover=None if keeps_context else True,
         window_bits=min(WINDOW_BITS, response.client_max_window_bits or WINDOW_BITS),
         mem_level=MEMORY_LEVEL,
     )

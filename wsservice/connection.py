@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from autobahn.exception import Disconnected
@@ -23,13 +24,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from . import frames
+from .compression import deflate
 from .config import Limits
 from .keepalive import KeepAlive
 from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
-from .sending import Kind, SendQueue, Sent
-from .transports import explained, half_closes
+from .sending import Gathering, Kind, PreparedMessage, SendQueue, Sent, no_payload
+from .transports import explained, plain, write_soon
 
 _STREAMING = (
     "onMessageBegin",
@@ -41,6 +43,7 @@ _STREAMING = (
 )
 """Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
 
+_MESSAGE = Kind.MESSAGE
 _NOT_COUNTED = TrafficStats()
 _EMPTY: deque[Any] = deque(maxlen=0)
 
@@ -94,6 +97,24 @@ def deployed(
     return type(protocol.__name__, (protocol,), namespace)
 
 
+class ConnectionFactory:
+    """What the connections of a factory have in common. To be mixed in before Autobahn's."""
+
+    #: Messages left out because a peer read too slowly, and connections closed for it.
+    slow_messages = 0
+    slow_closed = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gathering = Gathering()
+
+    def prepareMessage(
+        self, payload: bytes, isBinary: bool = False, doNotCompress: bool = False
+    ) -> PreparedMessage:
+        """A message to be sent on many connections, by `sendPreparedMessage`."""
+        return PreparedMessage(payload, isBinary, doNotCompress)
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket connection, at either end. Mixed in before Autobahn's own class.
@@ -126,9 +147,10 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def connectionMade(self) -> None:
         self._seconds: Callable[[], float] = self.factory.reactor.seconds
-        self._queue = SendQueue(self.transport.write, self._limits.send_buffer)
-        if hasattr(self.transport, "bufferSize"):
-            self.transport.bufferSize = READ_SIZE
+        self._tcp = plain(self.transport)
+        write = self.transport.write if self._tcp is None else partial(write_soon, self._tcp)
+        self._queue = SendQueue(write, self._limits.send_buffer, self.factory.gathering)
+        self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
         super().connectionMade()
         # Autobahn's, of which every connection would hold its own: what is counted
@@ -178,6 +200,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def _closeConnection(self, abort: bool = False) -> None:
         self._forget_unread()
         if abort:
+            self._queue.forget_gathered()
             self.transport.abortConnection()
             return
         self.unregisterProducer()
@@ -187,7 +210,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         # wait: closing the socket would then reset the connection, and destroy
         # what the peer has not read yet.
         sends_no_more = self.wasClean or self._peer_finished
-        if half_closes(self.transport) and not sends_no_more:
+        if self._tcp is not None and not sends_no_more:
             self.transport.loseWriteConnection()
             self.transport.resumeProducing()
         else:
@@ -236,12 +259,13 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         bytes, `autobahn.exception.Disconnected` if the connection is not open yet.
         """
         if not isinstance(payload, bytes):
-            raise TypeError(f"a payload is bytes, not {type(payload).__name__}; encode text")
+            raise no_payload(payload)
         if self.state != self.STATE_OPEN:
             if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
                 return Sent.CLOSED
             raise Disconnected("a message can be sent once the connection is open, in onOpen")
-        if self._queue.full and not self._make_room(len(payload)):
+        queue = self._queue
+        if queue.waits and queue.full and not self._make_room(len(payload)):
             return Sent.SLOW
         first = 2 if isBinary else 1
         if self._perMessageCompress is not None and not doNotCompress:
@@ -249,17 +273,28 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             payload = self._perMessageCompress.compress_message_data(payload)
             payload += self._perMessageCompress.end_compress_message()
             first |= 0x40
-        return self._put(self._frame(first, payload, fragmentSize or 0))
+        return self._put(self._frame(first, payload, fragmentSize))
 
-    def sendPreparedMessage(self, preparedMsg: Any) -> Any:
-        """Send what the factory's `prepareMessage` made; returns what `sendMessage` does."""
-        if self._perMessageCompress is not None and not preparedMsg.doNotCompress:
-            return self.sendMessage(preparedMsg.payload, preparedMsg.binary)
+    def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> Sent:  # type: ignore[override]
+        """Send what the factory's `prepareMessage` made, as `sendMessage` does.
+
+        It is compressed once for all, so without what this connection said before.
+        """
+        if not self.factory.isServer:  # each frame needs a key of its own
+            return self.sendMessage(
+                preparedMsg.payload, preparedMsg.isBinary, doNotCompress=preparedMsg.doNotCompress
+            )
         if self.state != self.STATE_OPEN:
             return Sent.CLOSED
-        if self._queue.full and not self._make_room(len(preparedMsg.payloadHybi)):
+        queue = self._queue
+        if queue.waits and queue.full and not self._make_room(len(preparedMsg.payload)):
             return Sent.SLOW
-        return self._put(preparedMsg.payloadHybi)
+        compress = self._perMessageCompress
+        if compress is None or preparedMsg.doNotCompress:
+            return self._put(preparedMsg.plain)
+        # The peer's window has it, and our own compressor's has not: that begins anew.
+        compress._compressor = None
+        return self._put(preparedMsg.compressed(compress.server_max_window_bits, deflate))
 
     def pause_reading(self) -> None:
         """Read no more of the peer, until `resume_reading`; nothing that came meanwhile is lost."""
@@ -284,13 +319,14 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     # Sending
 
     def _put(self, frame: bytes) -> Sent:
-        outcome = self._queue.put(frame, Kind.MESSAGE)
-        if self._queue.half_full:
+        queue = self._queue
+        outcome = queue.put(frame, _MESSAGE)
+        if queue.waits and queue.half_full:
             self._output_waits()
         return outcome
 
-    def _frame(self, first: int, payload: bytes, fragment_size: int) -> bytes:
-        if not 0 < fragment_size < len(payload):
+    def _frame(self, first: int, payload: bytes, fragment_size: int | None) -> bytes:
+        if not fragment_size or fragment_size >= len(payload):
             return frames.encode(first | 0x80, payload, self._new_key())
         # One entry of the queue, so that no part of it is ever left out alone.
         starts = range(0, len(payload), fragment_size)

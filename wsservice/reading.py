@@ -8,10 +8,11 @@ worked off in slices, so that no connection keeps the others waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 
 from . import frames
@@ -21,6 +22,9 @@ from .policy import CloseCode
 
 READ_SIZE = 16 * 1024
 """Octets of a read. Twisted's 64 KiB hold many tiny frames, and are no faster."""
+
+_LARGE_READ = 256 * 1024
+"""Octets of a read within a large frame: there are no others in it to be fair to."""
 
 _SLICE = 0.004
 """Seconds after which a connection lets the others have their turn."""
@@ -87,6 +91,7 @@ class Reading(Callbacks):
     _fragments = 0
     _compressed_size = 0
     _next_slice: IDelayedCall | None = None
+    _tcp: TCPConnection | None = None
     _last_life = 0.0
     _seconds: Callable[[], float]
 
@@ -100,24 +105,30 @@ class Reading(Callbacks):
             self._work()
 
     def _work(self) -> None:
+        """Work off what was read; what is sent meanwhile, to whomever, leaves together."""
+        gathering = self.factory.gathering
+        outermost = gathering.begin()
+        try:
+            self._work_off()
+        except Exception:
+            # Autobahn's or ours: a behaviour's are caught where it is called.
+            self._callback_failed(Failure())
+        finally:
+            if outermost:
+                gathering.end()
+
+    def _work_off(self) -> None:
         """Work off what was read, until it is done, must wait, or has taken its time."""
         until = self._seconds() + _SLICE
         took = True
         while took and self._unread and not self._holds:
             buffer, self._unread = self._unread, b""
             position = 0
-            try:
-                while position < len(buffer) and not self._holds and took:
-                    position, took = self._step(buffer, position)
-                    if position < len(buffer) and self._seconds() >= until:
-                        self._hold(Hold.SLICE)
-                        self._next_slice = self.factory.reactor.callLater(
-                            0, self._release, Hold.SLICE
-                        )
-            except Exception:
-                # Autobahn's or ours: a behaviour's are caught where it is called.
-                self._callback_failed(Failure())
-                return
+            while position < len(buffer) and not self._holds and took:
+                position, took = self._step(buffer, position)
+                if position < len(buffer) and self._seconds() >= until:
+                    self._hold(Hold.SLICE)
+                    self._next_slice = self.factory.reactor.callLater(0, self._release, Hold.SLICE)
             if self.state == self.STATE_CLOSED:
                 self._unread = b""
                 return
@@ -139,20 +150,40 @@ class Reading(Callbacks):
             messages, stopped = frames.decode(
                 buffer, position, self.factory.isServer, self._limits.max_message_size, _BATCH
             )
-            for payload, is_binary, end in messages:
-                position = end
-                self._call(self.onMessage, payload, is_binary)
-                if self._holds or self.state == self.STATE_CLOSED:
-                    break
             if messages:
                 self._partial_seen = False
-                return position, True
+                return self._deliver(messages), True
             if stopped == frames.PARTIAL:
                 return self._begin_partial(buffer, position)
         size = frames.frame_size(buffer, position)
         if not size:
             return position, False
         return self._to_autobahn(buffer, position, position + size)
+
+    def _deliver(self, messages: Iterable[tuple[bytes, bool, int]]) -> int:
+        """Hand messages to the behaviour: where in the buffer the last one that it got ends."""
+        on_message, closed, end = self.onMessage, self.STATE_CLOSED, 0
+        messages = iter(messages)
+        # What `_call` does, without its cost: nearly always nothing waits, and
+        # nothing is returned.
+        if self._nothing_waits():
+            for payload, is_binary, end in messages:
+                try:
+                    result = on_message(payload, is_binary)
+                except Exception:
+                    self._callback_failed(Failure())
+                    return end
+                if result is not None:
+                    self._called(result)
+                if self._holds or self.state == closed:
+                    return end
+                if result is not None:
+                    break
+        for payload, is_binary, end in messages:  # noqa: B007 - it is returned
+            self._call(on_message, payload, is_binary)
+            if self._holds or self.state == closed:
+                break
+        return end
 
     def _opening_received(self, data: bytes) -> None:
         """Octets of the opening handshake."""
@@ -173,6 +204,7 @@ class Reading(Callbacks):
             return position, False
         self._partial_seen = False
         self._partial = frames.PartialFrame(buffer, position)
+        self._read_at_once(min(size - len(buffer) + position, _LARGE_READ))
         return self._feed(self._partial, buffer, position + self._partial.header_size)
 
     def _feed(self, partial: frames.PartialFrame, buffer: bytes, start: int) -> tuple[int, bool]:
@@ -181,8 +213,14 @@ class Reading(Callbacks):
             self._invalid_payload("invalid UTF-8 in a text message")
         elif partial.whole:
             self._partial = None
+            self._read_at_once(READ_SIZE)
             self._call(self.onMessage, partial.payload, partial.isBinary)
         return end, True
+
+    def _read_at_once(self, size: int) -> None:
+        """How many octets the transport reads at one go, where it can be told."""
+        if self._tcp is not None:
+            self._tcp.bufferSize = max(size, READ_SIZE)
 
     # A message that is Autobahn's to read: it must stay within the limits at every octet
 

@@ -11,6 +11,8 @@ import enum
 from collections import deque
 from collections.abc import Callable
 
+from . import frames
+
 
 class Sent(enum.Enum):
     """What became of a message. True where it is on its way."""
@@ -28,6 +30,9 @@ class Sent(enum.Enum):
         return self in (Sent.SENT, Sent.QUEUED)
 
 
+SENT = Sent.SENT  # of an enumeration's members the name is looked up each time
+
+
 class Kind(enum.Enum):
     """What may be left out."""
 
@@ -39,8 +44,80 @@ class Kind(enum.Enum):
     """Never left out."""
 
 
+_GATHERED = 64 * 1024
+"""Octets that are gathered for one write at most."""
+
 OVERHEAD = 100
 """Octets that are kept beside each frame that waits, some more or less."""
+
+
+def no_payload(value: object) -> TypeError:
+    """The error for what cannot be a payload."""
+    return TypeError(f"a payload is bytes, not {type(value).__name__}; encode text")
+
+
+class PreparedMessage:
+    """A message to many connections. What it is on the wire is made once for each variant.
+
+    Raises `TypeError` for a payload that is not bytes.
+    """
+
+    def __init__(self, payload: bytes, isBinary: bool = False, doNotCompress: bool = False) -> None:
+        if not isinstance(payload, bytes):
+            raise no_payload(payload)
+        self.payload = payload
+        self.isBinary = isBinary
+        self.doNotCompress = doNotCompress
+        self._plain = b""
+        self._compressed: dict[int, bytes] = {}
+
+    @property
+    def plain(self) -> bytes:
+        """Its frame, neither compressed nor masked."""
+        if not self._plain:
+            self._plain = frames.encode(0x82 if self.isBinary else 0x81, self.payload)
+        return self._plain
+
+    def compressed(self, window_bits: int, deflate: Callable[[bytes, int], bytes]) -> bytes:
+        """Its frame compressed within a window, or plain where that is no longer."""
+        frame = self._compressed.get(window_bits)
+        if frame is None:
+            data = deflate(self.payload, window_bits)
+            if len(data) < len(self.payload):
+                frame = frames.encode(0xC2 if self.isBinary else 0xC1, data)
+            else:
+                frame = self.plain
+            self._compressed[window_bits] = frame
+        return frame
+
+
+class Gathering:
+    """Joins what is sent while something is under way, for each connection in one write.
+
+    What a read brings is often answered by many messages, to this connection or to
+    many others.
+    """
+
+    def __init__(self) -> None:
+        self.under_way = False
+        self._queues: list[SendQueue] = []
+
+    def begin(self) -> bool:
+        """Gather from now on. False if that is so already, and somebody else will `end` it."""
+        begun = not self.under_way
+        self.under_way = True
+        return begun
+
+    def add(self, queue: SendQueue) -> None:
+        """Remember a queue that has something gathered."""
+        self._queues.append(queue)
+
+    def end(self) -> None:
+        """Send what was gathered."""
+        self.under_way = False
+        queues, self._queues = self._queues, []
+        for queue in queues:
+            queue.send_gathered()
 
 
 class SendQueue:
@@ -49,21 +126,34 @@ class SendQueue:
     `limit` is how many octets may wait before no more messages are taken, 0 for
     any number. `overhead` counts with each frame: without it, a few tiny ones
     would take thirty times what they are. `write` hands octets to the transport;
-    `pause` and `resume` are called as the transport asks.
+    `pause` and `resume` are called as the transport asks. While `gathering` is
+    under way, frames that need not wait are written together.
     """
 
     def __init__(
-        self, write: Callable[[bytes], object], limit: int, overhead: int = OVERHEAD
+        self,
+        write: Callable[[bytes], object],
+        limit: int,
+        gathering: Gathering,
+        overhead: int = OVERHEAD,
     ) -> None:
         self._write = write
         self._limit = limit
+        self._gathering = gathering
         self._overhead = overhead
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
         self._waiting: deque[tuple[bytes, Kind]] = deque()
         self._held = 0
         self._in_transport = 0
         self._last = 0
         self._pong_waits = False
         self.paused = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether what is sent now would wait."""
+        return self.paused or bool(self._waiting)
 
     @property
     def octets(self) -> int:
@@ -83,15 +173,39 @@ class SendQueue:
     def put(self, data: bytes, kind: Kind) -> Sent:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
         if not self.paused and not self._waiting:
-            self._last = len(data)
-            self._write(data)
-            return Sent.SENT
+            if self._gathering.under_way:
+                self._gather(data)
+            else:
+                self._last = len(data)
+                self._write(data)
+            return SENT
         if kind is Kind.PONG:
             self._forget_pong()
             self._pong_waits = True
         self._waiting.append((data, kind))
         self._held += len(data) + self._overhead
         return Sent.QUEUED
+
+    def _gather(self, data: bytes) -> None:
+        if not self._gathered:
+            self._gathering.add(self)
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size > _GATHERED:
+            self.send_gathered()
+
+    def send_gathered(self) -> None:
+        """Write what was gathered."""
+        if self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            self._gathered_size = 0
+            self._last = len(data)
+            self._write(data)
+
+    def forget_gathered(self) -> None:
+        """Do not write what was gathered: the transport is gone."""
+        self._gathered.clear()
 
     def drop_messages(self, room: int | None = None) -> int:
         """Leave out the oldest messages until `room` octets more can wait, or all: how many."""
@@ -139,6 +253,7 @@ class SendQueue:
 
     def flush(self) -> None:
         """Hand all that waits to the transport, whether it wants it or not."""
+        self.send_gathered()
         while self._waiting:
             self._write(self._waiting.popleft()[0])
         self._held = self._in_transport = 0

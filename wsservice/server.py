@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import partial
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -13,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .compression import server_accept
 from .config import Config
-from .connection import common_options, deployed
+from .connection import ConnectionFactory, common_options, deployed
 from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
@@ -80,7 +81,9 @@ def server_options(config: Config) -> dict[str, Any]:
         "webStatus": False,
         "requireMaskedClientFrames": True,
         "maskServerFrames": False,
-        "perMessageCompressionAccept": server_accept,
+        "perMessageCompressionAccept": partial(
+            server_accept, keeps_context=config.slow_client == "close"
+        ),
         "serveFlashSocketPolicy": False,
         "flashSocketPolicy": "",
         "allowedOrigins": ["*"],
@@ -91,7 +94,7 @@ def server_options(config: Config) -> dict[str, Any]:
     }
 
 
-class ServerFactory(WebSocketServerFactory):
+class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[misc]
     """Makes the connections of a service.
 
     `protocol` is the behaviour, a subclass of `ServerProtocol`. Handshake and
@@ -110,9 +113,6 @@ class ServerFactory(WebSocketServerFactory):
     ) -> None:
         super().__init__(server="", reactor=reactor)
         self.journal = journal
-        #: Messages left out because a peer read too slowly, and connections closed for it.
-        self.slow_messages = 0
-        self.slow_closed = 0
         self.hub = hub
         self.greeting = config.greeting.encode()
         self.ids = map(str, itertools.count(1))

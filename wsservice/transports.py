@@ -26,14 +26,36 @@ def peer_name(address: object) -> str:
     return "unix" if isinstance(address, UNIXAddress) else "unknown"
 
 
-def half_closes(transport: object) -> bool:
-    """Whether one direction can be ended alone, so that what is under way still arrives.
+def plain(transport: object) -> TCPConnection | None:
+    """The socket's own transport, where octets pass it unchanged: TCP and unix sockets.
 
-    TCP and unix sockets can, also behind a PROXY header. TLS cannot.
+    Also where a PROXY header came first. None for TLS, and for whatever else there is.
     """
     if isinstance(transport, HAProxyProtocolWrapper):
         transport = transport.transport
-    return isinstance(transport, TCPConnection) and not transport.TLS
+    return transport if isinstance(transport, TCPConnection) and not transport.TLS else None
+
+
+def write_soon(transport: TCPConnection, data: bytes) -> None:
+    """Write to a plain transport: to its socket at once, where nothing waits there.
+
+    Twisted waits for the reactor's next turn, for which it asks the kernel twice.
+    """
+    if (
+        transport.dataBuffer
+        or transport._tempDataBuffer
+        or transport.disconnecting
+        or transport._writeDisconnecting
+        or not transport.connected
+    ):
+        transport.write(data)
+        return
+    try:
+        sent = transport.socket.send(data)
+    except OSError:
+        sent = 0  # there is no room; or it is over, as the reactor will find by itself
+    if sent < len(data):
+        transport.write(data[sent:])
 
 
 def tls_reason(error: BaseException | None) -> str:

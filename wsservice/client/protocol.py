@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -14,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..compression import client_accept, client_offers
-from ..connection import Connection, common_options, deployed
+from ..connection import Connection, ConnectionFactory, common_options, deployed
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
 from ..transports import ReactorTimer, peer_name, tls_reason
@@ -96,13 +97,12 @@ def _tls_failure(error: BaseException | None) -> str:
     return tls_reason(error) or "the server broke off"
 
 
-class ClientFactory(WebSocketClientFactory, Generic[_P]):
+class ClientFactory(ConnectionFactory, WebSocketClientFactory, Generic[_P]):  # type: ignore[misc]
     """Makes one connection, and fires `opening` with it once it is open."""
 
     noisy = False
 
     def __init__(self, config: ClientConfig, protocol: type[_P], reactor: IReactorTime) -> None:
-        self.slow_messages = self.slow_closed = 0
         super().__init__(
             origin=config.origin,
             protocols=list(config.subprotocols),
@@ -145,5 +145,7 @@ def client_options(config: ClientConfig) -> dict[str, Any]:
         # Our own close timeout does this.
         "serverConnectionDropTimeout": 0,
         "perMessageCompressionOffers": client_offers() if config.compression else [],
-        "perMessageCompressionAccept": client_accept,
+        "perMessageCompressionAccept": partial(
+            client_accept, keeps_context=config.slow_client == "close"
+        ),
     }

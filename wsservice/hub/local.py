@@ -7,13 +7,15 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from ..sending import PreparedMessage
+
 
 class Member(Protocol):
     """What the hub needs of a connection."""
 
     channel: str
 
-    def sendMessage(self, payload: bytes, isBinary: bool = False) -> object:
+    def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
         """Send one message; what it returns is true if the connection took it."""
 
     def go_away(self) -> None:
@@ -81,7 +83,8 @@ class LocalHub:
         Returns to how many it was handed.
         """
         members = tuple(self._channels.get(channel, ()))
-        return sum([bool(member.sendMessage(payload, isBinary)) for member in members])
+        message = PreparedMessage(payload, isBinary)
+        return sum([bool(member.sendPreparedMessage(message)) for member in members])
 
     def when_settled(self) -> Deferred[None]:
         """Fires once all connections have left or settled; cancel it to stop waiting."""

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+from twisted.internet.tcp import Connection as TCPConnection
+from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import StringTransport as OtherTransport
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+
+from wsservice.transports import plain, write_soon
+
+
+class Socket:
+    """Takes so many octets of each write, or fails."""
+
+    def __init__(self, room: int | OSError) -> None:
+        self.room = room
+        self.sent = b""
+
+    def setblocking(self, flag: bool) -> None:
+        assert not flag
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: bytes) -> int:
+        if isinstance(self.room, OSError):
+            raise self.room
+        taken = data[: self.room]
+        self.sent += taken
+        return len(taken)
+
+
+def tcp(room: int | OSError = 10**6) -> Any:
+    transport: Any = TCPConnection(Socket(room), None, MemoryReactor())  # type: ignore[arg-type]
+    transport.connected = True
+    return transport
+
+
+def waiting(transport: Any) -> bytes:
+    return b"".join([transport.dataBuffer, *transport._tempDataBuffer])
+
+
+def test_with_nothing_waiting_the_socket_takes_it_at_once() -> None:
+    transport = tcp()
+    write_soon(transport, b"hello")
+    assert transport.socket.sent == b"hello"
+    assert waiting(transport) == b""
+    assert not transport.reactor.getWriters()
+
+
+@pytest.mark.parametrize("room", [0, 2])
+def test_what_the_socket_does_not_take_waits_for_the_reactor(room: int) -> None:
+    transport = tcp(room)
+    write_soon(transport, b"hello")
+    write_soon(transport, b" world")
+    assert transport.socket.sent + waiting(transport) == b"hello world"
+    assert len(transport.socket.sent) == room
+    assert transport.reactor.getWriters() == [transport]
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ECONNRESET, errno.EPIPE])
+def test_what_fails_is_left_for_the_reactor_to_find(code: int) -> None:
+    transport = tcp(OSError(code, "no"))
+    write_soon(transport, b"hello")
+    assert waiting(transport) == b"hello"
+    assert transport.reactor.getWriters() == [transport]
+
+
+@pytest.mark.parametrize("flag", ["disconnecting", "_writeDisconnecting"])
+def test_one_that_is_ending_is_not_overtaken(flag: str) -> None:
+    transport = tcp()
+    setattr(transport, flag, True)
+    write_soon(transport, b"hello")
+    assert transport.socket.sent == b""
+    assert waiting(transport) == b"hello"
+
+
+def test_to_one_that_is_over_nothing_is_written() -> None:
+    transport = tcp()
+    transport.connected = False
+    write_soon(transport, b"hello")
+    assert transport.socket.sent + waiting(transport) == b""
+
+
+def test_plain_are_sockets_also_behind_a_proxy_header_and_not_under_tls() -> None:
+    transport = tcp()
+    assert plain(transport) is transport
+    wrapper = HAProxyProtocolWrapper(HAProxyWrappingFactory(None), None)  # type: ignore[arg-type]
+    wrapper.transport = transport
+    assert plain(wrapper) is transport
+    transport.TLS = True  # type: ignore[union-attr]
+    assert [plain(each) for each in (transport, wrapper, OtherTransport())] == [None] * 3
