@@ -1,4 +1,5 @@
-# Everything a newcomer or CI runs. Needs Python 3.11 or later, and nothing else.
+# Everything a newcomer or CI runs. Needs Python 3.11 or later, and nothing else; with a C
+# compiler and Python's headers, messages are read by the native codec.
 #
 #   make serve                    environment, install, twistd -n wsdemo --port 8080
 #   make test                     environment, lint, types, every test
@@ -18,6 +19,7 @@ COVERAGE ?= --cov --cov-report=term
 bin := $(VENV)/bin
 environment := $(VENV)/.installed
 test_environment := $(VENV)/.installed-for-tests
+installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_native.c
 # Only where npm is: without it, the tests that need ws skip.
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
@@ -57,18 +59,18 @@ format: $(test_environment)
 	$(bin)/ruff format .
 
 clean:
-	rm -rf .venv .venv-* tests/interop/node_modules
+	rm -rf .venv .venv-* build *.egg-info wsservice/frames/*.so tests/interop/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is not Python 3.11 or later: name one, make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(environment): $(VENV)/bin/python pyproject.toml
+$(environment): $(installed_from)
 	$(bin)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(test_environment): $(VENV)/bin/python pyproject.toml
+$(test_environment): $(installed_from)
 	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(environment)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from twisted.logger import globalLogPublisher
 
+from .codecs import CODECS, load
 from .support import Logged
 
 
@@ -15,3 +17,9 @@ def logged() -> Iterator[Logged]:
     globalLogPublisher.addObserver(observer)
     yield observer
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture(scope="module", params=CODECS)
+def codec(request: pytest.FixtureRequest) -> Any:
+    """Each codec in turn."""
+    return load(request.param)

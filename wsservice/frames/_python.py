@@ -19,11 +19,17 @@ Message = tuple[bytes, bool, int]
 """A payload, whether it is binary, and where in the buffer its frame ends."""
 
 
+def _check(start: int) -> None:
+    if start < 0:
+        raise ValueError("start is negative")
+
+
 def _header(buffer: bytes, start: int) -> tuple[int, int]:
     """The octets of a header and of its payload; zeros while the header is not whole.
 
     The payload is -1 where its length is not encoded in the shortest way.
     """
+    _check(start)
     available = len(buffer) - start
     if available < 2:
         return 0, 0
@@ -49,18 +55,20 @@ def _header(buffer: bytes, start: int) -> tuple[int, int]:
     return header, size
 
 
-def frame_size(buffer: bytes, start: int) -> int:
+def frame_size(buffer: bytes, start: int, /) -> int:
     """How many octets the frame at `start` has in all, of whatever kind; 0 while unknown.
 
     Of a frame with a length that makes no sense, the header's octets: who reads
-    it will see what is wrong.
+    it will see what is wrong. Raises `ValueError` where `start` is negative.
     """
     header, size = _header(buffer, start)
     return header + max(size, 0)
 
 
-def mask(payload: bytes, key: bytes) -> bytes:
-    """Mask or unmask (RFC 6455, 5.3)."""
+def mask(payload: bytes, key: bytes, /) -> bytes:
+    """Mask or unmask with a key of four octets (RFC 6455, 5.3). Raises `ValueError`."""
+    if len(key) != 4:
+        raise ValueError("a key has four octets")
     size = len(payload)
     if not size:
         return b""
@@ -70,13 +78,15 @@ def mask(payload: bytes, key: bytes) -> bytes:
 
 
 def decode(
-    buffer: bytes, start: int, masked: bool, limit: int, most: int
+    buffer: bytes, start: int, masked: bool, limit: int, most: int, /
 ) -> tuple[list[Message], int]:
     """Decode the frames at `start`: the messages, and what stopped it.
 
     `masked` says whether frames must be (from clients) or must not be. `limit` is
     the largest payload, 0 for none; `most` is how many messages are wanted.
+    Raises `ValueError` where `start` is negative.
     """
+    _check(start)
     messages: list[Message] = []
     while len(messages) < most:
         if len(buffer) - start < 2:
@@ -113,9 +123,14 @@ class PartialFrame:
     (RFC 6455, 8.1), and not when a frame of megabytes is whole.
     """
 
-    def __init__(self, buffer: bytes, start: int) -> None:
-        """The header, which is whole in the buffer at `start`; the payload is fed."""
+    def __init__(self, buffer: bytes, start: int, /) -> None:
+        """The header, which is whole in the buffer at `start`; the payload is fed.
+
+        Raises `ValueError` where there is no such header, or its length makes no sense.
+        """
         header, size = _header(buffer, start)
+        if not header or size < 0:
+            raise ValueError("no whole header of a frame")
         self.isBinary = buffer[start] == _BINARY
         begin = start + header
         self._key = buffer[begin - 4 : begin] if buffer[start + 1] & 0x80 else b""
@@ -132,14 +147,16 @@ class PartialFrame:
 
     @property
     def payload(self) -> bytes:
-        """The payload, unmasked."""
+        """The payload, unmasked, as far as it is there."""
         return bytes(self._payload)
 
-    def feed(self, buffer: bytes, start: int) -> int:
+    def feed(self, buffer: bytes, start: int, /) -> int:
         """Take what belongs to the frame, and say where in the buffer that ends.
 
         `valid` is false afterwards if it cannot become UTF-8 text any more.
+        Raises `ValueError` where `start` is negative.
         """
+        _check(start)
         end = min(len(buffer), start + self._size - len(self._payload))
         part = buffer[start:end]
         if self._key:
@@ -158,8 +175,11 @@ class PartialFrame:
         return end
 
 
-def encode(first: int, payload: bytes, key: bytes = b"") -> bytes:
-    """A frame: its first octet (FIN, RSV and opcode), its payload, masked if there is a key."""
+def encode(first: int, payload: bytes, key: bytes = b"", /) -> bytes:
+    """A frame: its first octet (FIN, RSV and opcode), its payload, masked if there is a key.
+
+    Raises `ValueError` where the key is neither empty nor of four octets.
+    """
     size = len(payload)
     bit = 0x80 if key else 0
     if size < 126:
