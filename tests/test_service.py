@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
 
-from wsservice import errors, service
+from wsservice import errors, frames, service
 from wsservice.config import Config
 from wsservice.errors import ConfigError
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
@@ -141,6 +141,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 class TestStart:
+    def test_it_says_which_codec_it_uses(
+        self, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    ) -> None:
+        Run(monkeypatch).service.startService()
+        assert f"messages are read by the {frames.CODEC} codec" in logged.text
+
     def test_ports_are_taken_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = Run(monkeypatch)
         run.service.listen()

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from . import frames
 from .config import Config
 from .errors import ConfigError
 from .escape import escape
@@ -137,6 +138,7 @@ class WebSocketService(Service):
 
     def startService(self) -> None:
         self.listen()
+        _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
         super().startService()
 
     def stopService(self) -> Deferred[None]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from ..needs import need, need_program
 from .conftest import Connect
 from .processes import Programs
 
@@ -18,9 +21,14 @@ ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = {"dropin.cache", "twistd.pid", "twistd.log", "__pycache__"}
 
 
-def run(*command: str | Path, folder: Path) -> str:
+def run(*command: str | Path, folder: Path, **environment: str) -> str:
     done = subprocess.run(
-        [str(each) for each in command], cwd=folder, capture_output=True, text=True, timeout=180
+        [str(each) for each in command],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -29,7 +37,7 @@ def run(*command: str | Path, folder: Path) -> str:
 def copied(folder: Path) -> Path:
     """The tree as it is, with what running it left in it, but without what git ignores in bulk."""
     tree = folder / "tree"
-    ignore = shutil.ignore_patterns(".*", "node_modules", "dist", "build")
+    ignore = shutil.ignore_patterns(".*", "node_modules", "dist", "build", "*.egg-info", "*.so")
     shutil.copytree(ROOT, tree, ignore=ignore)
     (tree / "twisted" / "plugins" / "dropin.cache").write_bytes(b"left by twistd")
     return tree
@@ -51,6 +59,13 @@ def names(archive: Path) -> list[str]:
         return [name.partition("/")[2] for name in sdist.getnames()]
 
 
+def need_compiler() -> None:
+    """The test needs a C compiler, and the headers of this Python."""
+    need_program((sysconfig.get_config_var("CC") or "cc").split()[0])
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    need(headers.exists(), "the headers of this Python")
+
+
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
 
 
@@ -64,19 +79,22 @@ def environment(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
     return programs
 
 
-def talk(bin_: Path, programs: Programs, connect: Connect) -> None:
-    """The plugin is found there, and serves."""
+def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
+    """The plugin is found there, and serves, with a codec."""
     ask = (
         "from twisted.application.service import IServiceMaker\n"
         "from twisted.plugin import getPlugins\n"
         "print([each.tapname for each in getPlugins(IServiceMaker)].count('wsdemo'))\n"
     )
     assert run(bin_ / "python", "-c", ask, folder=programs.folder) == "1\n"
-    server = programs.start(bin_ / "twistd", "-n", "wsdemo", "--port", "0")
+    server = programs.start(
+        *(bin_ / "twistd", "-n", "wsdemo", "--port", "0"), environment={"WSSERVICE_NATIVE": ""}
+    )
     client = connect(server.port)
     assert client.receive() == "Hello from server"
     client.send("Msg from client")
     server.log.wait_for("Message received: Msg from client\n")
+    server.log.wait_for(f"messages are read by the {codec} codec\n")
     client.close()
     url = f"ws://localhost:{server.port}/"
     said = run(bin_ / "python", "-m", "wsservice.client", url, folder=programs.folder)
@@ -94,28 +112,54 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
     ] or kind == ".gz"
     assert not {"twisted/__init__.py", "twisted/plugins/__init__.py"} & set(shipped)
     assert not [name for name in shipped if NOT_SHIPPED & set(name.split("/"))]
+    assert [name for name in shipped if name.endswith("LICENSE")]
+
+
+def test_a_wheel_with_the_native_codec_is_for_this_python_only(built: dict[str, Path]) -> None:
+    need_compiler()
+    shipped = names(built[".whl"])
+    (native,) = [name for name in shipped if name.startswith("wsservice/frames/_native")]
+    assert native.endswith(sysconfig.get_config_var("EXT_SUFFIX"))
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    assert built[".whl"].name.split("-")[2:4] == [python, python]
+    assert not [name for name in shipped if name.startswith(("tests", "setup"))]
 
 
 def test_the_sdist_can_test_itself(built: dict[str, Path]) -> None:
     shipped = set(names(built[".gz"]))
-    assert {"pyproject.toml", "Makefile", "README.md", "LICENSE", "tests/needs.py"} <= shipped
+    asked = {"pyproject.toml", "setup.py", "Makefile", "README.md", "CHANGELOG.md", "LICENSE"}
+    asked |= {"wsservice/frames/_native.c", "tests/needs.py", "tests/interop/package.json"}
+    assert asked <= shipped
     assert not [name for name in shipped if "node_modules" in name]
 
 
 def test_the_wheel_serves_where_it_is_installed(
     environment: Path, programs: Programs, connect: Connect
 ) -> None:
-    talk(environment, programs, connect)
+    need_compiler()
+    talk(environment, programs, connect, "native")
 
 
 @pytest.mark.parametrize("kind", ["sdist", "editable"])
+@pytest.mark.parametrize("codec", ["native", "python"])
 def test_other_installs_serve_too(
-    built: dict[str, Path], environment: Path, programs: Programs, connect: Connect, kind: str
+    built: dict[str, Path],
+    environment: Path,
+    programs: Programs,
+    connect: Connect,
+    kind: str,
+    codec: str,
 ) -> None:
+    compiler = {"CC": "false"}
+    if codec == "native":
+        need_compiler()
+        compiler = {}
     what = [built[".gz"]] if kind == "sdist" else ["--editable", copied(programs.folder)]
     # In the place of the wheel: its dependencies would take most of the test's time.
     run(
-        *(environment / "python", *PIP, "--no-deps", "--force-reinstall", *what),
+        # Else it would install again what it built of the same sdist before.
+        *(environment / "python", *PIP, "--no-deps", "--force-reinstall", "--no-cache-dir", *what),
         folder=programs.folder,
+        **compiler,
     )
-    talk(environment, programs, connect)
+    talk(environment, programs, connect, codec)
