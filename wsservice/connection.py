@@ -137,6 +137,9 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     #: The connection's id and peer, for people and logs.
     who = "?"
 
+    #: Whether our frames are masked: a client's are (RFC 6455, 5.3).
+    _masks = False
+
     _introduced = False
     _peer_finished = False
     _drop_call: IDelayedCall | None = None
@@ -267,20 +270,21 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         queue = self._queue
         if queue.waits and queue.full and not self._make_room(len(payload)):
             return Sent.SLOW
-        first = 2 if isBinary else 1
-        if self._perMessageCompress is not None and not doNotCompress:
-            self._perMessageCompress.start_compress_message()
-            payload = self._perMessageCompress.compress_message_data(payload)
-            payload += self._perMessageCompress.end_compress_message()
-            first |= 0x40
-        return self._put(self._frame(first, payload, fragmentSize))
+        if self._perMessageCompress is None and not fragmentSize:
+            frame = frames.encode(0x82 if isBinary else 0x81, payload, self._new_key())
+        else:
+            frame = self._framed(payload, isBinary, fragmentSize, not doNotCompress)
+        outcome = queue.put(frame, _MESSAGE)
+        if queue.waits and queue.half_full:
+            self._output_waits()
+        return outcome
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> Sent:  # type: ignore[override]
         """Send what the factory's `prepareMessage` made, as `sendMessage` does.
 
         It is compressed once for all, so without what this connection said before.
         """
-        if not self.factory.isServer:  # each frame needs a key of its own
+        if self._masks:  # each frame needs a key of its own
             return self.sendMessage(
                 preparedMsg.payload, preparedMsg.isBinary, doNotCompress=preparedMsg.doNotCompress
             )
@@ -325,15 +329,24 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._output_waits()
         return outcome
 
-    def _frame(self, first: int, payload: bytes, fragment_size: int | None) -> bytes:
-        if not fragment_size or fragment_size >= len(payload):
-            return frames.encode(first | 0x80, payload, self._new_key())
-        # One entry of the queue, so that no part of it is ever left out alone.
-        starts = range(0, len(payload), fragment_size)
+    def _framed(
+        self, payload: bytes, isBinary: bool, fragment_size: int | None, compressed: bool
+    ) -> bytes:
+        """A message as one frame or several."""
+        first = 2 if isBinary else 1
+        if compressed and self._perMessageCompress is not None:
+            self._perMessageCompress.start_compress_message()
+            payload = self._perMessageCompress.compress_message_data(payload)
+            payload += self._perMessageCompress.end_compress_message()
+            first |= 0x40
+        size = fragment_size or len(payload)
+        # One entry of the queue, so that no part of it is ever left out alone. An
+        # empty message is a frame too.
+        starts = range(0, len(payload) or 1, size or 1)
         return b"".join(
             frames.encode(
                 (0 if start else first) | (0x80 if start == starts[-1] else 0),
-                payload[start : start + fragment_size],
+                payload[start : start + size],
                 self._new_key(),
             )
             for start in starts
@@ -341,7 +354,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def _new_key(self) -> bytes:
         # Not to be guessed by who chooses the payload (RFC 6455, 10.3).
-        return b"" if self.factory.isServer else os.urandom(4)
+        return os.urandom(4) if self._masks else b""
 
     def _make_room(self, size: int) -> bool:
         """The peer reads too slowly: do as the settings say. True if there is room now."""

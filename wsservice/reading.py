@@ -82,6 +82,7 @@ class Reading(Callbacks):
     onMessageFrameBegin: Callable[[int], None]
 
     _limits = Limits()
+    _masks: bool
     _by_codec = True
     _holds = 0
     _reading_paused = False
@@ -132,7 +133,8 @@ class Reading(Callbacks):
             if self.state == self.STATE_CLOSED:
                 self._unread = b""
                 return
-            self._unread = buffer[position:] + self._unread
+            if position < len(buffer):
+                self._unread = buffer[position:] + self._unread
 
     def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
         """Work off some octets from a position: where they end, and whether there were any."""
@@ -148,7 +150,7 @@ class Reading(Callbacks):
             return self._to_autobahn(buffer, position, position + rest)
         if self._by_codec and not self.inside_message:
             messages, stopped = frames.decode(
-                buffer, position, self.factory.isServer, self._limits.max_message_size, _BATCH
+                buffer, position, not self._masks, self._limits.max_message_size, _BATCH
             )
             if messages:
                 self._partial_seen = False

@@ -149,11 +149,8 @@ class SendQueue:
         self._last = 0
         self._pong_waits = False
         self.paused = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether what is sent now would wait."""
-        return self.paused or bool(self._waiting)
+        #: Whether what is sent now would wait.
+        self.waits = False
 
     @property
     def octets(self) -> int:
@@ -172,9 +169,14 @@ class SendQueue:
 
     def put(self, data: bytes, kind: Kind) -> Sent:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
-        if not self.paused and not self._waiting:
+        if not self.waits:
             if self._gathering.under_way:
-                self._gather(data)
+                if not self._gathered:
+                    self._gathering.add(self)
+                self._gathered.append(data)
+                self._gathered_size += len(data)
+                if self._gathered_size > _GATHERED:
+                    self.send_gathered()
             else:
                 self._last = len(data)
                 self._write(data)
@@ -185,14 +187,6 @@ class SendQueue:
         self._waiting.append((data, kind))
         self._held += len(data) + self._overhead
         return Sent.QUEUED
-
-    def _gather(self, data: bytes) -> None:
-        if not self._gathered:
-            self._gathering.add(self)
-        self._gathered.append(data)
-        self._gathered_size += len(data)
-        if self._gathered_size > _GATHERED:
-            self.send_gathered()
 
     def send_gathered(self) -> None:
         """Write what was gathered."""
@@ -236,7 +230,7 @@ class SendQueue:
 
     def pause(self) -> None:
         """The transport has enough."""
-        self.paused = True
+        self.paused = self.waits = True
         self._in_transport = self._last
 
     def resume(self) -> None:
@@ -250,6 +244,7 @@ class SendQueue:
             self._held -= len(data) + self._overhead
             self._last = len(data)
             self._write(data)
+        self.waits = self.paused
 
     def flush(self) -> None:
         """Hand all that waits to the transport, whether it wants it or not."""
@@ -257,3 +252,4 @@ class SendQueue:
         while self._waiting:
             self._write(self._waiting.popleft()[0])
         self._held = self._in_transport = 0
+        self.waits = self.paused

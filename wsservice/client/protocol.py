@@ -40,6 +40,8 @@ class ClientProtocol(Connection, WebSocketClientProtocol):  # type: ignore[misc]
 
     factory: ClientFactory[Any]
 
+    _masks = True
+
     def connectionMade(self) -> None:
         self.who = peer_name(self.transport.getPeer())
         super().connectionMade()
