@@ -140,8 +140,7 @@ def test_what_is_sent_while_it_gathers_leaves_in_one_write_for_each() -> None:
     outlet = Outlet()
     others: list[bytes] = []
     other = SendQueue(others.append, 0, outlet.gathering)
-    assert outlet.gathering.begin()
-    assert not outlet.gathering.begin()
+    outlet.gathering.under_way = True
     assert outlet.put(b"a", b"b") == [Sent.SENT, Sent.SENT]
     other.put(b"c", Kind.MESSAGE)
     outlet.put(b"d", kind=Kind.OTHER)
@@ -155,7 +154,7 @@ def test_what_is_sent_while_it_gathers_leaves_in_one_write_for_each() -> None:
 
 def test_no_more_is_gathered_than_goes_into_one_write() -> None:
     outlet = Outlet(room=2)
-    outlet.gathering.begin()
+    outlet.gathering.under_way = True
     large = bytes(40_000)
     outcomes = outlet.put(large, large, large, large, b"waits")
     assert outcomes == [Sent.SENT] * 4 + [Sent.QUEUED]
@@ -168,7 +167,7 @@ def test_no_more_is_gathered_than_goes_into_one_write() -> None:
 
 def test_what_was_gathered_is_written_before_the_rest_or_forgotten() -> None:
     outlet = Outlet()
-    outlet.gathering.begin()
+    outlet.gathering.under_way = True
     outlet.put(b"a", b"b")
     outlet.queue.flush()
     assert outlet.written == [b"ab"]

@@ -271,7 +271,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         if queue.waits and queue.full and not self._make_room(len(payload)):
             return Sent.SLOW
         if self._perMessageCompress is None and not fragmentSize:
-            frame = frames.encode(0x82 if isBinary else 0x81, payload, self._new_key())
+            key = self._new_key() if self._masks else b""
+            frame = frames.encode(0x82 if isBinary else 0x81, payload, key)
         else:
             frame = self._framed(payload, isBinary, fragmentSize, not doNotCompress)
         outcome = queue.put(frame, _MESSAGE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
@@ -22,6 +23,9 @@ from .policy import CloseCode
 
 READ_SIZE = 16 * 1024
 """Octets of a read. Twisted's 64 KiB hold many tiny frames, and are no faster."""
+
+_CLOSED = WebSocketProtocol.STATE_CLOSED
+_OPENING = (WebSocketProtocol.STATE_CONNECTING, WebSocketProtocol.STATE_PROXY_CONNECTING)
 
 _LARGE_READ = 256 * 1024
 """Octets of a read within a large frame: there are no others in it to be fair to."""
@@ -61,9 +65,6 @@ class Reading(Callbacks):
     """The way in. To be mixed in before Autobahn's protocol, whose names it uses."""
 
     # Autobahn's
-    STATE_CLOSED: int
-    STATE_CONNECTING: int
-    STATE_PROXY_CONNECTING: int
     state: int
     data: bytes
     transport: Any
@@ -97,20 +98,21 @@ class Reading(Callbacks):
     _seconds: Callable[[], float]
 
     def dataReceived(self, data: bytes) -> None:
-        self._last_life = self._seconds()
-        if self.state == self.STATE_CLOSED:
+        self._last_life = now = self._seconds()
+        if self.state == _CLOSED:
             return
         self._unread = self._unread + data if self._unread else data
         # A TLS transport hands over what it has decrypted even while it is paused.
         if not self._holds:
-            self._work()
+            self._work(now)
 
-    def _work(self) -> None:
+    def _work(self, now: float) -> None:
         """Work off what was read; what is sent meanwhile, to whomever, leaves together."""
         gathering = self.factory.gathering
-        outermost = gathering.begin()
+        outermost = not gathering.under_way
+        gathering.under_way = True
         try:
-            self._work_off()
+            self._work_off(now + _SLICE)
         except Exception:
             # Autobahn's or ours: a behaviour's are caught where it is called.
             self._callback_failed(Failure())
@@ -118,31 +120,31 @@ class Reading(Callbacks):
             if outermost:
                 gathering.end()
 
-    def _work_off(self) -> None:
+    def _work_off(self, until: float) -> None:
         """Work off what was read, until it is done, must wait, or has taken its time."""
-        until = self._seconds() + _SLICE
         took = True
         while took and self._unread and not self._holds:
             buffer, self._unread = self._unread, b""
-            position = 0
-            while position < len(buffer) and not self._holds and took:
+            position, size = 0, len(buffer)
+            while position < size and not self._holds and took:
                 position, took = self._step(buffer, position)
-                if position < len(buffer) and self._seconds() >= until:
+                if position < size and self._seconds() >= until:
                     self._hold(Hold.SLICE)
                     self._next_slice = self.factory.reactor.callLater(0, self._release, Hold.SLICE)
-            if self.state == self.STATE_CLOSED:
+            if self.state == _CLOSED:
                 self._unread = b""
                 return
-            if position < len(buffer):
+            if position < size:
                 self._unread = buffer[position:] + self._unread
 
     def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
         """Work off some octets from a position: where they end, and whether there were any."""
-        if self.state == self.STATE_CLOSED:
+        state = self.state
+        if state == _CLOSED:
             return len(buffer), False
         if self._partial is not None:
             return self._feed(self._partial, buffer, position)
-        if self.state in (self.STATE_CONNECTING, self.STATE_PROXY_CONNECTING):
+        if state in _OPENING:
             self._opening_received(buffer[position:])
             return len(buffer), True
         if self.current_frame is not None:
@@ -164,7 +166,7 @@ class Reading(Callbacks):
 
     def _deliver(self, messages: Iterable[tuple[bytes, bool, int]]) -> int:
         """Hand messages to the behaviour: where in the buffer the last one that it got ends."""
-        on_message, closed, end = self.onMessage, self.STATE_CLOSED, 0
+        on_message, end = self.onMessage, 0
         messages = iter(messages)
         # What `_call` does, without its cost: nearly always nothing waits, and
         # nothing is returned.
@@ -177,13 +179,13 @@ class Reading(Callbacks):
                     return end
                 if result is not None:
                     self._called(result)
-                if self._holds or self.state == closed:
+                if self._holds or self.state == _CLOSED:
                     return end
                 if result is not None:
                     break
         for payload, is_binary, end in messages:  # noqa: B007 - it is returned
             self._call(on_message, payload, is_binary)
-            if self._holds or self.state == closed:
+            if self._holds or self.state == _CLOSED:
                 break
         return end
 
@@ -278,7 +280,7 @@ class Reading(Callbacks):
     def _hold(self, why: int) -> None:
         # What still comes of one that is over is thrown away. Were it not read,
         # the peer's end would go unnoticed, and a reset would destroy our last words.
-        if self.state == self.STATE_CLOSED:
+        if self.state == _CLOSED:
             return
         self._holds |= why
         if not self._reading_paused:
@@ -289,9 +291,9 @@ class Reading(Callbacks):
         if not self._holds & why:
             return
         self._holds &= ~why
-        if not self._holds and self.state != self.STATE_CLOSED:
-            self._work()
-        if self._reading_paused and not self._holds and self.state != self.STATE_CLOSED:
+        if not self._holds and self.state != _CLOSED:
+            self._work(self._seconds())
+        if self._reading_paused and not self._holds and self.state != _CLOSED:
             self._reading_paused = False
             self.transport.resumeProducing()
 

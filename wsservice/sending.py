@@ -99,14 +99,9 @@ class Gathering:
     """
 
     def __init__(self) -> None:
+        #: Set by who begins, unless it is so already; `end` is theirs too.
         self.under_way = False
         self._queues: list[SendQueue] = []
-
-    def begin(self) -> bool:
-        """Gather from now on. False if that is so already, and somebody else will `end` it."""
-        begun = not self.under_way
-        self.under_way = True
-        return begun
 
     def add(self, queue: SendQueue) -> None:
         """Remember a queue that has something gathered."""
@@ -115,9 +110,10 @@ class Gathering:
     def end(self) -> None:
         """Send what was gathered."""
         self.under_way = False
-        queues, self._queues = self._queues, []
-        for queue in queues:
-            queue.send_gathered()
+        if self._queues:
+            queues, self._queues = self._queues, []
+            for queue in queues:
+                queue.send_gathered()
 
 
 class SendQueue:
