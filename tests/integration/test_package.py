@@ -18,6 +18,8 @@ from .conftest import Connect
 from .processes import Programs
 
 ROOT = Path(__file__).parents[2]
+AS_INSTALLED = {"WSSERVICE_NATIVE": ""}
+"""With the codec that is there, whichever this test is told to use."""
 NOT_SHIPPED = {"dropin.cache", "twistd.pid", "twistd.log", "__pycache__"}
 
 
@@ -40,6 +42,7 @@ def copied(folder: Path) -> Path:
     ignore = shutil.ignore_patterns(".*", "node_modules", "dist", "build", "*.egg-info", "*.so")
     shutil.copytree(ROOT, tree, ignore=ignore)
     (tree / "twisted" / "plugins" / "dropin.cache").write_bytes(b"left by twistd")
+    (tree / "wsservice" / "frames" / "_native.cpython-27.so").write_bytes(b"left by another")
     return tree
 
 
@@ -88,7 +91,7 @@ def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
     )
     assert run(bin_ / "python", "-c", ask, folder=programs.folder) == "1\n"
     server = programs.start(
-        *(bin_ / "twistd", "-n", "wsdemo", "--port", "0"), environment={"WSSERVICE_NATIVE": ""}
+        *(bin_ / "twistd", "-n", "wsdemo", "--port", "0"), environment=AS_INSTALLED
     )
     client = connect(server.port)
     assert client.receive() == "Hello from server"
@@ -97,7 +100,8 @@ def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
     server.log.wait_for(f"messages are read by the {codec} codec\n")
     client.close()
     url = f"ws://localhost:{server.port}/"
-    said = run(bin_ / "python", "-m", "wsservice.client", url, folder=programs.folder)
+    client_command: list[str | Path] = [bin_ / "python", "-m", "wsservice.client", url]
+    said = run(*client_command, folder=programs.folder, **AS_INSTALLED)
     assert said == "Hello from server\n"
 
 
