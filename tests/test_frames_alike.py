@@ -129,6 +129,24 @@ def test_both_know_what_is_no_text_at_the_same_octet(native: Any, text: bytes) -
             return
 
 
+def is_text(octets: bytes) -> bool:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_any_two_octets_begin_a_code_point_or_do_not_as_python_says(native: Any) -> None:
+    endings = [bytes([0x80]) * more + b"and on" * 3 for more in range(3)]
+    for first in range(0x80, 0x100):
+        for second in range(0x100):
+            for ending in endings:
+                text = bytes((first, second)) + ending
+                messages, _ = native.decode(bytes((0x81, len(text))) + text, 0, False, 0, 1)
+                assert bool(messages) == is_text(text), text
+
+
 def test_a_payload_is_handed_over_and_not_copied(native: Any) -> None:
     partial = native.PartialFrame(_python.encode(0x82, bytes(1000)), 0)
     partial.feed(bytes(600), 0)
