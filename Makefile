@@ -9,6 +9,8 @@
 #   make conformance-quick        groups 1 to 10, and a sample of the others
 #   make hostile                  every attack on the service, measured against its bound;
 #                                 ROWS='ping' for some
+#   make bench                    the same work on this service and its peers, docs/benchmarks.md;
+#                                 WORKS='echo-1 idle' SERVERS='wsservice ws' ROUNDS=5 SCALE=0.2
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -24,7 +26,7 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick hostile format clean
+.PHONY: help serve test lint types tests conformance conformance-quick hostile bench format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,12 +56,17 @@ conformance-quick: $(test_environment)
 hostile: $(test_environment)
 	$(bin)/python -m tests.hostile $(ROWS)
 
+bench: $(environment)
+	$(bin)/python -m benchmarks $(WORKS) $(if $(SERVERS),--servers $(SERVERS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE))
+
 format: $(test_environment)
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
 
 clean:
-	rm -rf .venv .venv-* build *.egg-info wsservice/frames/*.so tests/interop/node_modules
+	rm -rf .venv .venv-* build *.egg-info wsservice/frames/*.so tests/interop/node_modules \
+	  benchmarks/node_modules benchmarks/build
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

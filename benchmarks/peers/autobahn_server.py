@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from arguments import parse
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol, listenWS
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet import reactor, ssl
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
-
-from arguments import parse
 
 logger = Logger()
 connections: set[WebSocketServerProtocol] = set()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
-
 from arguments import context, parse
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 transports: set[WSTransport] = set()
 

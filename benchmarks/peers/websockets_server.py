@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import uvloop
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
-
 from arguments import context, parse
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 
 
 async def greeting(connection: ServerConnection) -> None:

@@ -1,0 +1,20 @@
+"""The same work for this service and its peers, in one run: `make bench`.
+
+The map. Imports run one way, downwards in this list::
+
+    errors.py       what ends a run, or a measurement
+    works.py        what is measured, and the figures to reach         PURE
+    figures.py      medians, ratios, verdicts                          PURE
+    processes.py    programs started, measured through /proc, and ended
+    building.py     the load generator, the peers' environments, a certificate
+    servers.py      how this service and each peer is started
+    measuring.py    one work on one server: warm up, measure, check
+    machine.py      what all this ran on
+    report.py       the terminal's tables, and docs/benchmarks.md
+    __main__.py     rounds, one server after another
+
+`load.c` is the load generator, `peers/` are the servers to compare with and
+`clients/` the two clients, each as its documentation has it. `behaviours.py` is
+loaded by the service, `chart.py` runs in the environment of the peers, which has
+matplotlib.
+"""
