@@ -161,14 +161,14 @@ def measure(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="wsservice-bench-") as folder:
         bench = Bench(Path(folder), load, given.scale)
         for work in works:
-            print(f"{work.title} ({work.name})", flush=True)
+            print(f"{work.title} ({work.name}: {report.details(work)})", flush=True)
             results.append(run(bench, work, servers, given.rounds))
     table = report.target_rows(results, TITLES)
     if table:
         print(report.text(report.TARGETS_HEAD, table))
         print(report.counts(results))
     for line in report.losses(results, TITLES):
-        print(f"a peer is better: {line}")
+        print(f"peers do better: {line}")
     whole = not given.works and set(given.servers) == set(SERVERS) and given.scale >= 1
     if whole and given.rounds >= 3:
         write(results, servers, given.rounds, time.monotonic() - began)

@@ -65,7 +65,7 @@ struct connection {
     /* Frames to send: octets of the endless repetition of `block`. */
     uint64_t sent, due;
     /* What is to be sent between two frames: the request, a pong, the close frame. */
-    char extra[512];
+    unsigned char extra[512];
     size_t extra_has, extra_sent;
     bool close_wanted, close_sent;
 
@@ -96,7 +96,7 @@ static enum phase phase;
 static struct connection *connections;
 static int poller;
 static SSL_CTX *tls;
-static unsigned opening, open_now, started, over;
+static unsigned opening, opened, started, over;
 static bool unattended, input_ended;
 static uint64_t deadline, began, ended, now;
 static uint64_t asked, done, octets, compressed;
@@ -193,7 +193,8 @@ static void read_payload(void) {
     options.size = (uint64_t)ftell(file);
     rewind(file);
     payload = allocate(options.size + 1);
-    if (fread(payload, 1, options.size, file) != options.size) fail("cannot read %s", options.deflate);
+    if (fread(payload, 1, options.size, file) != options.size)
+        fail("cannot read %s", options.deflate);
     fclose(file);
 }
 
@@ -203,7 +204,8 @@ static void make_frames(void) {
         read_payload();
     } else {
         payload = allocate(options.size + 1);
-        for (uint64_t i = 0; i < options.size; i++) payload[i] = (unsigned char)letters[random_bits() & 63];
+        for (uint64_t i = 0; i < options.size; i++)
+            payload[i] = (unsigned char)letters[random_bits() & 63];
     }
     unsigned first = 0x80 | (options.binary ? BINARY : TEXT) | (options.deflate ? 0x40 : 0);
     uint64_t longest = options.size + 14, frames = BLOCK_SIZE / longest + 1;
@@ -267,7 +269,7 @@ static void flush(struct connection *c) {
             c->sent += went;
         } else if (c->close_wanted && !c->close_sent) {
             static const unsigned char code[2] = {NORMAL >> 8, NORMAL & 255};
-            c->extra_has = make_frame((unsigned char *)c->extra, 0x80 | CLOSE, code, 2);
+            c->extra_has = make_frame(c->extra, 0x80 | CLOSE, code, 2);
             c->close_sent = true;
             c->stage = CLOSING;
             continue;
@@ -326,15 +328,17 @@ static void hang_up(struct connection *c) {
 
 static void ask(struct connection *c) {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    /* As browsers offer it. */
+    static const char offer[] =
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     char key[25] = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (unsigned i = 0; i < 21; i++) key[i] = letters[random_bits() & 63];
     int length = snprintf(
-        c->extra, sizeof c->extra,
+        (char *)c->extra, sizeof c->extra,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
         options.path, options.port, key,
-        /* As browsers offer it. */
-        options.deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+        options.deflate ? offer : "");
     if (length >= (int)sizeof c->extra) fail("the path is too long");
     c->extra_has = (size_t)length;
     c->stage = UPGRADING;
@@ -383,15 +387,18 @@ static size_t read_head(struct connection *c, const char *data, size_t size) {
     }
     size_t used = (size_t)(end - c->head) + 4 - before;
     *end = 0;
-    if (strncmp(c->head, "HTTP/1.1 101 ", 13)) fail("refused: %.*s", (int)strcspn(c->head, "\r\n"), c->head);
-    if (!strcasestr(c->head, "\r\nsec-websocket-accept:")) fail("an answer without Sec-WebSocket-Accept");
-    if (options.deflate && !strcasestr(c->head, "permessage-deflate")) fail("the server does not compress");
+    if (strncmp(c->head, "HTTP/1.1 101 ", 13))
+        fail("refused: %.*s", (int)strcspn(c->head, "\r\n"), c->head);
+    if (!strcasestr(c->head, "\r\nsec-websocket-accept:"))
+        fail("an answer without Sec-WebSocket-Accept");
+    if (options.deflate && !strcasestr(c->head, "permessage-deflate"))
+        fail("the server does not compress");
     free(c->head);
     c->head = NULL;
     c->stage = OPEN;
     if (work->message == echoed) c->times = allocate(options.depth * sizeof *c->times);
     opening--;
-    open_now++;
+    opened++;
     return used;
 }
 
@@ -407,11 +414,12 @@ static void expect(const struct connection *c) {
         return;
     }
     if (opcode != TEXT && opcode != BINARY) fail("a frame with opcode %u", opcode);
-    if (c->header[0] & 0x30 || (c->header[0] & 0x40 && !options.deflate)) fail("a frame with reserved bits");
+    if (c->header[0] & 0x30 || (c->header[0] & 0x40 && !options.deflate))
+        fail("a frame with reserved bits");
     if (work->message == echoed) {
         if (opcode != (options.binary ? BINARY : TEXT)) fail("an answer with opcode %u", opcode);
         if (!options.deflate && c->length != options.size)
-            fail("an answer of %" PRIu64 " octets to a message of %" PRIu64, c->length, options.size);
+            fail("an answer of %" PRIu64 " octets to one of %" PRIu64, c->length, options.size);
     }
 }
 
@@ -442,8 +450,7 @@ static void frame_read(struct connection *c) {
     unsigned opcode = c->header[0] & 15;
     if (opcode == PING) {
         /* One at a time: an answer to the last one answers all. */
-        if (!c->extra_has)
-            c->extra_has = make_frame((unsigned char *)c->extra, 0x80 | PONG, c->control, c->length);
+        if (!c->extra_has) c->extra_has = make_frame(c->extra, 0x80 | PONG, c->control, c->length);
         flush(c);
     } else if (opcode == CLOSE) {
         unsigned code = c->length >= 2 ? c->control[0] * 256u + c->control[1] : 1005;
@@ -458,17 +465,20 @@ static void frame_read(struct connection *c) {
     }
 }
 
+static unsigned header_needs(const struct connection *c) {
+    unsigned word = c->header_has < 2 ? 0 : c->header[1] & 127;
+    return word == 127 ? 10 : word == 126 ? 4 : 2;
+}
+
 static void parse(struct connection *c, const unsigned char *data, size_t size) {
     while (size && c->stage != OVER) {
-        unsigned wide = c->header_has < 2 ? 0 : (c->header[1] & 127) == 127 ? 8 : (c->header[1] & 127) == 126 ? 2 : 0;
-        unsigned needs = 2 + wide;
-        if (c->header_has < needs) {
+        if (c->header_has < header_needs(c)) {
             c->header[c->header_has++] = *data++;
             size--;
-            if (c->header_has == 2 && (c->header[1] & 127) >= 126) continue;
+            unsigned needs = header_needs(c);
             if (c->header_has < needs) continue;
-            c->length = wide ? 0 : c->header[1] & 127;
-            for (unsigned i = 0; i < wide; i++) c->length = c->length << 8 | c->header[2 + i];
+            c->length = needs == 2 ? c->header[1] & 127 : 0;
+            for (unsigned i = 2; i < needs; i++) c->length = c->length << 8 | c->header[i];
             c->at = 0;
             expect(c);
         }
@@ -504,7 +514,7 @@ static void ignore(struct connection *c) {
 static void begin_ingest(void) {
     for (unsigned i = 0; i < options.connections; i++) {
         struct connection *c = connections + i;
-        uint64_t share = options.count / options.connections + (i < options.count % options.connections);
+        uint64_t share = (options.count + i) / options.connections;
         send_messages(c, share);
         say_goodbye(c);
     }
@@ -632,7 +642,8 @@ static void print_result(void) {
     printf("{\"work\": \"%s\", \"count\": %" PRIu64 ", \"seconds\": %.6f, \"rate\": %.1f, "
            "\"load_cpu\": %.6f, \"octets\": %" PRIu64 ", \"compressed\": %" PRIu64,
            work->name, done, seconds, (double)done / seconds, cpu, octets, compressed);
-    if (is("echo")) printf(", \"p50_us\": %.1f, \"p99_us\": %.1f", percentile(0.5), percentile(0.99));
+    if (is("echo"))
+        printf(", \"p50_us\": %.1f, \"p99_us\": %.1f", percentile(0.5), percentile(0.99));
     puts("}");
     fflush(stdout);
 }
@@ -663,10 +674,10 @@ static void read_input(void) {
 static void go_on(void) {
     static bool printed;
     /* With `connect` there is nothing to open before the work. */
-    if (phase == ALL_OPENING && (is("connect") || open_now == options.connections)) {
+    if (phase == ALL_OPENING && (is("connect") || opened == options.connections)) {
         phase = is("idle") ? DONE : READY;
         if (!unattended) {
-            printf("{\"open\": %u}\n", open_now);
+            printf("{\"open\": %u}\n", opened);
             fflush(stdout);
         }
     }
@@ -675,13 +686,15 @@ static void go_on(void) {
         printed = true;
         print_result();
     }
-    if ((phase == DONE && unattended) || (input_ended && (phase == READY || phase == DONE))) close_all();
+    if ((phase == DONE && unattended) || ((phase == READY || phase == DONE) && input_ended))
+        close_all();
 }
 
 static void open_more(void) {
     if (is("connect")) {
         if (phase != WORKING || started) return;
-        for (unsigned i = 0; i < options.connections && started < options.count; i++) dial(connections + i);
+        for (unsigned i = 0; i < options.connections && started < options.count; i++)
+            dial(connections + i);
     } else {
         while (phase == ALL_OPENING && started < options.connections && opening < MOST_OPENING)
             dial(connections + started);
@@ -707,7 +720,7 @@ static void run(void) {
         if (all_over()) return;
         uint64_t time = clock_now();
         if (time >= deadline)
-            fail("timed out after %g s: %u opened, %" PRIu64 " done", options.timeout, open_now, done);
+            fail("timed out after %g s: %u opened, %" PRIu64 " done", options.timeout, opened, done);
         int count = epoll_wait(poller, events, 512, (int)((deadline - time) / 1000000 + 1));
         if (count < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
         for (int i = 0; i < count; i++) {
@@ -760,7 +773,8 @@ static void parse_options(int count, char **arguments) {
         if (!strcmp(arguments[optind], works[i].name)) work = works + i;
     if (!work) fail("name one work: ingest, echo, connect, broadcast or idle");
     if (!options.port) fail("--port is missing");
-    if (options.check && (options.deflate || !is("echo"))) fail("--check is for echo without --deflate");
+    if (options.check && (options.deflate || !is("echo")))
+        fail("--check is for echo without --deflate");
 }
 
 int main(int count, char **arguments) {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
-import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +16,20 @@ from .errors import MeasurementError
 
 ROOT = Path(__file__).parents[1]
 
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+# In the program's own process, and not between fork and exec of this one, where Python
+# loses the exceptions that signals raise. 1 is PR_SET_PDEATHSIG, 9 SIGKILL.
+_BIND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+_BOUND = (sys.executable, "-I", "-S", "-c", _BIND)
+"""Runs a program that is killed when this process, whose id follows, ends."""
+
 _QUIET = 0.0005
 """Seconds of CPU time in a step, below which a process is at rest."""
 _STEP = 0.02
-
-_libc = ctypes.CDLL(None)
 
 
 @functools.cache
@@ -81,6 +88,17 @@ class Process:
 
 
 @contextlib.contextmanager
+def _on(where: set[int]) -> Iterator[None]:
+    """What is started here starts on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, where)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
 def running(
     arguments: Sequence[str | Path],
     folder: Path,
@@ -94,24 +112,19 @@ def running(
     Its output goes to the files `name`.stdout and `name`.stderr in a folder. One
     that `talks` has pipes for input and output.
     """
-
-    def prepare() -> None:
-        _libc.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-        os.sched_setaffinity(0, where)
-
     with (
+        _on(where),
         (folder / f"{name}.stdout").open("wb") as out,
         (folder / f"{name}.stderr").open("wb") as err,
     ):
         process = subprocess.Popen(
-            [str(each) for each in arguments],
+            [*_BOUND, str(os.getpid()), *map(str, arguments)],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE if talks else out,
             stderr=err,
             text=True,
-            preexec_fn=prepare,
         )
     try:
         yield process

@@ -87,7 +87,7 @@ def target_rows(results: Sequence[Result], titles: Mapping[str, str]) -> list[Ro
             + ("" if judged.target.ours == OURS else f", with {titles[judged.target.ours]}"),
             wanted(judged),
             "" if judged.ratio is None else f"{times(judged.ratio)} x",
-            judged.verdict.value,
+            judged.verdict,
         )
         for result in results
         for judged in result.judged
@@ -95,21 +95,23 @@ def target_rows(results: Sequence[Result], titles: Mapping[str, str]) -> list[Ro
 
 
 def losses(results: Sequence[Result], titles: Mapping[str, str]) -> list[str]:
-    """Where a peer does better than this service, whatever the figure to reach."""
+    """Where peers do better than this service, whatever the figure to reach; the best first."""
     found = []
     for result in results:
+        peers = [name for name in result.samples if not name.startswith(OURS)]
         ours = result.samples.get(OURS, ())
-        for name, samples in result.samples.items():
-            part = ratio(result.work, ours, samples)
-            if name.startswith(OURS) or part is None:
-                continue
-            if part > 1 if result.work.memory else part < 1:
-                words = (
-                    f"{times(part)} times the memory of"
-                    if result.work.memory
-                    else (f"{times(1 / part)} times the CPU time of")
-                )
-                found.append(f"{result.work.title}: {words} {titles[name]}")
+        more = sorted(
+            (
+                (1 / part, titles[name])
+                for name in peers
+                if (part := _cheapness(result, OURS, result.samples[name])) and part < 0.995
+            ),
+            reverse=True,
+        )
+        if more and ours:
+            what = "memory" if result.work.memory else "CPU time"
+            each = ", ".join(f"{times(value)} x that of {title}" for value, title in more)
+            found.append(f"{result.work.title}: our {what} is {each}")
     return found
 
 
@@ -154,7 +156,9 @@ def bars(results: Sequence[Result], titles: Mapping[str, str]) -> dict[str, obje
     names = [
         name
         for name in titles
-        if not name.startswith(f"{OURS}-") and any(name in each.samples for each in results)
+        if name != _REFERENCE
+        and not name.startswith(f"{OURS}-")
+        and any(name in each.samples for each in results)
     ]
     works = []
     for result in results:
@@ -170,6 +174,7 @@ def bars(results: Sequence[Result], titles: Mapping[str, str]) -> dict[str, obje
 
 
 def _cheapness(result: Result, name: str, reference: Sequence[Sample]) -> float | None:
+    """How many times as cheap a server is as another, in whatever is measured."""
     part = ratio(result.work, result.samples.get(name, ()), reference)
     if part is None:
         return None
@@ -184,8 +189,8 @@ def document(
 ) -> str:
     """docs/benchmarks.md. `facts` are what the template asks for besides the tables."""
     works = [
-        f"### {result.work.title}\n\n"
-        f"{details(result.work)}\n\n{markdown(head(result.work), rows(result, titles))}\n"
+        f"### {result.work.title}\n\n`{result.work.name}`: {details(result.work)}.\n\n"
+        f"{markdown(head(result.work), rows(result, titles))}\n"
         for result in results
     ]
     lost = losses(results, titles)
@@ -200,9 +205,9 @@ def document(
 
 def details(work: Work) -> str:
     """How a work was done, in a line."""
-    words = [f"`{work.name}`: {work.connections:,} connections"]
+    words = [f"{work.connections:,} connections"]
     if work.kind in ("ingest", "echo", "broadcast", "client"):
         words.append(f"{'binary' if work.binary else 'text'} of {work.size:,} octets")
     if work.kind in ("echo", "client"):
         words.append(f"{work.depth} in flight on each")
-    return ", ".join(words) + "."
+    return ", ".join(words)

@@ -183,6 +183,7 @@ WORKS = (
         depth=32,
         tls=True,
         first=4000,
+        targets=(Target("ws", 0.45, 1.0),),
     ),
     Work(
         "deflate",
