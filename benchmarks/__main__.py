@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from wsservice.frames import CODEC
+
 from . import building, machine, report
 from .errors import BenchmarkError, MeasurementError
 from .measuring import Bench
 from .processes import ROOT, cores
 from .results import Result
-from .servers import ALL, Server, has_native_codec
+from .servers import ALL, Server
 from .works import OURS, SERVERS, WORKS, Work
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
@@ -89,7 +91,7 @@ def write(results: Sequence[Result], servers: Sequence[Server], rounds: int, too
         "kernel": machine.kernel(),
         "python": machine.python(),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "codec": "native" if has_native_codec() else "Python",
+        "codec": CODEC,
         "rounds": str(rounds),
         "minutes": f"{took / 60:.0f}",
         "chart": CHART.name,

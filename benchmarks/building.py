@@ -104,7 +104,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
             raise BenchmarkError("there is no openssl: apt-get install openssl")
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         files: list[str | Path] = ["-keyout", key, "-out", certificate]
-        own = [openssl, "req", "-x509", *curve, "-noenc", "-days", "2", "-subj", "/CN=localhost"]
+        own = [openssl, "req", "-x509", *curve, "-nodes", "-days", "2", "-subj", "/CN=localhost"]
         _run("make a certificate", [*own, *files])
     return certificate, key
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 from twisted.application.reactors import getReactorTypes
+
+from wsservice.frames import CODEC
 
 from . import building
 from .errors import BenchmarkError
@@ -89,13 +90,8 @@ def _nothing() -> None:
     pass
 
 
-def has_native_codec() -> bool:
-    """Whether wsservice was installed with its native codec."""
-    return importlib.util.find_spec("wsservice.frames._native") is not None
-
-
 def _native_codec() -> None:
-    if not has_native_codec():
+    if CODEC != "native":
         raise BenchmarkError("there is no native codec here: wsservice itself uses the Python one")
 
 
