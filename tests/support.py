@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -54,12 +54,19 @@ class Lines:
     """A destination of the message log that keeps its lines."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.written: list[bytes] = []
         self.reopened = 0
         self.closed = 0
+        self.flush: Callable[[], None] = lambda: None
 
-    def write(self, line: str) -> None:
-        self.lines.append(line)
+    @property
+    def lines(self) -> list[str]:
+        """All lines, without their ends; those that the journal still holds too."""
+        self.flush()
+        return b"".join(self.written).decode().split("\n")[:-1]
+
+    def write(self, lines: bytes) -> None:
+        self.written.append(lines)
 
     def reopen(self) -> None:
         self.reopened += 1
@@ -193,7 +200,8 @@ class Served:
         self.clock = Clock()
         self.log = Lines()
         self.hub = LocalHub()
-        journal = Journal(self.log, self.config.log_payload)
+        journal = Journal(self.log, self.config.log_payload, self.clock)
+        self.log.flush = journal.flush
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)
 
     def connect(self, peer: Any = PEER) -> Client:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import select as select_module
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,31 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import Logger, globalLogPublisher
+from twisted.python import threadable
 
-from wsservice import journal as journal_module
 from wsservice.config import Config
 from wsservice.errors import JournalError
-from wsservice.journal import FileDestination, Journal, describe, open_journal
+from wsservice.journal import Journal, describe, open_journal
 
 from .support import Lines, Logged
 
 
 class Writes:
-    """Stands before `os.write`: counts the calls, and fails when told to."""
+    """Stands before `os.write`, and keeps what it is called with."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[bytes] = []
-        self.script: list[int | OSError] = []
-        """For each call how many octets it takes, or what it raises; then all is well."""
         self._write = os.write
         monkeypatch.setattr(os, "write", self)
 
     def __call__(self, descriptor: int, data: bytes) -> int:
         self.calls.append(data)
-        outcome = self.script.pop(0) if self.script else len(data)
-        if isinstance(outcome, OSError):
-            raise outcome
-        return self._write(descriptor, data[:outcome])
+        return self._write(descriptor, data)
 
 
 @pytest.fixture
@@ -57,10 +52,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(path: Path, clock: Clock) -> Journal:
     return open_journal(Config(message_log=str(path)), clock)
-
-
-def full() -> OSError:
-    return OSError(errno.ENOSPC, "No space left on device")
 
 
 def messages(octets: bytes) -> list[str]:
@@ -133,18 +124,107 @@ class TestDescribe:
         assert len(shown.encode()) <= limit + told
 
 
-def test_a_line_names_the_connection_and_ends_in_the_message() -> None:
-    lines = Lines()
-    Journal(lines, 4096).received("7 192.0.2.1:5000", b"hi", False)
-    assert lines.lines == ["[7 192.0.2.1:5000] Message received: hi"]
+class TestLines:
+    @pytest.fixture
+    def lines(self) -> Lines:
+        return Lines()
 
+    @pytest.fixture
+    def journal(self, lines: Lines, clock: Clock) -> Journal:
+        return Journal(lines, 20, clock)
 
-def test_reopen_and_close_are_the_destinations() -> None:
-    lines = Lines()
-    journal = Journal(lines, 4096)
-    journal.reopen()
-    journal.close()
-    assert (lines.reopened, lines.closed) == (1, 1)
+    def test_a_line_names_the_connection_and_ends_in_the_message(
+        self, journal: Journal, lines: Lines, clock: Clock
+    ) -> None:
+        journal.received("7 192.0.2.1:5000", b"hi", False)
+        clock.advance(0)
+        assert lines.lines == ["[7 192.0.2.1:5000] Message received: hi"]
+
+    def test_lines_stand_in_the_order_in_which_messages_came(
+        self, journal: Journal, lines: Lines, clock: Clock
+    ) -> None:
+        came = [("1", b"a"), ("1", b"b"), ("2", b"c"), ("1", b"d"), ("3", b""), ("3", b"e")]
+        for who, payload in came:
+            journal.received(who, payload, False)
+        clock.advance(0)
+        assert lines.lines == [f"[{who}] Message received: {text.decode()}" for who, text in came]
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["1 a", "2 b"]),
+                st.one_of(
+                    st.binary(max_size=30),
+                    st.text(max_size=10).map(str.encode),
+                    st.sampled_from([b"plain", b"\xc3", b"\xa9", b"a\\b", b"x" * 20, b"x" * 21]),
+                ),
+                st.booleans(),
+            )
+        ),
+        st.sampled_from([0, 5, 20]),
+    )
+    def test_a_line_is_what_it_is_alone_whatever_stands_beside_it(
+        self, messages: list[tuple[str, bytes, bool]], limit: int
+    ) -> None:
+        lines = Lines()
+        journal = Journal(lines, limit, Clock())
+        for message in messages:
+            journal.received(*message)
+        journal.flush()
+        assert lines.lines == [
+            f"[{who}] Message received: {describe(payload, isBinary, limit)}"
+            for who, payload, isBinary in messages
+        ]
+
+    def test_nothing_is_written_where_nothing_is_held(self, journal: Journal, lines: Lines) -> None:
+        journal.flush()
+        assert lines.written == []
+
+    def test_what_another_asked_to_write_is_not_written_again_at_the_end_of_the_turn(
+        self, journal: Journal, lines: Lines, clock: Clock
+    ) -> None:
+        journal.received("1", b"one", False)
+        journal.flush()
+        journal.received("1", b"two", False)
+        clock.advance(0)
+        assert [line[-3:] for line in lines.lines] == ["one", "two"]
+        assert len(lines.written) == 2
+        assert clock.getDelayedCalls() == []
+
+    @pytest.mark.parametrize(("size", "count"), [(0, 10_000), (1000, 1000), (300_000, 3)])
+    def test_what_is_held_in_one_turn_is_bounded(
+        self, journal: Journal, lines: Lines, size: int, count: int
+    ) -> None:
+        held = 0
+        for _ in range(count):
+            writes = len(lines.written)
+            journal.received("1", bytes(size), True)
+            held = held + 1 if len(lines.written) == writes else 0
+            assert held * (size + 64) <= 256 * 1024
+        journal.flush()
+        assert len(lines.lines) == count
+
+    def test_what_comes_after_the_end_is_written_at_once(
+        self, journal: Journal, lines: Lines, clock: Clock
+    ) -> None:
+        journal.received("1", b"before", False)
+        journal.close()
+        journal.received("1", b"after", False)
+        assert len(lines.written) == 2
+        clock.advance(0)
+        journal.received("1", b"later", False)
+        assert len(lines.written) == 3
+
+    def test_reopening_writes_what_is_held_and_is_the_destinations_as_is_the_end(
+        self, journal: Journal, lines: Lines
+    ) -> None:
+        journal.received("1", b"x", False)
+        journal.reopen()
+        assert len(lines.written) == 1
+        journal.received("1", b"x", False)
+        journal.close()
+        assert len(lines.written) == 2
+        assert (lines.reopened, lines.closed) == (1, 1)
 
 
 class TestLog:
@@ -153,10 +233,26 @@ class TestLog:
     def test_messages_go_to_twisteds_log(self, logged: Logged, clock: Clock) -> None:
         journal = open_journal(Config(), clock)
         journal.received("1 peer", b"{braces} \n", False)
+        clock.advance(0)
         journal.reopen()
         journal.close()
         assert logged.text.endswith(r"[1 peer] Message received: {braces} \n")
         assert len(logged.events) == 1
+
+    def test_a_line_stands_before_an_event_that_followed_it(
+        self, logged: Logged, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(threadable, "ioThread", threading.get_ident())
+        # As under twistd: the journal is there before the log.
+        globalLogPublisher.removeObserver(logged)
+        journal = open_journal(Config(), clock)
+        globalLogPublisher.addObserver(logged)
+        journal.received("1 peer", b"came first", False)
+        Logger().info("and was spoken of")
+        journal.close()
+        first, second = logged.text.splitlines()
+        assert first.endswith("came first")
+        assert second.endswith("and was spoken of")
 
 
 class TestFile:
@@ -321,225 +417,3 @@ class TestStandardOutput:
             journal.received("1 peer", b"x", False)
             clock.advance(0)
         assert "message log standard output: Broken pipe" in logged.text
-
-
-class TestFullDisk:
-    def test_it_is_reported_once_and_counted(self, clock: Clock, logged: Logged) -> None:
-        destination = FileDestination("full", lambda: os.open("/dev/full", os.O_WRONLY), clock)
-        for number in range(3):
-            destination.write(str(number))
-            destination.write(str(number))
-            clock.advance(0)
-        assert destination.dropped == 6
-        assert logged.text.count("No space left on device") == 1
-        assert "message log full: No space left on device; lines are dropped" in logged.text
-
-    def test_recovery_is_reported_with_the_number_of_lines_lost(
-        self, journal: Journal, path: Path, clock: Clock, writes: Writes, logged: Logged
-    ) -> None:
-        writes.script = [full()]
-        for text in (b"lost", b"kept"):
-            journal.received("1 peer", text, False)
-            clock.advance(0)
-        assert messages(path.read_bytes()) == ["kept"]
-        assert "works again; 1 lines were dropped so far" in logged.text
-
-    def test_a_second_time_is_reported_again(
-        self, journal: Journal, clock: Clock, writes: Writes, logged: Logged
-    ) -> None:
-        writes.script = [full(), 1000, full()]
-        for text in (b"lost", b"kept", b"lost"):
-            journal.received("1 peer", text, False)
-            clock.advance(0)
-        assert logged.text.count("No space left on device") == 2
-
-    def test_a_line_torn_by_it_is_ended_before_the_next(
-        self, journal: Journal, path: Path, clock: Clock, writes: Writes
-    ) -> None:
-        writes.script = [20, full()]
-        journal.received("1 peer", b"torn", False)
-        clock.advance(0)
-        journal.received("1 peer", b"whole", False)
-        clock.advance(0)
-        torn, whole = path.read_text().splitlines()
-        assert len(torn) == 20
-        assert whole.endswith(" [1 peer] Message received: whole")
-
-    def test_a_torn_line_waits_for_its_end_while_the_disk_stays_full(
-        self, journal: Journal, path: Path, clock: Clock, writes: Writes, logged: Logged
-    ) -> None:
-        writes.script = [20, full(), full(), full()]
-        for text in (b"torn", b"lost", b"lost", b"whole"):
-            journal.received("1 peer", text, False)
-            clock.advance(0)
-        torn, whole = path.read_text().splitlines()
-        assert len(torn) == 20
-        assert whole.endswith("whole")
-        assert "works again; 3 lines were dropped" in logged.text
-
-    def test_the_end_of_a_torn_line_that_alone_could_be_written_is_not_written_again(
-        self, journal: Journal, path: Path, clock: Clock, writes: Writes
-    ) -> None:
-        writes.script = [20, full(), 1, full()]
-        for text in (b"torn", b"lost", b"whole"):
-            journal.received("1 peer", text, False)
-            clock.advance(0)
-        torn, whole = path.read_text().splitlines()
-        assert len(torn) == 20
-        assert whole.endswith("whole")
-
-    def test_whole_lines_written_before_it_are_not_counted_as_lost(
-        self, path: Path, clock: Clock, writes: Writes
-    ) -> None:
-        destination = FileDestination(
-            "disk", lambda: os.open(path, os.O_WRONLY | os.O_CREAT), clock
-        )
-        destination.write("a")
-        destination.write("b")
-        length = len(f"{destination._stamp[0]} a\n")
-        writes.script = [length, full()]
-        clock.advance(0)
-        assert destination.dropped == 1
-        assert path.read_text().endswith(" a\n")
-
-    def test_a_write_that_takes_a_part_is_gone_on_with(
-        self, journal: Journal, path: Path, clock: Clock, writes: Writes, logged: Logged
-    ) -> None:
-        writes.script = [10, 3]
-        journal.received("1 peer", b"whole", False)
-        clock.advance(0)
-        assert messages(path.read_bytes()) == ["whole"]
-        assert logged.events == []
-
-
-class TestSlowPipe:
-    @pytest.fixture
-    def pipe(self, clock: Clock) -> Iterator[tuple[FileDestination, int]]:
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        os.set_blocking(reader, False)
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-        yield FileDestination("pipe", lambda: writer, clock), reader
-        os.close(reader)
-        os.close(writer)
-
-    def drain(self, reader: int) -> bytes:
-        try:
-            return os.read(reader, 1 << 20)
-        except BlockingIOError:
-            return b""
-
-    def all_that_comes(self, reader: int, clock: Clock) -> bytes:
-        taken = self.drain(reader)
-        clock.advance(1)
-        while more := self.drain(reader):
-            taken += more
-            clock.advance(1)
-        return taken
-
-    def test_what_does_not_fit_waits_and_follows_in_order(
-        self, pipe: tuple[FileDestination, int], clock: Clock, logged: Logged
-    ) -> None:
-        destination, reader = pipe
-        for number in range(200):
-            destination.write(f": {number:0100}")
-        clock.advance(0)
-        taken = self.drain(reader)
-        assert 0 < len(taken) <= 4096
-        taken += self.all_that_comes(reader, clock)
-        assert [int(line) for line in messages(taken)] == list(range(200))
-        assert destination.dropped == 0
-        assert logged.events == []
-        assert clock.getDelayedCalls() == []
-
-    def test_what_waits_is_bounded_and_the_rest_dropped_in_whole_lines(
-        self,
-        pipe: tuple[FileDestination, int],
-        clock: Clock,
-        logged: Logged,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(journal_module, "_BACKLOG", 2000)
-        destination, reader = pipe
-        for number in range(200):
-            destination.write(f": {number:0100}")
-            clock.advance(1)
-        assert len(destination._rest) <= 2000
-        assert logged.text.count("its reader is too slow; lines are dropped") == 1
-        taken = self.all_that_comes(reader, clock)
-        numbers = [int(line) for line in messages(taken)]
-        assert numbers == list(range(len(numbers)))
-        assert len(numbers) + destination.dropped == 200
-        assert f"works again; {destination.dropped} lines were dropped" in logged.text
-
-    def test_a_line_torn_by_dropping_the_backlog_is_ended_before_the_next(
-        self,
-        pipe: tuple[FileDestination, int],
-        clock: Clock,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setattr(journal_module, "_BACKLOG", 100)
-        destination, reader = pipe
-        destination.write("x" * 9000)
-        clock.advance(0)
-        assert destination.dropped == 1
-        self.drain(reader)
-        destination.write("whole")
-        clock.advance(1)
-        assert self.drain(reader).startswith(b"\n")
-
-    def test_at_close_it_gets_a_last_bounded_chance(
-        self,
-        pipe: tuple[FileDestination, int],
-        clock: Clock,
-        logged: Logged,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        destination, reader = pipe
-        taken = b""
-
-        def select(*_: object) -> tuple[list[int], list[int], list[int]]:
-            nonlocal taken
-            taken += self.drain(reader)
-            return [], [1], []
-
-        monkeypatch.setattr(select_module, "select", select)
-        for number in range(200):
-            destination.write(f": {number:0100}")
-        destination.close()
-        taken += self.drain(reader)
-        assert len(messages(taken)) == 200
-        assert logged.events == []
-
-    def test_a_reader_that_takes_no_more_at_close_loses_the_rest_and_this_is_told(
-        self,
-        pipe: tuple[FileDestination, int],
-        clock: Clock,
-        logged: Logged,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        destination, _ = pipe
-        waited: list[float] = []
-
-        def select(_r: object, _w: object, _x: object, left: float) -> tuple[object, ...]:
-            waited.append(left)
-            return [], [], []
-
-        monkeypatch.setattr(select_module, "select", select)
-        for number in range(200):
-            destination.write(f": {number:0100}")
-        destination.close()
-        assert waited == [2.0]
-        assert destination.dropped > 100
-        assert "its reader is too slow" in logged.text
-
-    def test_a_reader_that_is_gone_is_reported_once(self, clock: Clock, logged: Logged) -> None:
-        reader, writer = os.pipe()
-        os.close(reader)
-        destination = FileDestination("pipe", lambda: writer, clock)
-        for _ in range(2):
-            destination.write("x")
-            clock.advance(0)
-        os.close(writer)
-        assert logged.text.count("Broken pipe") == 1
-        assert destination.dropped == 2

@@ -16,6 +16,8 @@ The map. Imports run one way, downwards in this list::
     reading.py      from octets to onMessage: codec or Autobahn, in slices
     keepalive.py    whether a peer is still there
     connection.py   Autobahn's protocol made safe: what server and client share
+    destination.py  a file or standard output, for lines
+    twistedlog.py   Twisted's log, for lines: its text file in batches
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
     opening.py      the opening handshake, the server's side

@@ -9,6 +9,7 @@ doubled, the rest is written as in a Python string literal.
 from __future__ import annotations
 
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_PLAIN_ASCII = bytes(code for code in range(0x20, 0x7F) if chr(code) not in _NAMED)
 
 
 def _escape_character(character: str) -> str:
@@ -22,6 +23,27 @@ def _escape_character(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+class _Escapes(dict[int, str]):
+    """For `str.translate`. Only what was there from the start is kept: the rest is a million."""
+
+    def __missing__(self, code: int) -> str:
+        return _escape_character(chr(code))
+
+
+_ESCAPES = _Escapes({code: _escape_character(chr(code)) for code in range(0x100)})
+
+
+def is_plain(octets: bytes) -> bool:
+    """Whether octets are UTF-8 text that `escape` leaves as it is."""
+    if not octets.translate(None, _PLAIN_ASCII):
+        return True
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() and "\\" not in text
+
+
 def escape(text: str) -> str:
     """`text` as one printable line.
 
@@ -31,7 +53,7 @@ def escape(text: str) -> str:
     """
     if text.isprintable() and "\\" not in text:
         return text
-    return "".join(map(_escape_character, text))
+    return text.translate(_ESCAPES)
 
 
 def escape_within(text: str, limit: int) -> tuple[str, bool]:
@@ -45,7 +67,7 @@ def escape_within(text: str, limit: int) -> tuple[str, bool]:
     kept = []
     room = limit
     for character in text[:limit]:
-        piece = _escape_character(character)
+        piece = _ESCAPES[ord(character)]
         room -= len(piece.encode())
         if room < 0:
             break

@@ -1,0 +1,157 @@
+"""The message log as a part of Twisted's log, in batches where that is a text file.
+
+An event of Twisted's logger costs some thirty microseconds. So where nobody
+but the observer that twistd and twist make for their text log takes events,
+lines are written to its file by the batch, in its own form. Where anybody
+else observes (`twistd --logger`, `--syslog`, JSON, an observer that was added,
+a test), each line is an event.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    LogPublisher,
+    globalLogPublisher,
+    textFileLogObserver,
+)
+from twisted.python.logfile import BaseLogFile
+from twisted.python.threadable import isInIOThread
+from zope.interface import implementer
+
+from .destination import prefixed
+
+_NAMESPACE = "wsservice"
+
+_WRITE = 64 * 1024
+"""Octets written at once: a `LogFile` looks before each write whether to rotate."""
+
+
+def _code(function: Any) -> CodeType | None:
+    return getattr(function, "__code__", None)
+
+
+_TEXT = _code(textFileLogObserver(io.StringIO()).formatEvent)
+"""What makes the lines of Twisted's text log."""
+
+
+def text_file(publisher: LogPublisher) -> FileLogObserver | None:
+    """The observer of the text log that alone takes the message log's events from `publisher`.
+
+    None where there is another, or none, or where Twisted is not as known here.
+    """
+    try:
+        # No public name tells who observes.
+        observers: list[Any] = publisher._observers
+        (only,) = (each for each in observers if not isinstance(each, TwistedLog))
+        if type(only) is FilteringLogObserver:
+            # As twist makes it, for --log-level.
+            should_log: Any = only._shouldLogEvent
+            if any(type(each) is not LogLevelFilterPredicate for each in should_log.args[0]):
+                return None
+            if not should_log(_event(0)):
+                return None
+            only = only._observer
+        if type(only) is not FileLogObserver or _code(only.formatEvent) is not _TEXT:
+            return None
+        return only if isinstance(only._outFile, io.TextIOWrapper | BaseLogFile) else None
+    except (AttributeError, LookupError, ValueError):
+        return None
+
+
+def _event(now: float) -> LogEvent:
+    """An event as those of the message log, but for its text."""
+    return {
+        "log_format": ".",
+        "log_level": LogLevel.info,
+        "log_namespace": _NAMESPACE,
+        "log_time": now,
+    }
+
+
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """The same, in pieces of whole lines and at most `_WRITE` octets, or of one longer line."""
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + _WRITE) + 1 or lines.index(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
+
+
+@implementer(ILogObserver)
+class TwistedLog:
+    """Twisted's log, as a destination of lines.
+
+    It observes that log too, to have `flush` called before another event is
+    written: so lines and events keep their order.
+    """
+
+    def __init__(self, reactor: IReactorTime, publisher: LogPublisher = globalLogPublisher) -> None:
+        self._reactor = reactor
+        self._publisher = publisher
+        self._log = Logger(namespace=_NAMESPACE, observer=publisher)
+        self._prefix: tuple[Any, int, bytes] = (None, 0, b"")
+        self._flush: Callable[[], None] = lambda: None
+
+    def keep_order(self, flush: Callable[[], None]) -> None:
+        """Call `flush`, which writes what is held, before an event is logged."""
+        self._flush = flush
+        self._publisher.addObserver(self)
+
+    def __call__(self, event: LogEvent) -> None:
+        # What is held belongs to the reactor's thread.
+        if isInIOThread():
+            self._flush()
+
+    def write(self, lines: bytes) -> None:
+        observer = text_file(self._publisher)
+        if observer is None:
+            self._emit(lines)
+            return
+        prefix = self._prefix_of(observer)
+        for piece in _pieces(prefixed(prefix, lines)):
+            try:
+                self._write_to(observer._outFile, piece)
+            except UnicodeEncodeError:
+                # Not all of it has a place in the encoding of standard output.
+                # Nothing was written: one by one, the others are.
+                self._emit(piece[len(prefix) :].replace(b"\n" + prefix, b"\n"))
+            except Exception:  # noqa: S112
+                # What an observer raises, Twisted tells the others, and there are none.
+                continue
+
+    def reopen(self) -> None:
+        """Twisted's log is reopened by whoever opened it."""
+
+    def close(self) -> None:
+        """Twisted's log is closed by whoever opened it."""
+        self._publisher.removeObserver(self)
+
+    def _emit(self, lines: bytes) -> None:
+        for line in lines[:-1].decode().split("\n"):
+            self._log.info("{line}", line=line)
+
+    def _prefix_of(self, observer: FileLogObserver) -> bytes:
+        """What stands before a line's text, made by the observer's own formatter."""
+        now = int(self._reactor.seconds())
+        if self._prefix[:2] != (observer.formatEvent, now):
+            line = observer.formatEvent(_event(now)) or ""
+            self._prefix = (observer.formatEvent, now, line.removesuffix(".\n").encode())
+        return self._prefix[2]
+
+    def _write_to(self, file: Any, lines: bytes) -> None:
+        # A LogFile counts what it is given in octets.
+        file.write(lines if isinstance(file, BaseLogFile) else lines.decode())
+        file.flush()
