@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,16 +34,28 @@ from wsservice.twistedlog import TwistedLog, text_file
 from .support import Logged
 
 
-class File(io.TextIOWrapper):
-    """A text file as standard output is one, that counts its writes."""
+class Octets(io.BytesIO):
+    """Counts its writes, and takes at most `at_once` octets with each."""
 
-    def __init__(self, encoding: str = "utf-8") -> None:
-        super().__init__(io.BytesIO(), encoding=encoding)
+    def __init__(self, at_once: int) -> None:
+        super().__init__()
         self.writes = 0
+        self._at_once = at_once
 
-    def write(self, text: str, /) -> int:
+    def fileno(self) -> int:
+        return 1  # which waits
+
+    def write(self, octets: Any, /) -> int:
         self.writes += 1
-        return super().write(text)
+        return super().write(octets[: self._at_once])
+
+
+class File(io.TextIOWrapper):
+    """A text file as standard output is one."""
+
+    def __init__(self, encoding: str = "utf-8", at_once: int = 1 << 20) -> None:
+        self.octets = Octets(at_once)
+        super().__init__(self.octets, encoding=encoding)
 
     @property
     def lines(self) -> list[str]:
@@ -126,6 +139,13 @@ class TestTextFile:
     ) -> None:
         assert text_file(LogPublisher(*observers(file))) is None
 
+    def test_there_is_none_where_the_file_does_not_wait(self, tmp_path: Path) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.set_blocking(writer, False)
+        with open(writer, "w") as file:
+            assert text_file(LogPublisher(textFileLogObserver(file))) is None
+
     @pytest.mark.parametrize("name", ["_observers", "_outFile", "_shouldLogEvent"])
     def test_there_is_none_where_twisted_is_another(self, name: str, file: File) -> None:
         observer = textFileLogObserver(file)
@@ -142,7 +162,7 @@ class TestWriting:
     ) -> None:
         publisher = LogPublisher(textFileLogObserver(file, "%Y"))
         TwistedLog(clock, publisher).write("one\nGrüße {braces}\n".encode())
-        assert file.writes == 1
+        assert file.octets.writes == 1
         assert file.lines == [
             "1970 [wsservice#info] one",
             "1970 [wsservice#info] Grüße {braces}",
@@ -192,7 +212,7 @@ class TestWriting:
     def test_a_log_file_rotates_at_its_size_and_no_line_is_torn_or_lost(
         self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(twistedlog, "_WRITE", 500)
+        monkeypatch.setattr(twistedlog, "_PIECE", 500)
         log_file = opened(tmp_path, 1000)
         log = TwistedLog(clock, LogPublisher(textFileLogObserver(log_file)))
         log.write("".join(f"é {number}\n" for number in range(100)).encode())
@@ -214,11 +234,14 @@ class TestWriting:
         assert [line.split()[-1] for line in file.lines] == ["one", "three"]
 
     def test_a_file_that_fails_raises_nothing(self, clock: Clock) -> None:
-        class Full(File):
-            def write(self, text: str, /) -> int:
-                raise OSError("full")
+        file = File()
+        file.octets.close()
+        TwistedLog(clock, LogPublisher(textFileLogObserver(file))).write(b"x\n")
 
-        TwistedLog(clock, LogPublisher(textFileLogObserver(Full()))).write(b"x\n")
+    def test_a_write_that_takes_a_part_is_gone_on_with(self, clock: Clock) -> None:
+        file = File(at_once=10)
+        TwistedLog(clock, LogPublisher(textFileLogObserver(file))).write(b"one\ntwo\n")
+        assert [line.split()[-1] for line in file.lines] == ["one", "two"]
 
 
 class TestOrder:

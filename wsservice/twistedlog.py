@@ -10,6 +10,7 @@ a test), each line is an event.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
@@ -35,7 +36,7 @@ from .destination import prefixed
 
 _NAMESPACE = "wsservice"
 
-_WRITE = 64 * 1024
+_PIECE = 64 * 1024
 """Octets written at once: a `LogFile` looks before each write whether to rotate."""
 
 
@@ -66,9 +67,16 @@ def text_file(publisher: LogPublisher) -> FileLogObserver | None:
             only = only._observer
         if type(only) is not FileLogObserver or _code(only.formatEvent) is not _TEXT:
             return None
-        return only if isinstance(only._outFile, io.TextIOWrapper | BaseLogFile) else None
-    except (AttributeError, LookupError, ValueError):
+        return only if _takes_batches(only._outFile) else None
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
+
+
+def _takes_batches(file: Any) -> bool:
+    if isinstance(file, io.TextIOWrapper):
+        # What does not wait may take a part of a batch, and that torn.
+        return os.get_blocking(file.fileno())
+    return isinstance(file, BaseLogFile)
 
 
 def _event(now: float) -> LogEvent:
@@ -82,10 +90,10 @@ def _event(now: float) -> LogEvent:
 
 
 def _pieces(lines: bytes) -> Iterator[bytes]:
-    """The same, in pieces of whole lines and at most `_WRITE` octets, or of one longer line."""
+    """The same, in pieces of whole lines and at most `_PIECE` octets, or of one longer line."""
     start = 0
     while start < len(lines):
-        end = lines.rfind(b"\n", start, start + _WRITE) + 1 or lines.index(b"\n", start) + 1
+        end = lines.rfind(b"\n", start, start + _PIECE) + 1 or lines.index(b"\n", start) + 1
         yield lines[start:end]
         start = end
 
@@ -123,7 +131,7 @@ class TwistedLog:
         prefix = self._prefix_of(observer)
         for piece in _pieces(prefixed(prefix, lines)):
             try:
-                self._write_to(observer._outFile, piece)
+                _write(observer._outFile, piece)
             except UnicodeEncodeError:
                 # Not all of it has a place in the encoding of standard output.
                 # Nothing was written: one by one, the others are.
@@ -151,7 +159,18 @@ class TwistedLog:
             self._prefix = (observer.formatEvent, now, line.removesuffix(".\n").encode())
         return self._prefix[2]
 
-    def _write_to(self, file: Any, lines: bytes) -> None:
-        # A LogFile counts what it is given in octets.
-        file.write(lines if isinstance(file, BaseLogFile) else lines.decode())
+
+def _write(file: Any, lines: bytes) -> None:
+    """Write to a file that takes batches. Raises `UnicodeEncodeError` before it writes."""
+    if isinstance(file, BaseLogFile):
+        file.write(lines)
         file.flush()
+        return
+    octets = lines.decode().encode(file.encoding, file.errors)
+    file.flush()
+    # Not file.write: where standard output is not buffered (PYTHONUNBUFFERED),
+    # that loses what a write to a pipe leaves over when a signal interrupts it.
+    start = 0
+    while start < len(octets):
+        start += file.buffer.write(octets[start:] if start else octets)
+    file.buffer.flush()
