@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -70,21 +69,24 @@ def _plain(payloads: list[bytes], kinds: list[bool], limit: int) -> bool:
     return is_plain(b" ".join(payloads))
 
 
-def _lines(held: list[Any], limit: int) -> Iterator[bytes]:
-    """The lines of what is held: id and peer, payload, isBinary, and again."""
+def _lines(held: list[Any], limit: int) -> bytes:
+    """The lines of what is held, at least one: id and peer, payload, isBinary, and again."""
     payloads, kinds = held[1::3], held[2::3]
+    plain = _plain(payloads, kinds, limit)
+    pieces: list[bytes] = []
     start = 0
     for who, run in groupby(held[::3]):
         end = start + len(list(run))
-        head = f"[{who}] Message received: "
+        head = f"\n[{who}] Message received: ".encode()
         texts = payloads[start:end]
-        if not _plain(texts, kinds[start:end], limit):
+        # One peer's escapes make no work of what the others sent.
+        if not plain and not _plain(texts, kinds[start:end], limit):
             both = zip(texts, kinds[start:end], strict=True)
             texts = [describe(payload, isBinary, limit).encode() for payload, isBinary in both]
-        yield head.encode()
-        yield f"\n{head}".encode().join(texts)
-        yield b"\n"
+        pieces += head, head.join(texts)
         start = end
+    pieces.append(b"\n")
+    return b"".join(pieces)[1:]
 
 
 class Journal:
@@ -121,7 +123,7 @@ class Journal:
         fresh: list[Any] = []
         held, self._held = self._held, fresh
         if held:
-            self._destination.write(b"".join(_lines(held, self._limit)))
+            self._destination.write(_lines(held, self._limit))
 
     def reopen(self) -> None:
         """Begin anew at the same path, after the file was moved away."""
