@@ -176,6 +176,14 @@ class TestLines:
             for who, payload, isBinary in messages
         ]
 
+    def test_halves_of_a_character_in_two_messages_do_not_make_one(
+        self, journal: Journal, lines: Lines
+    ) -> None:
+        journal.received("1", b"\xc3", False)
+        journal.received("1", b"\xa9", False)
+        journal.flush()
+        assert [line.rpartition(" ")[2] for line in lines.lines] == [r"\udcc3", r"\udca9"]
+
     def test_nothing_is_written_where_nothing_is_held(self, journal: Journal, lines: Lines) -> None:
         journal.flush()
         assert lines.written == []
