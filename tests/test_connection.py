@@ -77,14 +77,14 @@ class TestOptions:
         class Behaviour(ServerProtocol):
             """What it does."""
 
-        class_ = deployed(Behaviour, Limits(), {})
+        class_ = deployed(Behaviour, Limits(), {}, Clock())
         assert issubclass(class_, Behaviour)
         assert class_ is not Behaviour
         assert repr(class_) == repr(Behaviour)
         assert class_.__doc__ == "What it does."
 
     def test_a_function_among_the_options_is_no_method(self) -> None:
-        class_: Any = deployed(ServerProtocol, Limits(), {"accept": lambda offers: offers})
+        class_: Any = deployed(ServerProtocol, Limits(), {"accept": lambda offers: offers}, Clock())
         assert class_.accept([1]) == [1]
         assert class_().accept([1]) == [1]
 

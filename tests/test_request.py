@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from autobahn.websocket.protocol import parseHttpHeader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -263,21 +262,18 @@ def test_octets_after_the_request(more: bytes) -> None:
 def test_subprotocols_of_several_lines() -> None:
     request = accepted(head("Sec-WebSocket-Protocol: a,,b ", "sec-websocket-protocol: c"))
     assert request.subprotocols == ("a", "b", "c")
-    assert b"\r\nsec-websocket-protocol: a, b, c\r\n" in request.canonical
+    assert request.headers["sec-websocket-protocol"] == "a, b, c"
 
 
-def test_extensions_of_several_lines_are_one_in_the_canonical_form() -> None:
+def test_extensions_of_several_lines_are_one() -> None:
     request = accepted(head("Sec-WebSocket-Extensions: a; b", "Sec-WebSocket-Extensions: c"))
-    assert request.canonical.count(b"sec-websocket-extensions: a; b, c\r\n") == 1
-    _, headers, counts = parseHttpHeader(request.canonical)
-    assert headers == request.headers
-    assert set(counts.values()) == {1}
+    assert request.headers["sec-websocket-extensions"] == "a; b, c"
 
 
 def test_no_host_can_be_read_out_of_a_path() -> None:
     request = accepted(head(line="GET //evil.example/x HTTP/1.1"))
     assert request.path == "//evil.example/x"
-    assert request.canonical.startswith(b"GET /evil.example/x HTTP/1.1\r\n")
+    assert request.host.name == "example.com"
 
 
 def test_reasons_are_short_and_the_answer_has_nothing_of_the_peer() -> None:
@@ -388,36 +384,6 @@ def test_the_cuts_do_not_matter_at_the_limits(start: bytes, size: int) -> None:
 def test_nothing_raises(chunks: list[bytes]) -> None:
     read_in(chunks)
     read_in([b"GET / HTTP/1.1\r\n", *chunks])
-
-
-NAMES = st.sampled_from(["X-A", "x-a", "Cookie", "Sec-WebSocket-Extensions", "Connection", "~"])
-VALUES = st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"]), max_size=20)
-
-
-def check_canonical(request: Request) -> None:
-    line, headers, counts = parseHttpHeader(request.canonical)
-    assert line == f"GET /{request.target.lstrip('/')} HTTP/1.1"
-    # Autobahn strips more than the white space of HTTP.
-    assert headers == {name: value.strip() for name, value in request.headers.items()}
-    assert set(counts.values()) == {1}
-    assert list(headers) == list(request.headers)
-    again = accepted(request.canonical)
-    assert again.headers == request.headers
-    assert (again.host, again.origin) == (request.host, request.origin)
-    assert again.subprotocols == request.subprotocols
-    assert again.canonical == request.canonical
-
-
-@given(st.lists(st.tuples(NAMES, VALUES), max_size=10))
-def test_autobahn_reads_what_we_read(more: list[tuple[str, str]]) -> None:
-    check_canonical(accepted(head(*[f"{name}: {value}" for name, value in more])))
-
-
-@given(damaged())
-def test_autobahn_reads_what_we_read_whatever_was_accepted(octets: bytes) -> None:
-    outcome = read(octets)
-    if isinstance(outcome, Request):
-        check_canonical(outcome)
 
 
 class CountingArray(bytearray):

@@ -409,7 +409,8 @@ def test_the_count_holds_whatever_raises(name: str) -> None:
 def test_the_reader_is_let_go_of() -> None:
     peer = Peer(factory_of()).send(head())
     assert peer.server._reader is None
-    assert peer.server._request is None
+    peer = Peer(factory_of()).trickle(head())
+    assert peer.server._reader is None
 
 
 # Properties

@@ -20,6 +20,7 @@ The map. Imports run one way, downwards in this list::
     twistedlog.py   Twisted's log, for lines: its text file in batches
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
+    beginning.py    what every connection of a server begins with, made once
     opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program: protocol, options, terminal, __main__
@@ -28,8 +29,7 @@ The map. Imports run one way, downwards in this list::
     signals.py      SIGTERM, SIGINT, SIGUSR1
     tap.py          twistd's face: Options -> Config, makeService
 
-A handshake's way: octets -> `opening` -> `request` -> `policy` -> Autobahn's own,
-with the request in its canonical form -> `onConnect`.
+A handshake's way: octets -> `opening` -> `request` -> `policy` -> `onConnect` -> 101.
 
 A message's way: octets -> `reading` (`frames`, or Autobahn's state machine)
 -> `onMessage` in `server` -> `journal`, or `hub` -> `Connection.sendMessage`

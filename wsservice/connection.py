@@ -17,8 +17,14 @@ from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
 from autobahn.util import encode_truncate
 from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -31,7 +37,7 @@ from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
 from .sending import Gathering, Kind, PreparedMessage, SendQueue, Sent, no_payload
-from .transports import explained, plain, write_soon
+from .transports import explained, plain, tls_reason, write_soon
 
 _STREAMING = (
     "onMessageBegin",
@@ -44,8 +50,9 @@ _STREAMING = (
 """Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
 
 _MESSAGE = Kind.MESSAGE
-_NOT_COUNTED = TrafficStats()
-_EMPTY: deque[Any] = deque(maxlen=0)
+NOT_COUNTED = TrafficStats()
+NOT_QUEUED: deque[Any] = deque(maxlen=0)
+"""What Autobahn counts, and queues, for each connection, which nobody reads here."""
 
 _C = TypeVar("_C", bound="Connection")
 
@@ -78,7 +85,7 @@ def common_options(limits: Limits) -> dict[str, Any]:
 
 
 def deployed(
-    protocol: type[_C], limits: Limits, options: dict[str, Any], **members: Any
+    protocol: type[_C], limits: Limits, options: dict[str, Any], reactor: IReactorTime
 ) -> type[_C]:
     """A protocol's class with a factory's options, in a subclass that goes by the same name.
 
@@ -87,12 +94,12 @@ def deployed(
     streams = any(getattr(protocol, name) is not getattr(Connection, name) for name in _STREAMING)
     namespace = {
         **{name: staticmethod(each) if callable(each) else each for name, each in options.items()},
-        **members,
         "__module__": protocol.__module__,
         "__qualname__": protocol.__qualname__,
         "__doc__": protocol.__doc__,
         "_limits": limits,
         "_by_codec": not streams,
+        "_seconds": staticmethod(reactor.seconds),
     }
     return type(protocol.__name__, (protocol,), namespace)
 
@@ -149,17 +156,20 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     # Beginning and end
 
     def connectionMade(self) -> None:
-        self._seconds: Callable[[], float] = self.factory.reactor.seconds
         self._tcp = plain(self.transport)
         write = self.transport.write if self._tcp is None else partial(write_soon, self._tcp)
         self._queue = SendQueue(write, self._limits.send_buffer, self.factory.gathering)
         self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Autobahn's part of the beginning."""
         super().connectionMade()
         # Autobahn's, of which every connection would hold its own: what is counted
         # there nobody reads, and what is queued there goes through our queue.
-        self.trafficStats = _NOT_COUNTED
-        self.send_queue = _EMPTY
+        self.trafficStats = NOT_COUNTED
+        self.send_queue = NOT_QUEUED
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._drop_call, self.closeHandshakeTimeoutCall):
@@ -169,12 +179,25 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         self._stop_keep_alive()
         self._forget_unread()
         self.unregisterProducer()
-        super().connectionLost(explained(reason))
+        if self.state != self.STATE_CLOSED:
+            self._is_over()
+        reason = explained(reason)
+        if isinstance(reason.value, SSL.Error):
+            self.log.error("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
+        # Not what is above it: for some lines of debugging, which are dropped, each
+        # would format half of what there is to know.
+        WebSocketProtocol._connectionLost(self, reason)  # type: ignore[arg-type]
         self.transport.unregisterProducer()
         # These lead back here: without them the connection is freed at once,
         # not at the collector's next round.
-        self.is_closed = None
+        self.__dict__.pop("is_closed", None)
         self._perMessageCompress = None
+
+    def _is_over(self) -> None:
+        self.state = self.STATE_CLOSED
+        # Made when somebody asks for it, which is seldom.
+        if "is_closed" in self.__dict__:
+            self.is_closed.callback(self)
 
     def readConnectionLost(self) -> None:
         """The peer sends no more, and may still read what it is owed."""
@@ -195,8 +218,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         if not self.wasClean and not self.failedByMe:
             self.log.info("[{who}] dropped: {why}", who=self.who, why=self.wasNotCleanReason)
         self.droppedByMe = True
-        self.state = self.STATE_CLOSED
-        self.is_closed.callback(self)
+        self._is_over()
         # After a clean close Autobahn aborts, which throws away what is under way.
         self._closeConnection(abort and not self.wasClean)
 

@@ -7,37 +7,48 @@ without a word of the peer's own.
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import http
 import re
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autobahn.twisted.util import peer2str
 from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from .beginning import Beginning
 from .compression import acceptable
-from .connection import Connection
+from .connection import NOT_COUNTED, NOT_QUEUED, Connection
 from .policy import NO_ROOM, Verdict, channel_of, check_origin
+from .reading import Hold
 from .request import TOKEN, Refusal, Request, RequestReader
-from .transports import peer_name
+from .transports import peer_descriptor, peer_name
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 _STATUSES = frozenset(map(int, http.HTTPStatus))
 
+_SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
 _LOGGED_REASON = 200
 """Characters of a refusal's reason in the log; some of it is the peer's."""
 
 
-class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class OpeningProtocol(Beginning, Connection, WebSocketServerProtocol):  # type: ignore[misc]
     """A connection of a server, as far as its opening handshake goes."""
 
     factory: Any
+    openHandshakeTimeout: float
+    openHandshakeTimeoutCall: Any
+    perMessageCompressionAccept: Any
 
     #: The connection's number in this process, a decimal string.
     id = ""
@@ -45,22 +56,36 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
     #: The URL's path without slashes at its ends: whom `broadcast` reaches.
     channel = ""
 
+    trafficStats = NOT_COUNTED
+    send_queue = NOT_QUEUED
+
+    _reader: RequestReader | None = None
+    _answered = False
     _denial = b""
-    _request: Request | None = None
-    _identified = False
 
     def connectionMade(self) -> None:
-        self._admission = self.factory.admit(ip_address(self.transport.getPeer()))
-        self._reader: RequestReader | None = RequestReader()
+        address = self.transport.getPeer()
+        self._admission = self.factory.admit(ip_address(address))
         self.id = next(self.factory.ids)
-        self.who = f"{self.id} {peer_name(self.transport.getPeer())}"
+        self._introduce(address)
         self.factory.hub.arrive(self)
         super().connectionMade()
+        self._identified = self._tcp is self.transport
         self._drop_if_crowded()
+
+    def _begin(self) -> None:
+        self.factory.countConnections += 1
+        with contextlib.suppress(AttributeError, OSError):  # what is no TCP has no such thing
+            self.transport.setTcpNoDelay(True)
+        if self.openHandshakeTimeout > 0:
+            self.openHandshakeTimeoutCall = self.factory.reactor.callLater(
+                self.openHandshakeTimeout, self.onOpenHandshakeTimeout
+            )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.hub.leave(self)
         self.factory.limits.leave(self._admission)
+        self.factory.countConnections -= 1
         super().connectionLost(reason)
 
     def writeConnectionLost(self) -> None:
@@ -75,26 +100,32 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
             self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _read_request(self, data: bytes) -> None:
-        self._identify()
-        outcome = self._reader.feed(data) if self._reader is not None else None
-        if outcome is None or self.state == self.STATE_CLOSED:
+        if not self._identified:
+            self._identify()
+        if self._answered or self.state == self.STATE_CLOSED:
+            return
+        if self._reader is None:
+            self._reader = RequestReader()
+        outcome = self._reader.feed(data)
+        if outcome is None:
             return
         self._reader = None
+        self._answered = True
         refusal = outcome if isinstance(outcome, Refusal) else self._objection(outcome)
         if refusal is not None:
             self._refuse(refusal)
         elif isinstance(outcome, Request):
-            self._request = outcome
-            super()._opening_received(outcome.canonical)
+            self._ask(outcome)
+
+    def _introduce(self, address: object) -> None:
+        self.who = f"{self.id} {peer_name(address)}"
+        self.peer = peer_descriptor(address, self.transport)
 
     def _identify(self) -> None:
         """Take note of who the peer is: behind a balancer it is known by the first octets."""
-        if self._identified:
-            return
         self._identified = True
-        self.peer = peer2str(self.transport)
         address = self.transport.getPeer()
-        self.who = f"{self.id} {peer_name(address)}"
+        self._introduce(address)
         self.factory.limits.identify(self._admission, ip_address(address))
         self._drop_if_crowded()
 
@@ -123,35 +154,82 @@ class OpeningProtocol(Connection, WebSocketServerProtocol):  # type: ignore[misc
         self.wasNotCleanReason = reason
         self.dropConnection(abort)
 
-    def decide(
-        self, onConnect: Callable[[ConnectionRequest], Any], request: ConnectionRequest
-    ) -> Deferred[Any]:
-        """Run a behaviour's `onConnect`, and make of it what Autobahn can answer with."""
-        if self._request is not None:
-            # Autobahn strips more from a value than the white space that HTTP knows,
-            # and cuts a path at a semicolon.
-            self.http_headers = request.headers = dict(self._request.headers)
-            self.http_request_path = request.path = self._request.path
-            self._request = None
+    def _ask(self, request: Request) -> None:
+        """Ask the behaviour, by `onConnect`, and answer as it says."""
+        self._request = request
         self.channel = channel_of(request.path)
-        decision = self._decide(onConnect, request)
-        return decision.addCallback(_checked_decision, request).addErrback(self._denied)
+        self._introduced = True
+        try:
+            decision = self.onConnect(
+                ConnectionRequest(
+                    self.peer,
+                    self.http_headers,
+                    self.http_request_host,
+                    self.http_request_path,
+                    self.http_request_params,
+                    self.websocket_version,
+                    self.websocket_origin,
+                    self.websocket_protocols,
+                    self.websocket_extensions,
+                )
+            )
+        except BaseException:
+            self._denied(Failure())
+            return
+        if decision is None:
+            self.succeedHandshake(None)
+            return
+        # Nothing is read until it has decided.
+        self._hold(Hold.DECIDING)
+        decided = maybeDeferred(lambda: decision).addCallback(self.succeedHandshake)
+        decided.addErrback(self._denied)
 
-    def _denied(self, failure: Failure) -> Failure:
+    def _denied(self, failure: Failure) -> None:
         error = failure.value
         # Another status than that of a refusal would leave the client waiting.
         if isinstance(error, ConnectionDeny) and 300 <= error.code <= 599:
             self._denial = str(error.reason or "").encode(errors="replace")
-            return failure
+            self.failHandshake(error.reason or "", error.code)
+            return
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
-        return Failure(ConnectionDeny(http.HTTPStatus.INTERNAL_SERVER_ERROR.value, ""))
+        self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def succeedHandshake(self, res: Any) -> None:
-        if self.state == self.STATE_CONNECTING:  # else it was lost while onConnect decided
-            self.websocket_extensions = (
-                acceptable(self.websocket_extensions) if self._limits.compression else []
-            )
-            super().succeedHandshake(res)
+        """Answer with 101 and what `onConnect` returned. Raises `ValueError` if that cannot be."""
+        subprotocol, headers = _checked_decision(res, self.websocket_protocols)
+        if self.state != self.STATE_CONNECTING:
+            return  # it was lost while onConnect decided
+        self.websocket_protocol_in_use = subprotocol
+        head = [_SWITCHING]
+        for name, values in headers.items():
+            head += [f"{name}: {value}" for value in _each(values)]
+        if subprotocol is not None:
+            head.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+        head.append(f"Sec-WebSocket-Accept: {_accept_key(self.http_headers)}")
+        if self._limits.compression and (extension := self._compress()):
+            head.append(f"Sec-WebSocket-Extensions: {extension}")
+        self.sendData("\r\n".join([*head, "", ""]).encode())
+        self._has_opened = True
+        self.state = self.STATE_OPEN
+        if self.openHandshakeTimeoutCall is not None:
+            self.openHandshakeTimeoutCall.cancel()
+            self.openHandshakeTimeoutCall = None
+        self._onOpen()
+        if "is_open" in self.__dict__:
+            self.is_open.callback(None)
+
+    def _compress(self) -> str:
+        """Speak permessage-deflate if it was offered: what the answer says of it."""
+        offers = [
+            PerMessageDeflateOffer.parse(parameters)
+            for _, parameters in acceptable(self.websocket_extensions)
+        ]
+        accept = self.perMessageCompressionAccept(offers)
+        if accept is None:
+            return ""
+        self._perMessageCompress = PerMessageDeflate.create_from_offer_accept(True, accept)
+        extension: str = accept.get_extension_string()
+        return extension
 
     def failHandshake(
         self, reason: str, code: int = 400, responseHeaders: list[tuple[str, str]] | None = None
@@ -188,13 +266,25 @@ def ip_address(address: object) -> str | None:
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
 
 
-def _checked_decision(decision: Any, request: ConnectionRequest) -> Any:
-    """What `onConnect` returned, if it can be answered with. Raises `ValueError` if not."""
+def _checked_decision(
+    decision: Any, offered: list[str]
+) -> tuple[str | None, Mapping[str, str | Iterable[str]]]:
+    """A subprotocol and headers of what `onConnect` returned. Raises `ValueError` if it cannot."""
     subprotocol, headers = decision if isinstance(decision, tuple) else (decision, {})
-    if subprotocol is not None and subprotocol not in request.protocols:
+    if subprotocol is not None and subprotocol not in offered:
         raise ValueError(f"onConnect returned the subprotocol {subprotocol!r}, not one offered")
     for name, values in headers.items():
-        for value in [values] if isinstance(values, str) else values:
+        for value in _each(values):
             if not TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"onConnect returned a header that is none: {name!r}: {value!r}")
-    return decision
+    return subprotocol, headers
+
+
+def _each(values: str | Iterable[str]) -> Iterable[str]:
+    return [values] if isinstance(values, str) else values
+
+
+def _accept_key(headers: Mapping[str, str]) -> str:
+    """What proves that the request was understood (RFC 6455, 4.2.2)."""
+    key = headers["sec-websocket-key"].encode() + _GUID
+    return base64.b64encode(hashlib.sha1(key, usedforsecurity=False).digest()).decode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -32,6 +33,12 @@ _METHOD_STARTS = frozenset(code for code in range(128) if TOKEN.match(chr(code))
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/([0-9]\.[0-9])")
 # RFC 9110, 5.5, allows every octet from 0x80; Latin-1 has a line end there, 0x85.
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\x84\x86-\xff]*)")
+# What nearly every request is: whole, and right in its form. Whatever is not, is read
+# line by line, which finds out what is wrong.
+_WHOLE = re.compile(
+    rb"GET (/[!\"$-~]*) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\x84\x86-\xff]*\r\n)+)\r\n"
+)
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _HOST = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 
@@ -111,7 +118,7 @@ class Request:
     host: Host
     origin: str | None
     subprotocols: tuple[str, ...]
-    headers: Mapping[str, str]
+    headers: dict[str, str]
 
     @property
     def path(self) -> str:
@@ -122,19 +129,6 @@ class Request:
     def query(self) -> str:
         """The target after the first question mark, as it came."""
         return self.target.partition("?")[2]
-
-    @property
-    def canonical(self) -> bytes:
-        """The request as octets that every parser reads alike.
-
-        One line for each header. Slashes at the target's start are one there:
-        more of them begin a host for `urllib.parse`, of which Autobahn makes
-        the path.
-        """
-        target = "/" + self.target.lstrip("/")
-        lines = [f"GET {target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 class _RefusedError(Exception):
@@ -186,6 +180,8 @@ class RequestReader:
 
     def _read(self, octets: bytes) -> Request | None:
         if not self._head:
+            if (request := _read_whole(octets)) is not None:
+                return request
             _check_first_octet(octets[0])
         room = MAX_HEAD - len(self._head)
         self._head += octets[:room]
@@ -197,7 +193,7 @@ class RequestReader:
             else:
                 if self._line_start < len(self._head) or room < len(octets):
                     _refuse(400, "octets after the request, before its answer")
-                return _request(self._target, self._headers)
+                return _request(self._target, _joined(self._headers))
         return None
 
     def _next_line(self) -> bytes | None:
@@ -253,11 +249,29 @@ def _parse_request_line(line: bytes) -> str:
     return target.decode()
 
 
-def _request(target: str, lines: dict[str, list[str]]) -> Request:
+def _read_whole(octets: bytes) -> Request | None:
+    """The request that these octets are, if they are one, and no header comes twice."""
+    match = _WHOLE.fullmatch(octets) if len(octets) <= MAX_HEAD else None
+    if match is None or len(match.group(1)) > MAX_TARGET:
+        return None
+    target, lines = match.groups()
+    headers: dict[str, str] = {}
+    for line in lines.decode("latin-1").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers[sys.intern(name.lower())] = value.strip(" \t")
+    if lines.count(b"\n") != len(headers) or len(headers) > MAX_HEADERS:
+        return None
+    return _request(target.decode(), headers)
+
+
+def _joined(lines: dict[str, list[str]]) -> dict[str, str]:
     for name in _SINGLE:
         if len(lines.get(name, ())) > 1:
             _refuse(400, f"more than one {name}")
-    headers = {name: ", ".join(filter(None, values)) for name, values in lines.items()}
+    return {name: ", ".join(filter(None, values)) for name, values in lines.items()}
+
+
+def _request(target: str, headers: dict[str, str]) -> Request:
     host = _host(headers)
     _check_no_body(headers)
     _check_upgrade(headers)

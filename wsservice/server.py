@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
-from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from .compression import server_accept
@@ -123,12 +121,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         options = server_options(config)
         for name, value in options.items():
             setattr(self, name, value)
-
-        def onConnect(self: ServerProtocol, request: ConnectionRequest) -> Deferred[Any]:
-            return self.decide(super(guarded, self).onConnect, request)  # type: ignore[misc]
-
-        guarded = deployed(protocol, config, options, onConnect=onConnect)
-        self.protocol = guarded
+        self.protocol = deployed(protocol, config, options, reactor)
 
     def admit(self, address: str | None) -> Admission:
         """Count a connection from `address`, of a balancer as of a peer, and judge it."""

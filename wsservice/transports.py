@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
+from autobahn.twisted.util import peer2str
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
@@ -24,6 +26,15 @@ def peer_name(address: object) -> str:
         host = escape(address.host.removeprefix("::ffff:"))
         return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
     return "unix" if isinstance(address, UNIXAddress) else "unknown"
+
+
+def peer_descriptor(address: object, transport: Any) -> str:
+    """Autobahn's name of a transport's peer, whose address this is: `tcp4:192.0.2.1:5000`."""
+    if isinstance(address, IPv4Address):
+        return f"tcp4:{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"tcp6:{address.host}:{address.port}"
+    return str(peer2str(transport))
 
 
 def plain(transport: object) -> TCPConnection | None:

@@ -124,7 +124,7 @@ class ClientFactory(ConnectionFactory, WebSocketClientFactory, Generic[_P]):  # 
         options = client_options(config)
         for name, value in options.items():
             setattr(self, name, value)
-        self.protocol = deployed(protocol, config, options)
+        self.protocol = deployed(protocol, config, options, reactor)
 
     def opened(self, protocol: _P) -> None:
         """A connection is open."""
