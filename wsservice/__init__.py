@@ -21,6 +21,7 @@ The map. Imports run one way, downwards in this list::
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
     beginning.py    what every connection of a server begins with, made once
+    ending.py       the closing handshake, where all is in order
     opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program: protocol, options, terminal, __main__

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from .beginning import Beginning
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
+from .ending import Ending
 from .policy import NO_ROOM, Verdict, channel_of, check_origin
 from .reading import Hold
 from .request import TOKEN, Refusal, Request, RequestReader
@@ -42,7 +43,7 @@ _LOGGED_REASON = 200
 """Characters of a refusal's reason in the log; some of it is the peer's."""
 
 
-class OpeningProtocol(Beginning, Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  # type: ignore[misc]
     """A connection of a server, as far as its opening handshake goes."""
 
     factory: Any

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IReactorTime
 
 from .compression import server_accept
@@ -36,6 +37,10 @@ class ServerProtocol(OpeningProtocol):
     """
 
     factory: ServerFactory
+
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        """Accept whoever asks, without a subprotocol."""
+        # Autobahn's does, and formats a line of debugging that is dropped.
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         """Write the message's line to the message log, and nothing else."""
