@@ -18,7 +18,7 @@ from wsservice.config import Limits
 from wsservice.connection import common_options, deployed
 from wsservice.sending import Sent
 from wsservice.server import ServerProtocol
-from wsservice.transports import ReactorTimer, peer_name
+from wsservice.transports import peer_name
 
 from .support import (
     BINARY,
@@ -54,16 +54,6 @@ FAILED = (CLOSE, close_payload(1011))
 )
 def test_an_address_is_written_as_people_write_it(address: object, name: str) -> None:
     assert peer_name(address) == name
-
-
-def test_a_timer_runs_on_the_reactor_it_was_given_and_to_the_second() -> None:
-    clock = Clock()
-    fired: list[float] = []
-    ReactorTimer(clock).call_later(1.5, lambda: fired.append(clock.seconds()))
-    clock.advance(1.4)
-    assert fired == []
-    clock.advance(0.1)
-    assert fired == [1.5]
 
 
 class TestOptions:

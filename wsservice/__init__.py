@@ -11,6 +11,7 @@ The map. Imports run one way, downwards in this list::
     frames/         octets to messages and back                               PURE
     sending.py      what is gathered, and what waits, to be sent on a connection PURE
     compression.py  permessage-deflate
+    timers.py       the timers of all connections on one of the reactor's
     transports.py   what Twisted's transports are called, and can do
     callbacks.py    a behaviour's callbacks, one after another
     reading.py      from octets to onMessage: codec or Autobahn, in slices

@@ -20,7 +20,6 @@ from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
@@ -37,6 +36,7 @@ from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
 from .sending import Gathering, Kind, PreparedMessage, SendQueue, Sent, no_payload
+from .timers import Timer
 from .transports import explained, plain, tls_reason, write_soon
 
 _STREAMING = (
@@ -149,7 +149,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     _introduced = False
     _peer_finished = False
-    _drop_call: IDelayedCall | None = None
+    _drop_call: Timer | None = None
     _producer: Any = None
     _producer_paused = False
 
@@ -173,7 +173,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._drop_call, self.closeHandshakeTimeoutCall):
-            if call is not None and call.active():
+            if call is not None:
                 call.cancel()
         self._drop_call = self.closeHandshakeTimeoutCall = None
         self._stop_keep_alive()
@@ -246,7 +246,9 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         # A peer that does not read, or that never ends its side, would hold its
         # buffers and its descriptor for ever.
         if self._limits.close_timeout and self._drop_call is None:
-            self._drop_call = self.factory.reactor.callLater(self._limits.close_timeout, self._drop)
+            self._drop_call = self.factory._batched_timer.call_later(
+                self._limits.close_timeout, self._drop
+            )
 
     def _drop(self) -> None:
         self.transport.abortConnection()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall
-
 from .reading import Hold, Reading
+from .timers import Timer
 
 
 class KeepAlive(Reading):
@@ -22,7 +21,7 @@ class KeepAlive(Reading):
     sendPing: Callable[[], None]
     dropConnection: Callable[..., None]
 
-    _keepalive: IDelayedCall | None = None
+    _keepalive: Timer | None = None
     _pinged_at: float | None = None
 
     def _keep_alive(self) -> None:
@@ -30,12 +29,12 @@ class KeepAlive(Reading):
             self._watch(self._limits.ping_interval)
 
     def _stop_keep_alive(self) -> None:
-        if self._keepalive is not None and self._keepalive.active():
+        if self._keepalive is not None:
             self._keepalive.cancel()
-        self._keepalive = None
+            self._keepalive = None
 
     def _watch(self, delay: float) -> None:
-        self._keepalive = self.factory.reactor.callLater(delay, self._check_life)
+        self._keepalive = self.factory._batched_timer.call_later(delay, self._check_life)
 
     def _check_life(self) -> None:
         if self.state != self.STATE_OPEN:

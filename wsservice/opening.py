@@ -79,7 +79,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         with contextlib.suppress(AttributeError, OSError):  # what is no TCP has no such thing
             self.transport.setTcpNoDelay(True)
         if self.openHandshakeTimeout > 0:
-            self.openHandshakeTimeoutCall = self.factory.reactor.callLater(
+            self.openHandshakeTimeoutCall = self.factory._batched_timer.call_later(
                 self.openHandshakeTimeout, self.onOpenHandshakeTimeout
             )
 

@@ -18,7 +18,7 @@ from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
 from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
-from .transports import ReactorTimer
+from .timers import Timers
 
 
 class ServerProtocol(OpeningProtocol):
@@ -122,7 +122,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.allowed_origins = AllowedOrigins.of(config.allow_origin)
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)
-        self._batched_timer = ReactorTimer(reactor)
+        self._batched_timer = Timers(reactor)
         options = server_options(config)
         for name, value in options.items():
             setattr(self, name, value)

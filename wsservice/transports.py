@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import attrs
 from autobahn.twisted.util import peer2str
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
@@ -88,18 +85,3 @@ def explained(reason: Failure) -> Failure:
     ):
         return Failure(ConnectionLost(str(error)))
     return reason
-
-
-@attrs.frozen
-class ReactorTimer:
-    """Autobahn's timers on the reactor they belong to.
-
-    Its own (txaio's) use the global reactor whatever the factory was given,
-    and fire up to a second early.
-    """
-
-    _reactor: IReactorTime
-
-    def call_later(self, delay: float, function: Callable[..., object]) -> IDelayedCall:
-        """As txaio has it."""
-        return self._reactor.callLater(delay, function)

@@ -18,7 +18,8 @@ from ..compression import client_accept, client_offers
 from ..connection import Connection, ConnectionFactory, common_options, deployed
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
-from ..transports import ReactorTimer, peer_name, tls_reason
+from ..timers import Timers
+from ..transports import peer_name, tls_reason
 from .options import ClientConfig
 
 _P = TypeVar("_P", bound="ClientProtocol")
@@ -120,7 +121,7 @@ class ClientFactory(ConnectionFactory, WebSocketClientFactory, Generic[_P]):  # 
         self.host = f"[{config.host}]" if ":" in config.host else config.host
         self.resource = config.resource
         self.opening: Deferred[_P] = Deferred()
-        self._batched_timer = ReactorTimer(reactor)
+        self._batched_timer = Timers(reactor)
         options = client_options(config)
         for name, value in options.items():
             setattr(self, name, value)
