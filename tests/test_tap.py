@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 
-from wsservice import __version__
+from wsservice import __version__, tap
 from wsservice.config import Config, option_name
 from wsservice.errors import ListenError
 from wsservice.service import WebSocketService
@@ -164,16 +165,17 @@ class TestMakeService:
         finally:
             os.umask(kept)
 
-    def test_signals_are_taken_over_once_the_reactor_runs(
+    def test_the_process_is_taken_over_once_the_reactor_runs(
         self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        installed: list[Any] = []
-        monkeypatch.setattr(Signals, "install", lambda self: installed.append(self))
+        done: list[str] = []
+        monkeypatch.setattr(Signals, "install", lambda _: done.append("signals"))
+        monkeypatch.setattr(tap, "_collect_seldom", lambda: done.append("collector"))
         makeService(self.options("--listen", "tcp:99"))
-        assert installed == []
-        ((hook, args, kwargs),) = reactor.whenRunningHooks
-        hook(*args, **kwargs)
-        assert len(installed) == 1
+        assert done == []
+        for hook, args, kwargs in reactor.whenRunningHooks:
+            hook(*args, **kwargs)
+        assert done == ["signals", "collector"]
 
     @pytest.mark.parametrize("where", ["making", "listening"])
     def test_what_cannot_be_is_one_line_and_status_1(
@@ -196,3 +198,15 @@ class TestMakeService:
             "wsdemo: --protocol: " if where == "making" else "wsdemo: --port 80: "
         )
         assert err.count("\n") == 1
+
+
+def test_the_collector_looks_seldom_and_not_at_the_program() -> None:
+    thresholds = gc.get_threshold()
+    try:
+        tap._collect_seldom()
+        assert gc.get_threshold() == (10_000, *thresholds[1:])
+        assert gc.get_freeze_count() > 1000
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -41,6 +41,10 @@ def _details(transport: Any) -> TransportDetails:
     return details
 
 
+def _parameters(query: str) -> dict[str, list[str]]:
+    return parse_qs(query) if query else {}
+
+
 def _without_port(host: str) -> str:
     return host if host.endswith("]") else host.rpartition(":")[0] or host
 
@@ -59,7 +63,7 @@ class Beginning:
     http_headers = _each_time(lambda self: self._request.headers)
     http_request_uri = _each_time(lambda self: self._request.target)
     http_request_path = _each_time(lambda self: self._request.path)
-    http_request_params = _each_time(lambda self: parse_qs(self._request.query))
+    http_request_params = _each_time(lambda self: _parameters(self._request.query))
     http_request_host = _each_time(lambda self: _without_port(self._request.headers["host"]))
     websocket_origin = _each_time(lambda self: self._request.origin or "")
     websocket_protocols = _each_time(lambda self: list(self._request.subprotocols))

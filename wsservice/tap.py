@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import os
 import stat
 import sys
@@ -97,6 +98,21 @@ for _field in attrs.fields(Config):
     setattr(Options, f"opt_{_field.name}", _option(_field))
 
 
+_YOUNG = 10_000
+"""Objects that are made, and not freed, before the garbage collector looks at them; Python: 700."""
+
+
+def _collect_seldom() -> None:
+    """Have the garbage collector look seldom, and never at what the program itself is made of.
+
+    A connection that is over is freed without it, but those that are open it
+    would go through again and again: with 5,000, for 40 microseconds of each.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+
+
 def makeService(options: Options) -> IService:
     """The service for twistd and twist, its ports taken.
 
@@ -115,4 +131,5 @@ def makeService(options: Options) -> IService:
         _fail(str(error))
     signals = Signals(reactor, service.journal.reopen, service.journal.close)
     reactor.callWhenRunning(signals.install)
+    reactor.callWhenRunning(_collect_seldom)
     return service
