@@ -97,7 +97,7 @@ static struct connection *connections;
 static int poller;
 static SSL_CTX *tls;
 static unsigned opening, opened, started, over;
-static bool unattended, input_ended;
+static bool unattended, told, input_ended;
 static uint64_t deadline, began, cpu_began, ended, now;
 static uint64_t asked, done, octets, compressed;
 
@@ -665,11 +665,11 @@ static void close_all(void) {
 /* With --pause, a line begins the work, and the end of standard input all else. */
 static void read_input(void) {
     char said[64];
-    if (read(STDIN_FILENO, said, sizeof said) <= 0) {
+    if (read(STDIN_FILENO, said, sizeof said) > 0) {
+        told = true;
+    } else {
         input_ended = true;
         epoll_ctl(poller, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-    } else if (phase == READY) {
-        begin();
     }
 }
 
@@ -683,7 +683,7 @@ static void go_on(void) {
             fflush(stdout);
         }
     }
-    if (phase == READY && unattended) begin();
+    if (phase == READY && (unattended || told)) begin();
     if (phase == DONE && !printed && !is("idle")) {
         printed = true;
         print_result();

@@ -122,6 +122,25 @@ def test_idle_connections_are_held_until_the_end_of_input(programs: Programs, lo
     wait_until(lambda: _sockets(server) == before - 40, "the server's ends")
 
 
+@pytest.mark.parametrize("said", ["go\n", ""])
+def test_a_line_begins_the_work_even_if_it_came_early(
+    programs: Programs, load: Path, said: str
+) -> None:
+    port = programs.twistd("--port", "0", "--protocol", "echo").port
+    counts = [str(each) for each in _args(count=30, connections=5, port=port)]
+    done = subprocess.run(
+        [load, "echo", "--pause", *counts],
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[0] == {"open": 5}
+    assert [line["count"] for line in lines[1:]] == ([30] if said else [])
+
+
 def test_what_is_wrong_is_one_line(programs: Programs, load: Path) -> None:
     greeting = programs.twistd("--port", "0", "--max-message-size", "100").port
     assert "Connection refused" in Loaded(load, "echo", free_port()).problem
