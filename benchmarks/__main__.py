@@ -137,8 +137,8 @@ def parse() -> argparse.Namespace:
         "--scale",
         type=float,
         default=1.0,
-        help="how long a measurement lasts, in seconds, about; below 1, also what part of the"
-        " connections of idle and broadcast there are",
+        help="how long a measurement lasts, in seconds of CPU time, about, after the warming up;"
+        " below 1, also what part of the connections of idle and broadcast there are",
     )
     given = parser.parse_args()
     for work in given.works:

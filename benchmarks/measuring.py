@@ -18,7 +18,10 @@ from .servers import Server, Start
 from .works import Work
 
 SECONDS = 1.0
-"""How long a measurement lasts, about; the warming up takes a quarter of it."""
+"""CPU time that a measurement takes, about."""
+
+WARM_UP = 0.8
+"""CPU time that goes before it: with less, what compiles as it runs, as Node, looks slow."""
 
 _BUSY = 0.9
 """What part of the time the measured one has to work, or the load was too little for it."""
@@ -30,13 +33,15 @@ _LINE = b"Message received: "
 class Bench:
     """Measures in a folder for what is written meanwhile.
 
-    `scale` is how long, as a part of the usual. `counts` remembers how often a
-    server does a work in that time: found out once, the same in every round.
+    `scale` is how long, as a part of the usual; `warm_up` is in seconds. `counts`
+    remembers how often a server does a work in that time: found out once, the
+    same in every round.
     """
 
     folder: Path
     load: Path
     scale: float = 1.0
+    warm_up: float = WARM_UP
     counts: dict[tuple[str, str], int] = attrs.field(factory=dict)
 
     def measure(self, work: Work, server: Server, echo: Server) -> Sample:
@@ -106,13 +111,23 @@ class Subject:
         seconds = SECONDS * self._bench.scale
         count = self._bench.counts.get(key)
         if count is None:
-            _, speed = self._once(self._work.first)
-            _, speed = self._once(self._part(speed * seconds / 4))
-            count = self._bench.counts[key] = self._part(speed * seconds)
+            each = self._warm_up(self._work.first)
+            count = self._bench.counts[key] = self._part(seconds / each)
         else:
-            self._once(self._part(count / 4))
+            self._warm_up(self._part(count * self._bench.warm_up / seconds))
         sample, _ = self._once(count)
         return sample
+
+    def _warm_up(self, count: int) -> float:
+        """Work for as long as warming up takes; returns the last seconds of CPU time for each."""
+        left = self._bench.warm_up
+        while True:
+            _, each = self._once(count)
+            left -= each * count
+            if left <= 0:
+                return each
+            # What is still cold seems to need less to get warm than it does.
+            count = self._part(1.5 * left / each)
 
     def _part(self, count: float) -> int:
         return max(int(count), 1 if self._work.kind == "broadcast" else self._work.connections)
@@ -123,7 +138,7 @@ class Subject:
         return max(int(self._work.connections * min(self._bench.scale, 1)), 10)
 
     def _once(self, count: int) -> tuple[Sample, float]:
-        """A sample, and how often a second it was done."""
+        """A sample, and the seconds of CPU time for each of what is counted."""
         connections = self._connections()
         with self._run(count, connections) as process:
             load = Load(process, self._bench.folder, self._server.name)
@@ -150,7 +165,7 @@ class Subject:
             count=done,
             idle=used < _BUSY * seconds,
         )
-        return sample, count / seconds
+        return sample, max(used, 1e-9) / count
 
     def _run(self, count: int, connections: int) -> Any:
         work = self._work
