@@ -21,8 +21,8 @@ def processor() -> str:
 
 
 def kernel() -> str:
-    """Its name and release."""
-    return f"{platform.system()} {platform.release()}"
+    """Its name and version, without what whoever built it called it."""
+    return f"{platform.system()} {platform.release().partition('-')[0]}"
 
 
 def python() -> str:
