@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 
@@ -40,4 +41,6 @@ async def main(port: int, connections: int, depth: int, count: int) -> None:
     sys.stdin.readline()
 
 
+# As the load generator, it gives up by itself.
+signal.alarm(60)
 uvloop.run(main(*map(int, sys.argv[1:])))

@@ -8,6 +8,7 @@ to begin, one out with the result, and the end of input to end.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from typing import Any
@@ -65,4 +66,6 @@ async def measure(reactor: Any, port: str, connections: str, depth: str, count: 
     sys.stdin.readline()
 
 
+# As the load generator, it gives up by itself.
+signal.alarm(60)
 react(lambda reactor: Deferred.fromCoroutine(measure(reactor, *sys.argv[1:])))
