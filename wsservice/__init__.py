@@ -29,6 +29,8 @@ The map. Imports run one way, downwards in this list::
     listening.py    where to listen
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1
+    epoll.py        Twisted's epoll reactor, with less done for each event
+    reactor.py      installs it, for `twistd --reactor wsepoll`
     tap.py          twistd's face: Options -> Config, makeService
 
 A handshake's way: octets -> `opening` -> `request` -> `policy` -> `onConnect` -> 101.

@@ -199,6 +199,10 @@ class Daemon:
                     self.wait(15)
 
 
+def _chosen(reactor: str) -> list[str]:
+    return [f"--reactor={reactor}"] if reactor else []
+
+
 class Programs:
     """Starts programs in one folder, and ends at the end what still runs."""
 
@@ -222,24 +226,25 @@ class Programs:
 
     def twistd(self, *options: str | Path, reactor: str = "", **how: Any) -> Program:
         """`twistd -n wsdemo`."""
-        chosen = [f"--reactor={reactor}"] if reactor else []
+        chosen = _chosen(reactor)
         return self.start(BIN / "twistd", "-n", *chosen, "wsdemo", *options, **how)
 
-    def twist(self, *options: str | Path, **how: Any) -> Program:
+    def twist(self, *options: str | Path, reactor: str = "", **how: Any) -> Program:
         """`twist wsdemo`; its log is text, not the JSON that it writes to a file."""
-        return self.start(BIN / "twist", "--log-format=text", "wsdemo", *options, **how)
+        chosen = ["--log-format=text", *_chosen(reactor)]
+        return self.start(BIN / "twist", *chosen, "wsdemo", *options, **how)
 
-    def serve(self, how: str, *options: str | Path) -> Program | Daemon:
+    def serve(self, how: str, *options: str | Path, reactor: str = "") -> Program | Daemon:
         """The service in one of the `WAYS` to run it."""
         run: Callable[..., Program | Daemon] = getattr(self, how)
-        return run(*options)
+        return run(*options, reactor=reactor)
 
-    def daemon(self, *options: str | Path) -> Daemon:
+    def daemon(self, *options: str | Path, reactor: str = "") -> Daemon:
         """`twistd wsdemo` as a daemon."""
         need(sys.platform == "linux", "Linux, to be given orphans")
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
         try:
-            starter = self.start(*self.daemon_command(*options))
+            starter = self.start(*self.daemon_command(*options, reactor=reactor))
             status = starter.wait()
             assert status == 0, starter.stderr.text
             daemon = Daemon(self.folder / "wsdemo.pid", self.folder / "wsdemo.log")
@@ -248,10 +253,10 @@ class Programs:
         self._started.append(daemon)
         return daemon
 
-    def daemon_command(self, *options: str | Path) -> list[str | Path]:
+    def daemon_command(self, *options: str | Path, reactor: str = "") -> list[str | Path]:
         """The command that starts a daemon."""
         files = ["--pidfile=wsdemo.pid", "--logfile=wsdemo.log"]
-        return [BIN / "twistd", *files, "wsdemo", *options]
+        return [BIN / "twistd", *files, *_chosen(reactor), "wsdemo", *options]
 
     def client(self, *arguments: str | Path, **how: Any) -> Program:
         """`python -m wsservice.client`."""

@@ -90,6 +90,7 @@ def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
         "print([each.tapname for each in getPlugins(IServiceMaker)].count('wsdemo'))\n"
     )
     assert run(bin_ / "python", "-c", ask, folder=programs.folder) == "1\n"
+    assert " wsepoll\t" in run(bin_ / "twistd", "--help-reactors", folder=programs.folder)
     server = programs.start(
         *(bin_ / "twistd", "-n", "wsdemo", "--port", "0"), environment=AS_INSTALLED
     )
@@ -112,7 +113,8 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
     shipped = names(built[kind])
     assert "wsservice/py.typed" in shipped
     assert [name for name in shipped if name.startswith("twisted/") and not name.endswith("/")] == [
-        "twisted/plugins/wsdemo_plugin.py"
+        "twisted/plugins/wsdemo_plugin.py",
+        "twisted/plugins/wsepoll_plugin.py",
     ] or kind == ".gz"
     assert not {"twisted/__init__.py", "twisted/plugins/__init__.py"} & set(shipped)
     assert not [name for name in shipped if NOT_SHIPPED & set(name.split("/"))]
