@@ -10,14 +10,17 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from wsservice.config import Config
 from wsservice.errors import ConfigError, ListenError
 from wsservice.listening import AnyAddressEndpoint, endpoints, listen, reason
+from wsservice.tls import TLSTransport
 
 
 class Socket:
@@ -222,6 +225,16 @@ def test_a_port_accepts_a_few_at_one_go_however_many_wait(monkeypatch: pytest.Mo
     for _ in range(3):
         port.doRead()
     assert accepted == [16, 16, 16]
+
+
+def test_a_port_of_tls_gets_the_shorter_way() -> None:
+    clock = MemoryReactorClock()
+    context: Any = DefaultOpenSSLContextFactory
+    factory = TLSMemoryBIOFactory(
+        context.__new__(context), False, Factory.forProtocol(Protocol), clock
+    )
+    listen([("--listen x", Endpoint(succeed(TCPPort(0, factory, reactor=clock))))], Factory())
+    assert isinstance(factory.buildProtocol(None), TLSTransport)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ The map. Imports run one way, downwards in this list::
     opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program: protocol, options, terminal, __main__
+    tls.py          TLS with less done for each message
     listening.py    where to listen
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1

@@ -1,0 +1,112 @@
+"""TLS: by the service itself, and by HAProxy in front of it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from ..needs import need_program
+from .processes import PATIENCE, Program, Programs, can_connect, free_port, wait_until
+from .test_listening_places import make_certificate
+from .wire import BINARY, Wire, frame
+
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "haproxy.cfg"
+
+
+class Secure:
+    """An echo service behind TLS, and its certificate."""
+
+    def __init__(self, programs: Programs) -> None:
+        key, self.certificate = make_certificate(programs.folder)
+        self.server: Program = programs.twistd(
+            *("--protocol", "echo", "--max-message-size", "0"),
+            *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={self.certificate}"),
+        )
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def connect(self, context: ssl.SSLContext) -> Wire:
+        wire = Wire(self.server.port)
+        wire.secure(context, "localhost")
+        return wire.upgrade()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("size", [16, 400_000])
+def test_messages_of_any_size_come_back_whole_and_in_order(
+    programs: Programs, version: ssl.TLSVersion, size: int
+) -> None:
+    secure = Secure(programs)
+    context = secure.context()
+    context.maximum_version = version
+    client = secure.connect(context)
+    try:
+        for each in (b"a", b"b"):
+            client.send(each * size)
+            client.send(each)
+            assert client.receive() == each * size
+            assert client.receive() == each
+        assert client.close().code == 1000
+    finally:
+        client.end()
+    assert "Traceback" not in secure.server.log.text
+
+
+def test_who_speaks_no_tls_is_dropped_and_the_others_are_served(programs: Programs) -> None:
+    secure = Secure(programs)
+    plain = Wire(secure.server.port)
+    plain.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"HTTP/" not in plain.rest()
+    plain.end()
+    client = secure.connect(secure.context())
+    try:
+        # Octets that are no record, in the midst of the conversation.
+        raw = Wire(secure.server.port)
+        raw.secure(secure.context(), "localhost")
+        raw.upgrade()
+        descriptor = raw.socket.detach()
+        with socket.socket(fileno=descriptor) as bare:
+            bare.settimeout(PATIENCE)
+            bare.sendall(b"no TLS" * 100)
+            while bare.recv(65536):
+                pass
+        client.socket.sendall(frame(BINARY, b"still here"))
+        assert client.receive() == b"still here"
+    finally:
+        client.end()
+    assert "Traceback" not in secure.server.log.text
+
+
+def test_haproxy_in_front_as_documented(programs: Programs) -> None:
+    haproxy = need_program("haproxy")
+    key, certificate = make_certificate(programs.folder)
+    server = programs.twistd("--listen", "haproxy:tcp:0:interface=127.0.0.1")
+    site = programs.folder / "site.pem"
+    site.write_bytes(certificate.read_bytes() + key.read_bytes())
+    port = free_port()
+    configuration = CONFIGURATION.read_text()
+    for documented, here in (
+        (" :8443 ", f" 127.0.0.1:{port} "),
+        ("127.0.0.1:8080 send-proxy", f"127.0.0.1:{server.port} send-proxy"),
+    ):
+        assert configuration.count(documented) == 1
+        configuration = configuration.replace(documented, here)
+    file = programs.folder / "haproxy.cfg"
+    file.write_text(configuration)
+    programs.start(haproxy, "-db", "-f", file)
+    wait_until(lambda: can_connect(port), "haproxy to listen")
+    client = Wire(port)
+    try:
+        client.secure(ssl.create_default_context(cafile=str(certificate)), "localhost")
+        own = client.socket.getsockname()[1]
+        client.upgrade()
+        assert client.receive() == "Hello from server"
+        client.send("by haproxy")
+        server.log.wait_for(f" 127.0.0.1:{own}] Message received: by haproxy\n")
+        assert client.close().code == 1000
+    finally:
+        client.end()
