@@ -195,3 +195,14 @@ def test_a_prepared_message_is_made_once_for_each_variant() -> None:
 def test_a_prepared_message_is_of_bytes() -> None:
     with pytest.raises(TypeError, match="a payload is bytes, not str"):
         PreparedMessage("text")  # type: ignore[arg-type]
+
+
+def test_what_was_gathered_leaves_before_what_waits() -> None:
+    outlet = Outlet()
+    outlet.gathering.under_way = True
+    outlet.put(b"first")
+    outlet.queue.pause()
+    outlet.put(b"second")
+    outlet.drain()
+    outlet.gathering.end()
+    assert outlet.written == [b"first", b"second"]

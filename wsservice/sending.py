@@ -126,6 +126,22 @@ class SendQueue:
     under way, frames that need not wait are written together.
     """
 
+    __slots__ = (
+        "_gathered",
+        "_gathered_size",
+        "_gathering",
+        "_held",
+        "_in_transport",
+        "_last",
+        "_limit",
+        "_overhead",
+        "_pong_waits",
+        "_waiting",
+        "_write",
+        "paused",
+        "waits",
+    )
+
     def __init__(
         self,
         write: Callable[[bytes], object],
@@ -139,7 +155,8 @@ class SendQueue:
         self._overhead = overhead
         self._gathered: list[bytes] = []
         self._gathered_size = 0
-        self._waiting: deque[tuple[bytes, Kind]] = deque()
+        # Made when something waits: an empty one takes more than all the rest here.
+        self._waiting: deque[tuple[bytes, Kind]] | None = None
         self._held = 0
         self._in_transport = 0
         self._last = 0
@@ -180,6 +197,8 @@ class SendQueue:
         if kind is Kind.PONG:
             self._forget_pong()
             self._pong_waits = True
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append((data, kind))
         self._held += len(data) + self._overhead
         return Sent.QUEUED
@@ -207,22 +226,24 @@ class SendQueue:
         return dropped
 
     def _forget_message(self) -> bool:
-        for index, (_, kind) in enumerate(self._waiting):
+        waiting = self._waiting or deque()
+        for index, (_, kind) in enumerate(waiting):
             if kind is Kind.MESSAGE:
-                self._forget(index)
+                self._forget(waiting, index)
                 return True
         return False
 
     def _forget_pong(self) -> None:
         # From the end, where it is: a flood of pings must not look through all that waits.
-        for index in range(len(self._waiting) - 1, -1, -1) if self._pong_waits else ():
-            if self._waiting[index][1] is Kind.PONG:
-                self._forget(index)
+        waiting = self._waiting or deque()
+        for index in range(len(waiting) - 1, -1, -1) if self._pong_waits else ():
+            if waiting[index][1] is Kind.PONG:
+                self._forget(waiting, index)
                 return
 
-    def _forget(self, index: int) -> None:
-        self._held -= len(self._waiting[index][0]) + self._overhead
-        del self._waiting[index]
+    def _forget(self, waiting: deque[tuple[bytes, Kind]], index: int) -> None:
+        self._held -= len(waiting[index][0]) + self._overhead
+        del waiting[index]
 
     def pause(self) -> None:
         """The transport has enough."""
@@ -231,6 +252,7 @@ class SendQueue:
 
     def resume(self) -> None:
         """The transport has sent all it had."""
+        self.send_gathered()  # which is older than what waits
         self.paused = False
         self._in_transport = 0
         while self._waiting and not self.paused:
