@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Any
@@ -170,7 +169,8 @@ class TestMakeService:
     ) -> None:
         done: list[str] = []
         monkeypatch.setattr(Signals, "install", lambda _: done.append("signals"))
-        monkeypatch.setattr(tap, "_collect_seldom", lambda: done.append("collector"))
+        monkeypatch.setattr(tap, "collect_seldom", lambda: done.append("collector"))
+        monkeypatch.setattr(tap, "keep_freed", lambda: None)
         makeService(self.options("--listen", "tcp:99"))
         assert done == []
         for hook, args, kwargs in reactor.whenRunningHooks:
@@ -198,15 +198,3 @@ class TestMakeService:
             "wsdemo: --protocol: " if where == "making" else "wsdemo: --port 80: "
         )
         assert err.count("\n") == 1
-
-
-def test_the_collector_looks_seldom_and_not_at_the_program() -> None:
-    thresholds = gc.get_threshold()
-    try:
-        tap._collect_seldom()
-        assert gc.get_threshold() == (10_000, *thresholds[1:])
-        assert gc.get_freeze_count() > 1000
-        assert gc.isenabled()
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)

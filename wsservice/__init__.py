@@ -32,6 +32,7 @@ The map. Imports run one way, downwards in this list::
     signals.py      SIGTERM, SIGINT, SIGUSR1
     epoll.py        Twisted's epoll reactor, with less done for each event
     reactor.py      installs it, for `twistd --reactor wsepoll`
+    memory.py       what Python and the C library are told of memory
     tap.py          twistd's face: Options -> Config, makeService
 
 A handshake's way: octets -> `opening` -> `request` -> `policy` -> `onConnect` -> 101.

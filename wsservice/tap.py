@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import gc
 import os
 import stat
 import sys
@@ -18,6 +17,7 @@ from . import __version__
 from .config import Config, option_name
 from .errors import ConfigError, WSServiceError
 from .escape import escape
+from .memory import collect_seldom, keep_freed
 from .service import WebSocketService
 from .signals import Signals
 
@@ -98,21 +98,6 @@ for _field in attrs.fields(Config):
     setattr(Options, f"opt_{_field.name}", _option(_field))
 
 
-_YOUNG = 10_000
-"""Objects that are made, and not freed, before the garbage collector looks at them; Python: 700."""
-
-
-def _collect_seldom() -> None:
-    """Have the garbage collector look seldom, and never at what the program itself is made of.
-
-    A connection that is over is freed without it, but those that are open it
-    would go through again and again: with 5,000, for 40 microseconds of each.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
-
-
 def makeService(options: Options) -> IService:
     """The service for twistd and twist, its ports taken.
 
@@ -131,5 +116,6 @@ def makeService(options: Options) -> IService:
         _fail(str(error))
     signals = Signals(reactor, service.journal.reopen, service.journal.close)
     reactor.callWhenRunning(signals.install)
-    reactor.callWhenRunning(_collect_seldom)
+    keep_freed()
+    reactor.callWhenRunning(collect_seldom)
     return service
