@@ -23,7 +23,7 @@ from .measuring import Bench
 from .processes import ROOT, cores
 from .results import Result
 from .servers import ALL, Server
-from .works import OURS, SERVERS, WORKS, Work
+from .works import OURS, SERVERS, WORKS, Work, scaled
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 CHART = ROOT / "docs" / "benchmarks.svg"
@@ -152,7 +152,9 @@ def parse() -> argparse.Namespace:
 def measure(given: argparse.Namespace) -> int:
     """The exit status: 0 when this service was measured, reached or not."""
     began = time.monotonic()
-    works = [work for work in WORKS if not given.works or work.name in given.works]
+    works = [
+        scaled(work, given.scale) for work in WORKS if not given.works or work.name in given.works
+    ]
     load = building.load_generator()
     servers = available(given.servers)
     # This process puts load on the machine too: not where it is measured.

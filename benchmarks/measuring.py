@@ -96,7 +96,7 @@ class Subject:
 
     def memory(self) -> Sample:
         """Resident memory with all connections open."""
-        connections = self._connections()
+        connections = self._work.connections
         with self._run(1, connections) as process:
             load = Load(process, self._bench.folder, self._server.name)
             server = Process(self._process.pid)
@@ -132,14 +132,9 @@ class Subject:
     def _part(self, count: float) -> int:
         return max(int(count), 1 if self._work.kind == "broadcast" else self._work.connections)
 
-    def _connections(self) -> int:
-        if self._work.kind not in ("idle", "broadcast"):
-            return self._work.connections
-        return max(int(self._work.connections * min(self._bench.scale, 1)), 10)
-
     def _once(self, count: int) -> tuple[Sample, float]:
         """A sample, and the seconds of CPU time for each of what is counted."""
-        connections = self._connections()
+        connections = self._work.connections
         with self._run(count, connections) as process:
             load = Load(process, self._bench.folder, self._server.name)
             client = self._work.kind == "client"

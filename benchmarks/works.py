@@ -62,6 +62,13 @@ class Work:
         return {"connect": "connection", "broadcast": "message received"}.get(self.kind, "message")
 
 
+def scaled(work: Work, scale: float) -> Work:
+    """A work with a part of its connections, where it is they that take the time."""
+    if work.kind not in ("idle", "broadcast") or scale >= 1:
+        return work
+    return attrs.evolve(work, connections=max(int(work.connections * scale), 10))
+
+
 WORKS = (
     Work(
         "ingest-16",

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import building, servers
 from benchmarks.errors import BenchmarkError, MeasurementError
 from benchmarks.measuring import Bench
-from benchmarks.works import WORKS, Work
+from benchmarks.works import WORKS, Work, scaled
 
 from ..needs import need, need_program
 from .processes import PATIENCE, Output, Program, Programs, free_port, wait_until
@@ -192,9 +192,10 @@ def test_every_work_is_done_and_checked(tmp_path: Path, load: Path, work: Work) 
     if work.tls:
         need_program("openssl")
     bench = Bench(tmp_path, load, scale=0.001, warm_up=0)
+    work = scaled(work, bench.scale)
     first = bench.measure(work, OURS, OURS)
     assert first.cost > 0
-    # At this scale there is one round, and of the connections ten, or all.
+    # Of the connections, there are ten or all.
     if work.memory:
         assert first.count == 10
     elif work.kind == "broadcast":
