@@ -9,7 +9,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.internet.testing import StringTransport as OtherTransport
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
-from wsservice.transports import plain, write_soon
+from wsservice.transports import SocketWriter, plain
 
 
 class Socket:
@@ -45,7 +45,7 @@ def waiting(transport: Any) -> bytes:
 
 def test_with_nothing_waiting_the_socket_takes_it_at_once() -> None:
     transport = tcp()
-    write_soon(transport, b"hello")
+    SocketWriter(transport).write(b"hello")
     assert transport.socket.sent == b"hello"
     assert waiting(transport) == b""
     assert not transport.reactor.getWriters()
@@ -54,35 +54,38 @@ def test_with_nothing_waiting_the_socket_takes_it_at_once() -> None:
 @pytest.mark.parametrize("room", [0, 2])
 def test_what_the_socket_does_not_take_waits_for_the_reactor(room: int) -> None:
     transport = tcp(room)
-    write_soon(transport, b"hello")
-    write_soon(transport, b" world")
+    writer = SocketWriter(transport)
+    writer.write(b"hello")
+    writer.write(b" world")
     assert transport.socket.sent + waiting(transport) == b"hello world"
     assert len(transport.socket.sent) == room
     assert transport.reactor.getWriters() == [transport]
 
 
-@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ECONNRESET, errno.EPIPE])
+def test_once_the_reactor_has_sent_what_waited_the_socket_is_tried_again() -> None:
+    transport = tcp(2)
+    writer = SocketWriter(transport)
+    writer.write(b"hello")
+    transport.socket.room = 100
+    transport.doWrite()
+    writer.write(b" world")
+    assert transport.socket.sent == b"hello world"
+    assert waiting(transport) == b""
+
+
+def test_what_somebody_wrote_before_is_not_overtaken() -> None:
+    transport = tcp()
+    transport.write(b"first")
+    SocketWriter(transport).write(b"second")
+    assert waiting(transport) == b"firstsecond"
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ECONNRESET, errno.EPIPE, errno.EBADF])
 def test_what_fails_is_left_for_the_reactor_to_find(code: int) -> None:
     transport = tcp(OSError(code, "no"))
-    write_soon(transport, b"hello")
+    SocketWriter(transport).write(b"hello")
     assert waiting(transport) == b"hello"
     assert transport.reactor.getWriters() == [transport]
-
-
-@pytest.mark.parametrize("flag", ["disconnecting", "_writeDisconnecting"])
-def test_one_that_is_ending_is_not_overtaken(flag: str) -> None:
-    transport = tcp()
-    setattr(transport, flag, True)
-    write_soon(transport, b"hello")
-    assert transport.socket.sent == b""
-    assert waiting(transport) == b"hello"
-
-
-def test_to_one_that_is_over_nothing_is_written() -> None:
-    transport = tcp()
-    transport.connected = False
-    write_soon(transport, b"hello")
-    assert transport.socket.sent + waiting(transport) == b""
 
 
 def test_plain_are_sockets_also_behind_a_proxy_header_and_not_under_tls() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 from autobahn.exception import Disconnected
@@ -37,7 +36,7 @@ from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
 from .sending import Gathering, Kind, PreparedMessage, SendQueue, Sent, no_payload
 from .timers import Timer
-from .transports import explained, plain, tls_reason, write_soon
+from .transports import SocketWriter, explained, plain, tls_reason
 
 _STREAMING = (
     "onMessageBegin",
@@ -49,6 +48,7 @@ _STREAMING = (
 )
 """Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
 
+_OPEN = WebSocketProtocol.STATE_OPEN
 _MESSAGE = Kind.MESSAGE
 NOT_COUNTED = TrafficStats()
 NOT_QUEUED: deque[Any] = deque(maxlen=0)
@@ -157,8 +157,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def connectionMade(self) -> None:
         self._tcp = plain(self.transport)
-        write = self.transport.write if self._tcp is None else partial(write_soon, self._tcp)
-        self._queue = SendQueue(write, self._limits.send_buffer, self.factory.gathering)
+        writer = self.transport if self._tcp is None else SocketWriter(self._tcp)
+        self._queue = SendQueue(writer.write, self._limits.send_buffer, self.factory.gathering)
         self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
         self._begin()
@@ -287,7 +287,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         """
         if not isinstance(payload, bytes):
             raise no_payload(payload)
-        if self.state != self.STATE_OPEN:
+        if self.state != _OPEN:
             if self.state in (self.STATE_CLOSING, self.STATE_CLOSED):
                 return Sent.CLOSED
             raise Disconnected("a message can be sent once the connection is open, in onOpen")
@@ -313,17 +313,22 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             return self.sendMessage(
                 preparedMsg.payload, preparedMsg.isBinary, doNotCompress=preparedMsg.doNotCompress
             )
-        if self.state != self.STATE_OPEN:
+        if self.state != _OPEN:
             return Sent.CLOSED
         queue = self._queue
         if queue.waits and queue.full and not self._make_room(len(preparedMsg.payload)):
             return Sent.SLOW
         compress = self._perMessageCompress
         if compress is None or preparedMsg.doNotCompress:
-            return self._put(preparedMsg.plain)
-        # The peer's window has it, and our own compressor's has not: that begins anew.
-        compress._compressor = None
-        return self._put(preparedMsg.compressed(compress.server_max_window_bits, deflate))
+            frame = preparedMsg.plain
+        else:
+            # The peer's window has it, our own compressor's has not: that begins anew.
+            compress._compressor = None
+            frame = preparedMsg.compressed(compress.server_max_window_bits, deflate)
+        outcome = queue.put(frame, _MESSAGE)
+        if queue.waits and queue.half_full:
+            self._output_waits()
+        return outcome
 
     def pause_reading(self) -> None:
         """Read no more of the peer, until `resume_reading`; nothing that came meanwhile is lost."""
@@ -346,13 +351,6 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         self._producer_paused = False
 
     # Sending
-
-    def _put(self, frame: bytes) -> Sent:
-        queue = self._queue
-        outcome = queue.put(frame, _MESSAGE)
-        if queue.waits and queue.half_full:
-            self._output_waits()
-        return outcome
 
     def _framed(
         self, payload: bytes, isBinary: bool, fragment_size: int | None, compressed: bool
@@ -430,6 +428,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
+        self._look()
         if self.state == self.STATE_OPEN:  # else `onConnect` of a client failed
             self._call(self.onOpen)
             self._opened()

@@ -25,6 +25,7 @@ READ_SIZE = 16 * 1024
 """Octets of a read. Twisted's 64 KiB hold many tiny frames, and are no faster."""
 
 _CLOSED = WebSocketProtocol.STATE_CLOSED
+_OPEN = (WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSING)
 _OPENING = (WebSocketProtocol.STATE_CONNECTING, WebSocketProtocol.STATE_PROXY_CONNECTING)
 
 _LARGE_READ = 256 * 1024
@@ -85,6 +86,7 @@ class Reading(Callbacks):
     _limits = Limits()
     _masks: bool
     _by_codec = True
+    _codec_next = False
     _holds = 0
     _reading_paused = False
     _unread = b""
@@ -107,12 +109,30 @@ class Reading(Callbacks):
             self._work(now)
 
     def _work(self, now: float) -> None:
-        """Work off what was read; what is sent meanwhile, to whomever, leaves together."""
+        """Work off what was read, until it is done, must wait, or has taken its time.
+
+        What is sent meanwhile, to whomever, leaves together.
+        """
         gathering = self.factory.gathering
         outermost = not gathering.under_way
         gathering.under_way = True
+        until = now + _SLICE
+        took = True
         try:
-            self._work_off(now + _SLICE)
+            while took and self._unread and not self._holds:
+                buffer, self._unread = self._unread, b""
+                position, size = 0, len(buffer)
+                while position < size and took and not self._holds:
+                    position, took = self._step(buffer, position)
+                    if position < size and self._seconds() >= until:
+                        self._hold(Hold.SLICE)
+                        self._next_slice = self.factory.reactor.callLater(
+                            0, self._release, Hold.SLICE
+                        )
+                if self.state == _CLOSED:
+                    self._unread = b""
+                elif position < size:
+                    self._unread = buffer[position:] + self._unread
         except Exception:
             # Autobahn's or ours: a behaviour's are caught where it is called.
             self._callback_failed(Failure())
@@ -120,74 +140,66 @@ class Reading(Callbacks):
             if outermost:
                 gathering.end()
 
-    def _work_off(self, until: float) -> None:
-        """Work off what was read, until it is done, must wait, or has taken its time."""
-        took = True
-        while took and self._unread and not self._holds:
-            buffer, self._unread = self._unread, b""
-            position, size = 0, len(buffer)
-            while position < size and not self._holds and took:
-                position, took = self._step(buffer, position)
-                if position < size and self._seconds() >= until:
-                    self._hold(Hold.SLICE)
-                    self._next_slice = self.factory.reactor.callLater(0, self._release, Hold.SLICE)
-            if self.state == _CLOSED:
-                self._unread = b""
-                return
-            if position < size:
-                self._unread = buffer[position:] + self._unread
-
     def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
-        """Work off some octets from a position: where they end, and whether there were any."""
-        state = self.state
-        if state == _CLOSED:
-            return len(buffer), False
-        if self._partial is not None:
-            return self._feed(self._partial, buffer, position)
-        if state in _OPENING:
-            self._opening_received(buffer[position:])
-            return len(buffer), True
-        if self.current_frame is not None:
-            rest = self.current_frame.length - self.current_frame_masker.pointer()
-            return self._to_autobahn(buffer, position, position + rest)
-        if self._by_codec and not self.inside_message:
+        """Work off some octets from a position: where they end, and whether to go on."""
+        if self._codec_next:
             messages, stopped = frames.decode(
                 buffer, position, not self._masks, self._limits.max_message_size, _BATCH
             )
             if messages:
                 self._partial_seen = False
-                return self._deliver(messages), True
+                return self._deliver(messages)
             if stopped == frames.PARTIAL:
                 return self._begin_partial(buffer, position)
+        elif self._partial is not None:
+            return self._feed(self._partial, buffer, position)
+        elif self.state == _CLOSED:
+            return len(buffer), False
+        elif self.state in _OPENING:
+            self._opening_received(buffer[position:])
+            return len(buffer), True
+        elif self.current_frame is not None:
+            rest = self.current_frame.length - self.current_frame_masker.pointer()
+            return self._to_autobahn(buffer, position, position + rest)
         size = frames.frame_size(buffer, position)
         if not size:
             return position, False
         return self._to_autobahn(buffer, position, position + size)
 
-    def _deliver(self, messages: Iterable[tuple[bytes, bool, int]]) -> int:
-        """Hand messages to the behaviour: where in the buffer the last one that it got ends."""
+    def _look(self) -> None:
+        """See whether it is the codec that reads what comes next."""
+        self._codec_next = (
+            self._by_codec
+            and self._partial is None
+            and self.current_frame is None
+            and not self.inside_message
+            and self.state in _OPEN
+        )
+
+    def _deliver(self, messages: Iterable[tuple[bytes, bool, int]]) -> tuple[int, bool]:
+        """Hand messages to the behaviour: where the last one that it got ends, and as `_step`."""
         on_message, end = self.onMessage, 0
         messages = iter(messages)
         # What `_call` does, without its cost: nearly always nothing waits, and
         # nothing is returned.
-        if self._nothing_waits():
+        if self._running is None and not self._waiting_calls:
             for payload, is_binary, end in messages:
                 try:
                     result = on_message(payload, is_binary)
                 except Exception:
                     self._callback_failed(Failure())
-                    return end
+                    return end, self.state != _CLOSED
                 if result is not None:
                     self._called(result)
                 if self._holds or self.state == _CLOSED:
-                    return end
+                    return end, self.state != _CLOSED
                 if result is not None:
                     break
         for payload, is_binary, end in messages:  # noqa: B007 - it is returned
             self._call(on_message, payload, is_binary)
             if self._holds or self.state == _CLOSED:
                 break
-        return end
+        return end, self.state != _CLOSED
 
     def _opening_received(self, data: bytes) -> None:
         """Octets of the opening handshake."""
@@ -197,6 +209,7 @@ class Reading(Callbacks):
     def _to_autobahn(self, buffer: bytes, start: int, end: int) -> tuple[int, bool]:
         self.data += buffer[start:end]
         self.consumeData()
+        self._look()
         return min(end, len(buffer)), True
 
     def _begin_partial(self, buffer: bytes, position: int) -> tuple[int, bool]:
@@ -208,6 +221,7 @@ class Reading(Callbacks):
             return position, False
         self._partial_seen = False
         self._partial = frames.PartialFrame(buffer, position)
+        self._codec_next = False
         self._read_at_once(min(size - len(buffer) + position, _LARGE_READ))
         return self._feed(self._partial, buffer, position + self._partial.header_size)
 
@@ -217,8 +231,10 @@ class Reading(Callbacks):
             self._invalid_payload("invalid UTF-8 in a text message")
         elif partial.whole:
             self._partial = None
+            self._codec_next = True
             self._read_at_once(READ_SIZE)
             self._call(self.onMessage, partial.payload, partial.isBinary)
+            return end, self.state != _CLOSED
         return end, True
 
     def _read_at_once(self, size: int) -> None:

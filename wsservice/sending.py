@@ -68,15 +68,9 @@ class PreparedMessage:
         self.payload = payload
         self.isBinary = isBinary
         self.doNotCompress = doNotCompress
-        self._plain = b""
+        #: Its frame, neither compressed nor masked.
+        self.plain = frames.encode(0x82 if isBinary else 0x81, payload)
         self._compressed: dict[int, bytes] = {}
-
-    @property
-    def plain(self) -> bytes:
-        """Its frame, neither compressed nor masked."""
-        if not self._plain:
-            self._plain = frames.encode(0x82 if self.isBinary else 0x81, self.payload)
-        return self._plain
 
     def compressed(self, window_bits: int, deflate: Callable[[bytes, int], bytes]) -> bytes:
         """Its frame compressed within a window, or plain where that is no longer."""
@@ -101,17 +95,14 @@ class Gathering:
     def __init__(self) -> None:
         #: Set by who begins, unless it is so already; `end` is theirs too.
         self.under_way = False
-        self._queues: list[SendQueue] = []
-
-    def add(self, queue: SendQueue) -> None:
-        """Remember a queue that has something gathered."""
-        self._queues.append(queue)
+        #: Those that have something gathered.
+        self.queues: list[SendQueue] = []
 
     def end(self) -> None:
         """Send what was gathered."""
         self.under_way = False
-        if self._queues:
-            queues, self._queues = self._queues, []
+        if self.queues:
+            queues, self.queues = self.queues, []
             for queue in queues:
                 queue.send_gathered()
 
@@ -185,7 +176,7 @@ class SendQueue:
         if not self.waits:
             if self._gathering.under_way:
                 if not self._gathered:
-                    self._gathering.add(self)
+                    self._gathering.queues.append(self)
                 self._gathered.append(data)
                 self._gathered_size += len(data)
                 if self._gathered_size > _GATHERED:
@@ -205,9 +196,10 @@ class SendQueue:
 
     def send_gathered(self) -> None:
         """Write what was gathered."""
-        if self._gathered:
-            data = b"".join(self._gathered)
-            self._gathered.clear()
+        gathered = self._gathered
+        if gathered:
+            data = b"".join(gathered)
+            gathered.clear()
             self._gathered_size = 0
             self._last = len(data)
             self._write(data)
@@ -215,6 +207,7 @@ class SendQueue:
     def forget_gathered(self) -> None:
         """Do not write what was gathered: the transport is gone."""
         self._gathered.clear()
+        self._gathered_size = 0
 
     def drop_messages(self, room: int | None = None) -> int:
         """Leave out the oldest messages until `room` octets more can wait, or all: how many."""

@@ -44,26 +44,36 @@ def plain(transport: object) -> TCPConnection | None:
     return transport if isinstance(transport, TCPConnection) and not transport.TLS else None
 
 
-def write_soon(transport: TCPConnection, data: bytes) -> None:
-    """Write to a plain transport: to its socket at once, where nothing waits there.
+class SocketWriter:
+    """Writes to a plain transport: to its socket at once, where nothing waits before it.
 
     Twisted waits for the reactor's next turn, for which it asks the kernel twice.
     """
-    if (
-        transport.dataBuffer
-        or transport._tempDataBuffer
-        or transport.disconnecting
-        or transport._writeDisconnecting
-        or not transport.connected
-    ):
-        transport.write(data)
-        return
-    try:
-        sent = transport.socket.send(data)
-    except OSError:
-        sent = 0  # there is no room; or it is over, as the reactor will find by itself
-    if sent < len(data):
-        transport.write(data[sent:])
+
+    __slots__ = ("_behind", "_send", "_transport")
+
+    def __init__(self, transport: TCPConnection) -> None:
+        self._transport = transport
+        self._send = transport.socket.send
+        self._behind = True
+
+    def write(self, data: bytes) -> None:
+        """As the transport's own."""
+        if not self._behind or self._caught_up():
+            try:
+                sent = self._send(data)
+            except OSError:
+                sent = 0  # there is no room; or it is over, as the reactor will find by itself
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._behind = True
+        self._transport.write(data)
+
+    def _caught_up(self) -> bool:
+        transport = self._transport
+        self._behind = bool(transport.dataBuffer or transport._tempDataBuffer)
+        return not self._behind
 
 
 def tls_reason(error: BaseException | None) -> str:

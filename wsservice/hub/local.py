@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from ..sending import PreparedMessage
+from ..sending import SENT, PreparedMessage
 
 
 class Member(Protocol):
@@ -34,7 +34,8 @@ class LocalHub:
     def __init__(self) -> None:
         # Each with the channel that it joined, whatever its own has become since.
         self._members: dict[Member, str | None] = {}
-        self._channels: dict[str, set[Member]] = {}
+        # In the order of their coming, which is how they lie in memory.
+        self._channels: dict[str, dict[Member, None]] = {}
         self._unsettled: set[Member] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -53,7 +54,7 @@ class LocalHub:
     def join(self, member: Member) -> None:
         """A connection is open, and gets what is published on its channel."""
         self._members[member] = member.channel
-        self._channels.setdefault(member.channel, set()).add(member)
+        self._channels.setdefault(member.channel, {})[member] = None
 
     @property
     def unsettled(self) -> int:
@@ -72,7 +73,7 @@ class LocalHub:
         """A connection is over. Once is enough, more does no harm."""
         name = self._members.pop(member, None)
         if name is not None:
-            self._channels[name].discard(member)
+            self._channels[name].pop(member, None)
             if not self._channels[name]:
                 del self._channels[name]
         self.settle(member)
@@ -84,7 +85,9 @@ class LocalHub:
         """
         members = tuple(self._channels.get(channel, ()))
         message = PreparedMessage(payload, isBinary)
-        return sum([bool(member.sendPreparedMessage(message)) for member in members])
+        outcomes = [member.sendPreparedMessage(message) for member in members]
+        # Whether an outcome is true is asked in Python: not where it is the usual one.
+        return sum([1 for each in outcomes if each is SENT or each])
 
     def when_settled(self) -> Deferred[None]:
         """Fires once all connections have left or settled; cancel it to stop waiting."""
