@@ -10,13 +10,13 @@ connections. All else is Twisted's: the handshake, closing, producers, errors.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection as TCPConnection
 from twisted.logger import Logger
 from twisted.protocols.tls import (
     BufferingTLSTransport,
@@ -24,6 +24,8 @@ from twisted.protocols.tls import (
     TLSMemoryBIOProtocol,
 )
 from twisted.python.failure import Failure
+
+from .transports import SocketWriter, plain
 
 _RECORD = 16 * 1024
 """Octets that a record holds at most (RFC 8446, 5.1)."""
@@ -122,7 +124,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     transport: Any
     _records: _Records | None = None
-    _tcp: TCPConnection | None = None
+    _socket_write: Callable[[bytes], None]
     _in_read = False
     _gathered: list[bytes]
     _gathered_size = 0
@@ -135,8 +137,8 @@ class TLSTransport(TLSMemoryBIOProtocol):
     # In
 
     def makeConnection(self, transport: Any) -> None:
-        if isinstance(transport, TCPConnection) and not transport.TLS:
-            self._tcp = transport
+        tcp = plain(transport)
+        self._socket_write = transport.write if tcp is None else SocketWriter(tcp).write
         super().makeConnection(transport)
 
     def _checkHandshakeStatus(self) -> None:
@@ -237,25 +239,8 @@ class TLSTransport(TLSMemoryBIOProtocol):
             self._send(self._records.to_send())
 
     def _send(self, data: bytes) -> None:
-        """Try the socket at once where nothing waits before it."""
-        if not data:
-            return
-        tcp = self._tcp
-        if (
-            tcp is not None
-            and tcp.connected
-            and not self._aborted
-            and not tcp.dataBuffer
-            and not tcp._tempDataBuffer
-        ):
-            try:
-                sent = tcp.socket.send(data)
-            except OSError:
-                sent = 0  # full, or gone, which Twisted will find when it writes
-            if sent == len(data):
-                return
-            data = data[sent:]
-        self.transport.write(data)
+        if data and not self._aborted:
+            self._socket_write(data)
 
     # The end
 
@@ -276,7 +261,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        self._records = self._tcp = None
+        self._records = None
         self._gathered.clear()
 
 
