@@ -195,6 +195,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def _is_over(self) -> None:
         self.state = self.STATE_CLOSED
+        self._holds |= Hold.OVER
         # Made when somebody asks for it, which is seldom.
         if "is_closed" in self.__dict__:
             self.is_closed.callback(self)

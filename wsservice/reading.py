@@ -51,6 +51,8 @@ class Hold:
     """It is the others' turn."""
     BEHAVIOUR = 16
     """The behaviour wants it so."""
+    OVER = 32
+    """The connection is closed: what still comes is thrown away."""
 
 
 def most_compressed(limit: int) -> int:
@@ -191,13 +193,13 @@ class Reading(Callbacks):
                     return end, self.state != _CLOSED
                 if result is not None:
                     self._called(result)
-                if self._holds or self.state == _CLOSED:
+                if self._holds:
                     return end, self.state != _CLOSED
                 if result is not None:
                     break
         for payload, is_binary, end in messages:  # noqa: B007 - it is returned
             self._call(on_message, payload, is_binary)
-            if self._holds or self.state == _CLOSED:
+            if self._holds:
                 break
         return end, self.state != _CLOSED
 
