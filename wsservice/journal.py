@@ -118,6 +118,14 @@ class Journal:
         if self._room < 0:
             self._make_room()
 
+    def received_all(self, who: str, messages: list[tuple[bytes, bool, int]]) -> None:
+        """Log messages of one connection: payloads, whether each is binary, and what else."""
+        held = [each for payload, isBinary, _ in messages for each in (who, payload, isBinary)]
+        self._held.extend(held)
+        self._room -= sum([len(message[0]) for message in messages]) + _HELD * len(messages)
+        if self._room < 0:
+            self._make_room()
+
     def flush(self) -> None:
         """Write what is held."""
         fresh: list[Any] = []

@@ -8,7 +8,7 @@ worked off in slices, so that no connection keeps the others waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol
@@ -34,7 +34,7 @@ _LARGE_READ = 256 * 1024
 _SLICE = 0.004
 """Seconds after which a connection lets the others have their turn."""
 
-_BATCH = 32
+BATCH = 32
 """Messages that are decoded before the clock is looked at."""
 
 
@@ -88,6 +88,7 @@ class Reading(Callbacks):
     _limits = Limits()
     _masks: bool
     _by_codec = True
+    _batch = BATCH
     _codec_next = False
     _holds = 0
     _reading_paused = False
@@ -146,7 +147,7 @@ class Reading(Callbacks):
         """Work off some octets from a position: where they end, and whether to go on."""
         if self._codec_next:
             messages, stopped = frames.decode(
-                buffer, position, not self._masks, self._limits.max_message_size, _BATCH
+                buffer, position, not self._masks, self._limits.max_message_size, self._batch
             )
             if messages:
                 self._partial_seen = False
@@ -178,14 +179,14 @@ class Reading(Callbacks):
             and self.state in _OPEN
         )
 
-    def _deliver(self, messages: Iterable[tuple[bytes, bool, int]]) -> tuple[int, bool]:
+    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> tuple[int, bool]:
         """Hand messages to the behaviour: where the last one that it got ends, and as `_step`."""
         on_message, end = self.onMessage, 0
-        messages = iter(messages)
+        left = iter(messages)
         # What `_call` does, without its cost: nearly always nothing waits, and
         # nothing is returned.
-        if self._running is None and not self._waiting_calls:
-            for payload, is_binary, end in messages:
+        if self._nothing_waits():
+            for payload, is_binary, end in left:
                 try:
                     result = on_message(payload, is_binary)
                 except Exception:
@@ -197,7 +198,7 @@ class Reading(Callbacks):
                     return end, self.state != _CLOSED
                 if result is not None:
                     break
-        for payload, is_binary, end in messages:  # noqa: B007 - it is returned
+        for payload, is_binary, end in left:  # noqa: B007 - it is returned
             self._call(on_message, payload, is_binary)
             if self._holds:
                 break

@@ -18,7 +18,11 @@ from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
 from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
+from .reading import BATCH
 from .timers import Timers
+
+_LOGGED_BATCH = 256
+"""Messages that are decoded at once where all that is done with them is to log them."""
 
 
 class ServerProtocol(OpeningProtocol):
@@ -38,6 +42,8 @@ class ServerProtocol(OpeningProtocol):
 
     factory: ServerFactory
 
+    _only_logs = True
+
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Accept whoever asks, without a subprotocol."""
         # Autobahn's does, and formats a line of debugging that is dropped.
@@ -45,6 +51,18 @@ class ServerProtocol(OpeningProtocol):
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         """Write the message's line to the message log, and nothing else."""
         self.factory.journal.received(self.who, payload, isBinary)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._only_logs = cls.onMessage is ServerProtocol.onMessage
+        cls._batch = _LOGGED_BATCH if cls._only_logs else BATCH
+
+    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> tuple[int, bool]:
+        # What `onMessage` does here, once for all of them.
+        if self._only_logs and self._nothing_waits() and "onMessage" not in self.__dict__:
+            self.factory.journal.received_all(self.who, messages)
+            return messages[-1][2], True
+        return super()._deliver(messages)
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> int:
         """Send a message to all open connections on this channel, this one included.
