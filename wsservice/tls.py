@@ -138,6 +138,9 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     def makeConnection(self, transport: Any) -> None:
         tcp = plain(transport)
+        if tcp is not None:
+            # Twisted's four times as much holds several records, each of them a turn's work.
+            tcp.bufferSize = _RECORD
         self._socket_write = transport.write if tcp is None else SocketWriter(tcp).write
         super().makeConnection(transport)
 
