@@ -130,3 +130,27 @@ def test_one_that_raises_keeps_no_other_from_firing(logged: Logged) -> None:
     clock.advance(1)
     assert fired == [1, 2]
     assert len(logged.failures) == 1
+
+
+def test_many_that_are_due_at_once_are_worked_off_in_slices() -> None:
+    clock = Clock()
+    timers = Timers(clock)
+    fired: list[float] = []
+
+    def work() -> None:
+        fired.append(clock.seconds())
+        clock.rightNow += 0.0011
+
+    for _ in range(10):
+        timers.call_later(1, work)
+    turns: list[int] = []
+    call_later = clock.callLater
+
+    def watched(delay: float, function: Any, *args: Any) -> Any:
+        turns.append(len(fired))
+        return call_later(delay, function, *args)
+
+    clock.callLater = watched  # type: ignore[assignment]
+    clock.advance(1)
+    assert len(fired) == 10
+    assert turns == [4, 8]

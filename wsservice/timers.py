@@ -20,6 +20,9 @@ _log = PeerLogger(namespace="wsservice")
 _EARLY = 1e-6
 """Seconds that a timer may fire too early: what the sums of floating point lose."""
 
+_SLICE = 0.004
+"""Seconds after which the rest of those that are due waits for the reactor's next turn."""
+
 _SPARE = 64
 """Cancelled timers that are kept beside as many as there are of others."""
 
@@ -89,8 +92,9 @@ class Timers:
     def _fire(self) -> None:
         self._call = None
         self._call_at = -math.inf
-        now = self._reactor.seconds() + _EARLY
-        while self._heap and self._heap[0][0] <= now:
+        began = self._reactor.seconds()
+        now = began + _EARLY
+        while self._heap and self._heap[0][0] <= now and self._reactor.seconds() < began + _SLICE:
             timer = heapq.heappop(self._heap)[2]
             function, timer.function = timer.function, None
             if function is not None:
