@@ -77,15 +77,16 @@ class _Records:
             self._check(self._ssl, size)
         return b""
 
-    def write(self, data: bytes) -> None:
-        """Say something that fits into one record.
+    def write(self, data: bytes) -> int:
+        """Say something, at most a record; returns how many octets of it were said.
 
         Raises `SSL.WantReadError` where OpenSSL must hear from the peer first,
         `SSL.Error` for what is wrong.
         """
-        size = self._write(self._ssl, data, len(data))
+        size: int = self._write(self._ssl, data, len(data))
         if size <= 0:
             self._check(self._ssl, size)
+        return size
 
     def to_send(self) -> bytes:
         """Octets for the peer."""
@@ -228,7 +229,9 @@ class TLSTransport(TLSMemoryBIOProtocol):
         if self._lostTLSConnection:
             return b""
         try:
-            records.write(data)
+            # More than once for a peer that wants shorter records (RFC 6066, 4).
+            while data:
+                data = data[records.write(data) :]
         except SSL.WantReadError:
             self._bufferedWrite(data)
         except SSL.Error:

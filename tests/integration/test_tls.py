@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from ..needs import need_program
 from .processes import PATIENCE, Program, Programs, can_connect, free_port, wait_until
 from .test_listening_places import make_certificate
-from .wire import BINARY, Wire, frame
+from .wire import BINARY, CLOSE, Wire, frame
 
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "haproxy.cfg"
 
@@ -79,6 +80,43 @@ def test_who_speaks_no_tls_is_dropped_and_the_others_are_served(programs: Progra
     finally:
         client.end()
     assert "Traceback" not in secure.server.log.text
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_that_wants_short_records_gets_all_octets(
+    programs: Programs, version: str
+) -> None:
+    # Python's own TLS cannot ask for them (RFC 6066, 4).
+    openssl = need_program("openssl")
+    secure = Secure(programs)
+    sent = bytes(range(256)) * 200
+    request = (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    client = [openssl, "s_client", "-quiet", version, "-maxfraglen", "512"]
+    with subprocess.Popen(
+        [*client, "-connect", f"127.0.0.1:{secure.server.port}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(request.encode())
+            process.stdin.flush()
+            while process.stdout.readline() not in (b"\r\n", b""):
+                pass
+            frames, _ = process.communicate(
+                frame(BINARY, sent) + frame(CLOSE, b"\x03\xe8"), PATIENCE
+            )
+        finally:
+            process.kill()
+    assert frames == b"".join(
+        frame(opcode, payload, masked=False)
+        for opcode, payload in ((BINARY, sent), (CLOSE, b"\x03\xe8"))
+    )
 
 
 def test_haproxy_in_front_as_documented(programs: Programs) -> None:
