@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +27,9 @@ if os.getppid() == int(sys.argv[1]):
 """
 _BOUND = (sys.executable, "-I", "-S", "-c", _BIND)
 """Runs a program that is killed when this process, whose id follows, ends."""
+
+_FOLDERS = re.compile(r"/(?:[^\s/'\":|]+/)+")
+"""Where a file is on this machine, without its name."""
 
 _QUIET = 0.0005
 """Seconds of CPU time in a step, below which a process is at rest."""
@@ -145,12 +149,15 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def last_words(folder: Path, name: str) -> str:
-    """The last line that a program wrote before it ended, for people."""
+    """The last line that a program wrote before it ended, for people.
+
+    It may stand on the page: without the folders of this machine, in one cell of a table.
+    """
     for kind in ("stderr", "stdout"):
         lines = (folder / f"{name}.{kind}").read_text(errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
         if said:
-            return said[-1][:300]
+            return _FOLDERS.sub("", said[-1]).replace("|", "/")[:300]
     return "it said nothing"
 
 
