@@ -82,6 +82,20 @@ class TestOneWrite:
         ]
 
 
+def test_a_write_that_fails_is_as_if_the_callback_had() -> None:
+    served = Served(Talkative, greeting="")
+    one, broken, other = (served.connect().open() for _ in range(3))
+
+    def fail(data: bytes) -> None:
+        raise OSError("no")
+
+    broken.protocol._queue._write = fail
+    one.text("a")
+    assert one.frames() == [(TEXT, b"a"), (TEXT, b"a"), (CLOSE, close_payload(1011))]
+    assert one.dropped
+    assert other.frames() == [(TEXT, b"a")]
+
+
 class TestPreparedMessages:
     OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
 

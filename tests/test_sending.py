@@ -206,3 +206,20 @@ def test_what_was_gathered_leaves_before_what_waits() -> None:
     outlet.drain()
     outlet.gathering.end()
     assert outlet.written == [b"first", b"second"]
+
+
+def test_a_write_that_fails_keeps_no_other_connection_waiting() -> None:
+    good = Outlet()
+
+    def fail(data: bytes) -> None:
+        raise OSError("no")
+
+    bad = SendQueue(fail, 0, good.gathering)
+    good.gathering.under_way = True
+    bad.put(b"a", Kind.MESSAGE)
+    good.put(b"b")
+    with pytest.raises(OSError, match="no"):
+        good.gathering.end()
+    assert good.written == [b"b"]
+    good.put(b"c")
+    assert good.written == [b"b", b"c"]

@@ -141,7 +141,14 @@ class Reading(Callbacks):
             self._callback_failed(Failure())
         finally:
             if outermost:
-                gathering.end()
+                self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        try:
+            self.factory.gathering.end()
+        except Exception:
+            # As if it had been raised where the behaviour sent.
+            self._callback_failed(Failure())
 
     def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
         """Work off some octets from a position: where they end, and whether to go on."""

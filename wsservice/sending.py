@@ -99,12 +99,18 @@ class Gathering:
         self.queues: list[SendQueue] = []
 
     def end(self) -> None:
-        """Send what was gathered."""
+        """Send what was gathered. Raises what a write raised, after all the others."""
         self.under_way = False
         if self.queues:
             queues, self.queues = self.queues, []
+            error: Exception | None = None
             for queue in queues:
-                queue.send_gathered()
+                try:
+                    queue.send_gathered()
+                except Exception as raised:
+                    error = raised
+            if error is not None:
+                raise error
 
 
 class SendQueue:
