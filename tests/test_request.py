@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -416,3 +418,11 @@ def test_each_octet_is_searched_once(octets: bytes, size: int) -> None:
     assert counted is reader._head
     assert counted.searched <= len(octets)
     assert len(counted) <= MAX_HEAD
+
+
+def test_names_that_a_peer_makes_up_are_freed_with_its_request() -> None:
+    # Where interned strings live for ever, one of each would be kept.
+    names = list(accepted(head("X-Made-Up: 1")).headers)
+    made_up = names.pop(names.index("x-made-up"))
+    assert sys.intern("".join(["x-", "made-", "up"])) is not made_up
+    assert [*map(id, names)] == [*map(id, accepted(head()).headers)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -41,6 +40,28 @@ _WHOLE = re.compile(
 )
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _HOST = re.compile(r"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+
+_USUAL = {
+    name: name
+    for name in (
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "cookie",
+        "host",
+        "origin",
+        "pragma",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "upgrade",
+        "user-agent",
+    )
+}
+"""Names that most requests have: one string for all. Not `sys.intern`: what it is given
+some releases of Python 3.12 never free, and a peer can make up any number of names."""
 
 _SINGLE = (
     "host",
@@ -258,7 +279,8 @@ def _read_whole(octets: bytes) -> Request | None:
     headers: dict[str, str] = {}
     for line in lines.decode("latin-1").split("\r\n")[:-1]:
         name, _, value = line.partition(":")
-        headers[sys.intern(name.lower())] = value.strip(" \t")
+        name = name.lower()
+        headers[_USUAL.get(name, name)] = value.strip(" \t")
     if lines.count(b"\n") != len(headers) or len(headers) > MAX_HEADERS:
         return None
     return _request(target.decode(), headers)
