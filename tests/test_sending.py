@@ -223,3 +223,17 @@ def test_a_write_that_fails_keeps_no_other_connection_waiting() -> None:
     assert good.written == [b"b"]
     good.put(b"c")
     assert good.written == [b"b", b"c"]
+
+
+@pytest.mark.parametrize("limit", [10, 11, 64])
+def test_what_is_gathered_never_fills_a_small_queue_at_the_end(limit: int) -> None:
+    for count in range(1, 30):
+        outlet = Outlet(limit=limit, room=1)
+        outlet.gathering.under_way = True
+        for _ in range(count):
+            outlet.put(b"abc")
+            if outlet.queue.waits:
+                break  # who sent it can ask, and has
+        else:
+            outlet.gathering.end()
+            assert not outlet.queue.half_full

@@ -45,7 +45,7 @@ class Kind(enum.Enum):
 
 
 _GATHERED = 64 * 1024
-"""Octets that are gathered for one write at most."""
+"""Octets that are gathered for one write at most, and no more than half of what may wait."""
 
 OVERHEAD = 100
 """Octets that are kept beside each frame that waits, some more or less."""
@@ -131,6 +131,7 @@ class SendQueue:
         "_in_transport",
         "_last",
         "_limit",
+        "_most_gathered",
         "_overhead",
         "_pong_waits",
         "_waiting",
@@ -148,6 +149,8 @@ class SendQueue:
     ) -> None:
         self._write = write
         self._limit = limit
+        # Else one write could make it full before anybody was told that it fills.
+        self._most_gathered = min(_GATHERED, limit // 2) if limit else _GATHERED
         self._gathering = gathering
         self._overhead = overhead
         self._gathered: list[bytes] = []
@@ -185,7 +188,7 @@ class SendQueue:
                     self._gathering.queues.append(self)
                 self._gathered.append(data)
                 self._gathered_size += len(data)
-                if self._gathered_size > _GATHERED:
+                if self._gathered_size > self._most_gathered:
                     self.send_gathered()
             else:
                 self._last = len(data)
