@@ -78,3 +78,24 @@ def test_a_callback_that_an_instance_was_given_is_called() -> None:
     client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
     assert seen == [b"a", b"b"]
     assert said(served) == []
+
+
+@pytest.mark.parametrize("owner", [ServerProtocol, GreetingServerProtocol])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_callback_that_a_class_was_given_later_is_called(
+    monkeypatch: pytest.MonkeyPatch, owner: type[ServerProtocol], early: bool
+) -> None:
+    seen: list[bytes] = []
+
+    def replace() -> None:
+        monkeypatch.setattr(owner, "onMessage", lambda _, payload, __: seen.append(payload))
+
+    if early:
+        replace()
+    served = Served(GreetingServerProtocol, greeting="")
+    client = served.connect().open()
+    if not early:
+        replace()
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    assert seen == [b"a", b"b"]
+    assert said(served) == []

@@ -42,8 +42,6 @@ class ServerProtocol(OpeningProtocol):
 
     factory: ServerFactory
 
-    _only_logs = True
-
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Accept whoever asks, without a subprotocol."""
         # Autobahn's does, and formats a line of debugging that is dropped.
@@ -54,12 +52,13 @@ class ServerProtocol(OpeningProtocol):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._only_logs = cls.onMessage is ServerProtocol.onMessage
-        cls._batch = _LOGGED_BATCH if cls._only_logs else BATCH
+        cls._batch = _LOGGED_BATCH if cls.onMessage is _LOG_MESSAGE else BATCH
 
     def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> tuple[int, bool]:
-        # What `onMessage` does here, once for all of them.
-        if self._only_logs and self._nothing_waits() and "onMessage" not in self.__dict__:
+        # What `onMessage` does here, once for all of them. Asked each time: it may be
+        # replaced on the class or on the connection at any time.
+        on_message = getattr(self.onMessage, "__func__", None)
+        if on_message is _LOG_MESSAGE and self._nothing_waits():
             self.factory.journal.received_all(self.who, messages)
             return messages[-1][2], True
         return super()._deliver(messages)
@@ -77,6 +76,9 @@ class ServerProtocol(OpeningProtocol):
             self.sendCloseFrame(code=CloseCode.GOING_AWAY)
         elif self.state == self.STATE_CONNECTING:
             self._refuse(STOPPING)
+
+
+_LOG_MESSAGE = ServerProtocol.onMessage
 
 
 class GreetingServerProtocol(ServerProtocol):
