@@ -10,8 +10,9 @@
  *
  * It prints one line of JSON, or one line that says what went wrong, with
  * status 1. `count` is how many messages (connections, messages received) were
- * done in `seconds`, `load_cpu` the CPU time that this program took for it. It must never be what limits a measurement: frames are built once,
- * sent in large writes, and of the answers only the headers are looked at.
+ * done in `seconds`, `load_cpu` the CPU time that this program took for it. It
+ * must never be what limits a measurement: frames are built once, sent in large
+ * writes, and of the answers only the headers are looked at.
  */
 
 #define _GNU_SOURCE

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from .codecs import CODECS, load
@@ -17,6 +18,12 @@ def logged() -> Iterator[Logged]:
     globalLogPublisher.addObserver(observer)
     yield observer
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A reactor's time, that only moves when it is told to."""
+    return Clock()
 
 
 @pytest.fixture(scope="module", params=CODECS)

@@ -9,16 +9,11 @@ from typing import Any
 
 import pytest
 from autobahn.exception import Disconnected
-from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
 
-from wsservice.config import Limits
-from wsservice.connection import common_options, deployed
 from wsservice.sending import Sent
 from wsservice.server import ServerProtocol
-from wsservice.transports import peer_name
 
 from .support import (
     BINARY,
@@ -37,46 +32,6 @@ from .support import (
 HOSTILE = "a\r\n2026-01-01 Message received: forged\x1b[2J"
 ESCAPED = r"a\r\n2026-01-01 Message received: forged\x1b[2J"
 FAILED = (CLOSE, close_payload(1011))
-
-
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        (IPv4Address("TCP", "192.0.2.1", 5000), "192.0.2.1:5000"),
-        (IPv6Address("TCP", "2001:db8::1", 5000), "[2001:db8::1]:5000"),
-        (IPv6Address("TCP", "::ffff:192.0.2.1", 5000), "192.0.2.1:5000"),
-        (IPv4Address("TCP", "a\nb\x1b", 5000), r"a\nb\x1b:5000"),
-        (UNIXAddress(b"/run/ws.sock"), "unix"),
-        (UNIXAddress(None), "unix"),
-        (HostnameAddress(b"host", 1), "unknown"),
-        (None, "unknown"),
-    ],
-)
-def test_an_address_is_written_as_people_write_it(address: object, name: str) -> None:
-    assert peer_name(address) == name
-
-
-class TestOptions:
-    def test_0_switches_a_limit_off(self) -> None:
-        off = common_options(Limits(max_message_size=0, handshake_timeout=0, close_timeout=0))
-        assert off["maxMessagePayloadSize"] == 0
-        assert off["openHandshakeTimeout"] == 0
-        assert off["closeHandshakeTimeout"] == 0
-
-    def test_a_deployed_class_goes_by_the_name_of_the_behaviour(self) -> None:
-        class Behaviour(ServerProtocol):
-            """What it does."""
-
-        class_ = deployed(Behaviour, Limits(), {}, Clock())
-        assert issubclass(class_, Behaviour)
-        assert class_ is not Behaviour
-        assert repr(class_) == repr(Behaviour)
-        assert class_.__doc__ == "What it does."
-
-    def test_a_function_among_the_options_is_no_method(self) -> None:
-        class_: Any = deployed(ServerProtocol, Limits(), {"accept": lambda offers: offers}, Clock())
-        assert class_.accept([1]) == [1]
-        assert class_().accept([1]) == [1]
 
 
 class Recorder(ServerProtocol):

@@ -4,12 +4,13 @@ import errno
 from typing import Any
 
 import pytest
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.internet.testing import MemoryReactor
 from twisted.internet.testing import StringTransport as OtherTransport
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
-from wsservice.transports import SocketWriter, plain
+from wsservice.transports import SocketWriter, peer_name, plain
 
 
 class Socket:
@@ -96,3 +97,20 @@ def test_plain_are_sockets_also_behind_a_proxy_header_and_not_under_tls() -> Non
     assert plain(wrapper) is transport
     transport.TLS = True  # type: ignore[union-attr]
     assert [plain(each) for each in (transport, wrapper, OtherTransport())] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 5000), "192.0.2.1:5000"),
+        (IPv6Address("TCP", "2001:db8::1", 5000), "[2001:db8::1]:5000"),
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 5000), "192.0.2.1:5000"),
+        (IPv4Address("TCP", "a\nb\x1b", 5000), r"a\nb\x1b:5000"),
+        (UNIXAddress(b"/run/ws.sock"), "unix"),
+        (UNIXAddress(None), "unix"),
+        (HostnameAddress(b"host", 1), "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_is_written_as_people_write_it(address: object, name: str) -> None:
+    assert peer_name(address) == name

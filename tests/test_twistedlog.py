@@ -68,11 +68,6 @@ def file() -> File:
     return File()
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 def level(lowest: Any) -> LogLevelFilterPredicate:
     return LogLevelFilterPredicate(defaultLogLevel=lowest)
 

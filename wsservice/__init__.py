@@ -17,6 +17,7 @@ The map. Imports run one way, downwards in this list::
     reading.py      from octets to onMessage: codec or Autobahn, in slices
     keepalive.py    whether a peer is still there
     connection.py   Autobahn's protocol made safe: what server and client share
+    factory.py      what all connections of a factory have in common
     destination.py  a file or standard output, for lines
     twistedlog.py   Twisted's log, for lines: its text file in batches
     journal.py      the message log

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WebSocketAdapterProtocol
@@ -21,7 +21,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
-    IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -29,97 +28,19 @@ from zope.interface import implementer
 
 from . import frames
 from .compression import deflate
-from .config import Limits
 from .keepalive import KeepAlive
 from .log import PeerLogger
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
-from .sending import Gathering, Kind, PreparedMessage, SendQueue, Sent, no_payload
+from .sending import Kind, PreparedMessage, SendQueue, Sent, no_payload
 from .timers import Timer
 from .transports import SocketWriter, explained, plain, tls_reason
-
-_STREAMING = (
-    "onMessageBegin",
-    "onMessageFrameBegin",
-    "onMessageFrameData",
-    "onMessageFrameEnd",
-    "onMessageFrame",
-    "onMessageEnd",
-)
-"""Autobahn's callbacks for parts of messages. Who overrides one gets all messages that way."""
 
 _OPEN = WebSocketProtocol.STATE_OPEN
 _MESSAGE = Kind.MESSAGE
 NOT_COUNTED = TrafficStats()
 NOT_QUEUED: deque[Any] = deque(maxlen=0)
 """What Autobahn counts, and queues, for each connection, which nobody reads here."""
-
-_C = TypeVar("_C", bound="Connection")
-
-
-def common_options(limits: Limits) -> dict[str, Any]:
-    """Autobahn's options for server and client alike, every one, by Autobahn's names."""
-    return {
-        "logOctets": False,
-        "logFrames": False,
-        "trackTimings": False,
-        "utf8validateIncoming": True,
-        "applyMask": True,
-        # Ours is kept in `reading`; this bounds what is inflated at one go. One octet
-        # more: at its own limit Autobahn delivers what it inflated cut short.
-        "maxMessagePayloadSize": limits.max_message_size and limits.max_message_size + 1,
-        "maxFramePayloadSize": 0,
-        "autoFragmentSize": 0,
-        # A peer that breaks the protocol is told so by a close frame.
-        "failByDrop": False,
-        "echoCloseCodeReason": True,
-        "openHandshakeTimeout": limits.handshake_timeout,
-        "closeHandshakeTimeout": limits.close_timeout,
-        "tcpNoDelay": True,
-        # Ours counts traffic of any kind as life, and costs nothing while there is some.
-        "autoPingInterval": 0,
-        "autoPingTimeout": 0,
-        "autoPingSize": 12,
-        "autoPingRestartOnAnyTraffic": True,
-    }
-
-
-def deployed(
-    protocol: type[_C], limits: Limits, options: dict[str, Any], reactor: IReactorTime
-) -> type[_C]:
-    """A protocol's class with a factory's options, in a subclass that goes by the same name.
-
-    A class, and not values for each instance: it is one for all connections.
-    """
-    streams = any(getattr(protocol, name) is not getattr(Connection, name) for name in _STREAMING)
-    namespace = {
-        **{name: staticmethod(each) if callable(each) else each for name, each in options.items()},
-        "__module__": protocol.__module__,
-        "__qualname__": protocol.__qualname__,
-        "__doc__": protocol.__doc__,
-        "_limits": limits,
-        "_by_codec": not streams,
-        "_seconds": staticmethod(reactor.seconds),
-    }
-    return type(protocol.__name__, (protocol,), namespace)
-
-
-class ConnectionFactory:
-    """What the connections of a factory have in common. To be mixed in before Autobahn's."""
-
-    #: Messages left out because a peer read too slowly, and connections closed for it.
-    slow_messages = 0
-    slow_closed = 0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.gathering = Gathering()
-
-    def prepareMessage(
-        self, payload: bytes, isBinary: bool = False, doNotCompress: bool = False
-    ) -> PreparedMessage:
-        """A message to be sent on many connections, by `sendPreparedMessage`."""
-        return PreparedMessage(payload, isBinary, doNotCompress)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)

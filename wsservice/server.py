@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .compression import server_accept
 from .config import Config
-from .connection import ConnectionFactory, common_options, deployed
+from .factory import ConnectionFactory, common_options, deployed
 from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol

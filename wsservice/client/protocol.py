@@ -15,9 +15,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..compression import client_accept, client_offers
-from ..connection import Connection, ConnectionFactory, common_options, deployed
+from ..connection import Connection
 from ..errors import HandshakeError, TLSError, WSServiceError
 from ..escape import escape
+from ..factory import ConnectionFactory, common_options, deployed
 from ..timers import Timers
 from ..transports import peer_name, tls_reason
 from .options import ClientConfig
