@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-from twisted.application.reactors import getReactorTypes
 
 from wsservice.frames import CODEC
 
 from . import building
 from .errors import BenchmarkError
-from .works import OURS, PYTHON_CODEC, THIN_REACTOR, Work
+from .works import OURS, PYTHON_CODEC, Work
 
 HERE = building.HERE
 
@@ -54,24 +53,21 @@ class Server:
         return ""
 
 
-def _twistd(*options: str) -> Callable[[Start], list[str | Path]]:
-    def command(start: Start) -> list[str | Path]:
-        work = start.work
-        behaviour = {"broadcast": "benchmarks.behaviours.Broadcast"}
-        place: list[str | Path] = ["--port", str(start.port)]
-        if start.certificate:
-            certificate, key = start.certificate
-            files = f"privateKey={key}:certKey={certificate}"
-            place = ["--listen", f"ssl:{start.port}:{files}:interface=127.0.0.1"]
-        return [
-            *(Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", *options, "wsdemo"),
-            *place,
-            *("--protocol", behaviour.get(work.behaviour, work.behaviour)),
-            *(("--message-log", start.log) if work.kind == "ingest" and work.log_file else ()),
-            *(("--compression", "on") if work.deflate else ()),
-        ]
-
-    return command
+def _twistd(start: Start) -> list[str | Path]:
+    work = start.work
+    behaviour = {"broadcast": "benchmarks.behaviours.Broadcast"}
+    place: list[str | Path] = ["--port", str(start.port)]
+    if start.certificate:
+        certificate, key = start.certificate
+        files = f"privateKey={key}:certKey={certificate}"
+        place = ["--listen", f"ssl:{start.port}:{files}:interface=127.0.0.1"]
+    return [
+        *(Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "wsdemo"),
+        *place,
+        *("--protocol", behaviour.get(work.behaviour, work.behaviour)),
+        *(("--message-log", start.log) if work.kind == "ingest" and work.log_file else ()),
+        *(("--compression", "on") if work.deflate else ()),
+    ]
 
 
 def _peer(program: str, file: str) -> Callable[[Start], list[str | Path]]:
@@ -95,11 +91,6 @@ def _native_codec() -> None:
         raise BenchmarkError("there is no native codec here: wsservice itself uses the Python one")
 
 
-def _thin_reactor() -> None:
-    if "wsepoll" not in (each.shortName for each in getReactorTypes()):
-        raise BenchmarkError("twistd knows no reactor wsepoll")
-
-
 def _python_peer(name: str, title: str, client: str = "") -> Server:
     return Server(
         name,
@@ -115,22 +106,16 @@ ALL = (
     Server(
         OURS,
         "wsservice",
-        _twistd(),
+        _twistd,
         _nothing,
         client=HERE / "clients" / "wsservice_client.py",
     ),
     Server(
         PYTHON_CODEC,
         "wsservice, Python codec",
-        _twistd(),
+        _twistd,
         _native_codec,
         environment={"WSSERVICE_NATIVE": "0"},
-    ),
-    Server(
-        THIN_REACTOR,
-        "wsservice, --reactor wsepoll",
-        _twistd("--reactor", "wsepoll"),
-        _thin_reactor,
     ),
     _python_peer("autobahn", "Autobahn"),
     Server("ws", "ws (Node)", _peer("node", "ws.js"), building.node_peer),

@@ -6,10 +6,9 @@ import attrs
 
 OURS = "wsservice"
 PYTHON_CODEC = "wsservice-python"
-THIN_REACTOR = "wsservice-wsepoll"
 
 PEERS = ("autobahn", "ws", "websockets", "picows")
-SERVERS = (OURS, PYTHON_CODEC, THIN_REACTOR, *PEERS)
+SERVERS = (OURS, PYTHON_CODEC, *PEERS)
 
 KIB = 1024
 
@@ -108,12 +107,11 @@ WORKS = (
         "echo, depth 1, 50 connections",
         "echo",
         "echo",
-        variants=(PYTHON_CODEC, THIN_REACTOR),
+        variants=(PYTHON_CODEC,),
         targets=(
             Target("ws", 1.2),
             Target("autobahn", 3),
-            Target("picows", 0.5, 1.0),
-            Target("picows", 0.8, 1.0, ours=THIN_REACTOR),
+            Target("picows", 0.8, 1.0),
         ),
     ),
     Work(
@@ -123,7 +121,7 @@ WORKS = (
         "echo",
         depth=32,
         first=4000,
-        variants=(PYTHON_CODEC, THIN_REACTOR),
+        variants=(PYTHON_CODEC,),
         targets=(Target("ws", 5, 8), Target("picows", 3.5, 5)),
     ),
     Work(

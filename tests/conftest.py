@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,13 @@ from twisted.logger import globalLogPublisher
 
 from .codecs import CODECS, load
 from .support import Logged
+
+
+def pytest_configure() -> None:
+    """What is tested is tested alike wherever that is."""
+    for name in ("ws", "wss", "http", "https", "all", "no"):
+        for variable in (f"{name}_proxy", f"{name}_PROXY".upper()):
+            os.environ.pop(variable, None)
 
 
 @pytest.fixture

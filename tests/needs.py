@@ -1,6 +1,6 @@
 """What a test needs of the machine: without it, it skips with one line.
 
-`WSSERVICE_REQUIRE_ALL=1`, as in CI, makes such a skip a failure: there,
+`TESTS_REQUIRE_ALL=1`, as in CI, makes such a skip a failure: there,
 something that is missing must not go unnoticed.
 """
 
@@ -17,8 +17,8 @@ def need(there: bool, what: str) -> None:
     """Skip the test, or fail it in CI, unless `what` it needs is there."""
     if there:
         return
-    if os.environ.get("WSSERVICE_REQUIRE_ALL") == "1":
-        pytest.fail(f"needs {what}, and WSSERVICE_REQUIRE_ALL is set", pytrace=False)
+    if os.environ.get("TESTS_REQUIRE_ALL") == "1":
+        pytest.fail(f"needs {what}, and TESTS_REQUIRE_ALL is set", pytrace=False)
     pytest.skip(f"needs {what}")
 
 

@@ -18,9 +18,11 @@ from zope.interface import implementer
 
 from wsservice.client.options import ClientConfig
 from wsservice.client.protocol import ClientFactory, ClientProtocol
+from wsservice.client.security import HostSecurity
 from wsservice.config import Config
 from wsservice.hub import LocalHub
 from wsservice.journal import Journal
+from wsservice.lines import TextLines
 from wsservice.server import ServerFactory, ServerProtocol
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -200,7 +202,7 @@ class Served:
         self.clock = Clock()
         self.log = Lines()
         self.hub = LocalHub()
-        journal = Journal(self.log, self.config.log_payload, self.clock)
+        journal = Journal(self.log, TextLines(), self.config.log_payload, self.clock)
         self.log.flush = journal.flush
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)
 
@@ -243,11 +245,14 @@ class Connecting:
         self,
         protocol: type[ClientProtocol] = ClientProtocol,
         url: str = "ws://server.example:8080/there",
+        security: HostSecurity | None = None,
         **settings: Any,
     ) -> None:
         self.clock = Clock()
         self.config = ClientConfig(url=url, **settings)
-        self.factory: ClientFactory[Any] = ClientFactory(self.config, protocol, self.clock)
+        self.factory: ClientFactory[Any] = ClientFactory(
+            self.config, protocol, self.clock, security
+        )
         self.outcome: list[Any] = []
         self.factory.opening.addBoth(self.outcome.append)
         self.protocol: Any = self.factory.buildProtocol(PEER)

@@ -5,11 +5,11 @@ from typing import Any
 import attrs
 import pytest
 
-from wsservice import __version__
-from wsservice.client.options import TUTORIAL_URL, ClientConfig, parse
+from wsservice.client.options import ClientConfig
+from wsservice.client.urls import URL_FORM
 from wsservice.errors import ConfigError
 
-Capture = pytest.CaptureFixture[str]
+URL = "ws://localhost:8080/websockets/"
 
 
 class TestURL:
@@ -29,8 +29,8 @@ class TestURL:
     def test_it_says_whom_to_ask_for_what(
         self, url: str, secure: bool, host: str, port: int, resource: str
     ) -> None:
-        config = ClientConfig(url=url)
-        assert (config.secure, config.host, config.port, config.resource) == (
+        t = ClientConfig(url=url).target
+        assert (t.secure, t.host, t.port, t.resource) == (
             secure,
             host,
             port,
@@ -50,8 +50,6 @@ class TestURL:
             "ws://localhost:65536/",
             "ws://localhost:http/",
             "ws://[::1/",
-            "ws://user@localhost/",
-            "ws://user:secret@localhost/",
             "ws://localhost/a b",
             "ws://localhost/a\nb",
             "\tws://localhost/",
@@ -63,9 +61,7 @@ class TestURL:
     def test_what_is_none_is_refused_in_one_line(self, url: str) -> None:
         with pytest.raises(ConfigError) as caught:
             ClientConfig(url=url)
-        assert str(caught.value) == (
-            f"{url!r} is not allowed; give a URL like ws://HOST[:PORT][/PATH], or wss:"
-        )
+        assert str(caught.value) == (f"{url!r} is not allowed; give a URL like {URL_FORM}")
         assert str(caught.value).isprintable()
 
     @pytest.mark.parametrize("url", ["ws://localhost/#", "ws://localhost/#part"])
@@ -77,11 +73,11 @@ class TestURL:
 class TestClientConfig:
     def test_it_is_frozen(self) -> None:
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            ClientConfig(url=TUTORIAL_URL).url = ""  # type: ignore[misc]
+            ClientConfig(url=URL).url = ""  # type: ignore[misc]
 
     @pytest.mark.parametrize("headers", [{"X-A": "1"}, [("X-A", "1")]])
     def test_headers_are_a_mapping_or_pairs(self, headers: Any) -> None:
-        assert ClientConfig(url=TUTORIAL_URL, headers=headers).headers == (("X-A", "1"),)
+        assert ClientConfig(url=URL, headers=headers).headers == (("X-A", "1"),)
 
     @pytest.mark.parametrize(
         "settings",
@@ -101,57 +97,102 @@ class TestClientConfig:
     )
     def test_what_would_break_the_handshake_is_refused_in_one_line(self, settings: Any) -> None:
         with pytest.raises(ConfigError) as caught:
-            ClientConfig(url=TUTORIAL_URL, **settings)
+            ClientConfig(url=URL, **settings)
         assert str(caught.value).isprintable()
 
 
-class TestCommand:
-    def test_no_arguments_are_the_tutorials_part(self) -> None:
-        command = parse([])
-        assert command.tutorial
-        assert command.config.url == "ws://localhost:8080/websockets/"
-        assert command.messages == ()
+def test_a_header_given_twice_is_sent_twice_where_that_makes_sense() -> None:
+    pairs = (("X-A", "1"), ("x-a", "2"))
+    assert ClientConfig(url="ws://a/", headers=pairs).headers == pairs
+    with pytest.raises(ConfigError, match="more than once"):
+        ClientConfig(url="ws://a/", headers=[("Host", "1"), ("host", "2")])
 
-    def test_with_a_url_only_what_is_given_is_sent(self) -> None:
-        command = parse(["ws://a.example/", "-m", "one", "--message", "zwölf", "-m", ""])
-        assert not command.tutorial
-        assert command.config.url == "ws://a.example/"
-        assert command.messages == (b"one", "zwölf".encode(), b"")
+
+class TestCredentials:
+    def test_those_of_the_url_are_taken_out_of_it(self) -> None:
+        config = ClientConfig(url="ws://user:secret@a/p")
+        assert (config.url, config.auth) == ("ws://a/p", ("user", "secret"))
+        assert ClientConfig(url=config.url).auth is None
+
+    def test_others_stand_before_them(self) -> None:
+        assert ClientConfig(url="ws://u:p@a/", auth=("v", "q")).auth == ("v", "q")
+        assert ClientConfig(url="ws://u:p@a/", bearer="t").auth is None
+
+    def test_one_of_them_is_enough(self) -> None:
+        with pytest.raises(ConfigError, match="auth and bearer"):
+            ClientConfig(url=URL, auth=("u", "p"), bearer="t")
+
+    def test_they_are_not_shown(self) -> None:
+        config = ClientConfig(
+            url="ws://u:secret@a/",
+            headers={"Authorization": "secret", "X-Api-Key": "secret", "X-A": "shown"},
+            cookies="a=secret",
+            proxy="http://u:secret@p",
+            key_password="secret",
+        )
+        assert "secret" not in repr(config)
+        assert "shown" in repr(config)
+        assert "secret" not in repr(ClientConfig(url=URL, bearer="secret"))
 
     @pytest.mark.parametrize(
-        ("arguments", "problem"),
+        "settings",
         [
-            (["http://a"], "'http://a' is not allowed; give a URL like"),
-            (["-m", "x"], "-m needs a URL to send to"),
-            (["ws://a", "-m", "\udcff"], "-m: a message must be text in UTF-8"),
-            (["ws://a", "-m"], "argument -m/--message: expected one argument"),
-            (["ws://a", "ws://b\n\x1b"], r"unrecognized arguments: ws://b\n\x1b"),
-            (["ws://a", "--mess", "x"], "unrecognized arguments: --mess x"),
+            {"headers": {"Authorization": "secret\n"}},
+            {"cookies": "secret"},
+            {"bearer": "secret secret"},
+            {"auth": ("a:b", "secret")},
+            {"proxy": "http://u:secret@p:x"},
         ],
     )
-    def test_what_is_wrong_is_one_line_and_status_2(
-        self, capsys: Capture, arguments: list[str], problem: str
-    ) -> None:
-        with pytest.raises(SystemExit) as caught:
-            parse(arguments)
-        assert caught.value.code == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith(f"wsservice.client: {problem}")
-        assert err.endswith("; see --help\n")
-        assert err[:-1].isprintable()
-
-    def test_help_tells_the_exit_statuses(self, capsys: Capture) -> None:
-        with pytest.raises(SystemExit):
-            parse(["--help"])
-        assert "3 could not connect" in capsys.readouterr().out
-
-    def test_version(self, capsys: Capture) -> None:
-        with pytest.raises(SystemExit):
-            parse(["--version"])
-        assert capsys.readouterr().out == f"wsservice {__version__}\n"
+    def test_not_even_where_they_are_refused(self, settings: Any) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ClientConfig(url=URL, **settings)
+        assert "secret" not in str(caught.value)
 
 
-def test_a_header_given_twice_is_refused_rather_than_lost() -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["Connection", "upgrade", "Sec-WebSocket-Key", "sec-websocket-x", "Content-Length"],
+)
+def test_headers_that_make_the_handshake_are_not_the_users(name: str) -> None:
+    with pytest.raises(ConfigError, match="the handshake's own"):
+        ClientConfig(url=URL, headers={name: "x"})
+
+
+def test_a_subprotocol_is_offered_once() -> None:
     with pytest.raises(ConfigError, match="more than once"):
-        ClientConfig(url="ws://a/", headers=[("X-A", "1"), ("x-a", "2")])
+        ClientConfig(url=URL, subprotocols=["a", "a"])
+
+
+class TestResolve:
+    @pytest.mark.parametrize(
+        ("entry", "pins"),
+        [
+            ("a.example:80:127.0.0.1", {("a.example", 80): ("127.0.0.1",)}),
+            ("A.example:80:[::1],127.0.0.1", {("a.example", 80): ("::1", "127.0.0.1")}),
+            ("a:1:::1", {("a", 1): ("::1",)}),
+            ("*:443:127.0.0.1", {("*", 443): ("127.0.0.1",)}),
+            ("[::2]:80:[::1]", {("::2", 80): ("::1",)}),
+        ],
+    )
+    def test_of_a_host_and_port_the_addresses(self, entry: str, pins: Any) -> None:
+        assert ClientConfig(url=URL, resolve=[entry]).pins == pins
+
+    @pytest.mark.parametrize(
+        "entry",
+        ["", "a", "a:80", "a:80:", "a:x:127.0.0.1", "a:0:127.0.0.1", "a:80:b", "a b:80:::1"],
+    )
+    def test_what_is_none_is_refused(self, entry: str) -> None:
+        with pytest.raises(ConfigError, match="--resolve: "):
+            ClientConfig(url=URL, resolve=[entry])
+
+
+@pytest.mark.parametrize("version", [5, "4", True])
+def test_an_ip_version_is_4_or_6(version: Any) -> None:
+    with pytest.raises(ConfigError, match="ip_version"):
+        ClientConfig(url=URL, ip_version=version)
+
+
+def test_a_proxy_is_a_url_the_environments_or_none() -> None:
+    for proxy in ("", "environment", "p:1", "socks5h://u:p@p"):
+        assert ClientConfig(url=URL, proxy=proxy).proxy == proxy

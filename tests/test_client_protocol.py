@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost
 
 from wsservice.client.options import ClientConfig
 from wsservice.client.protocol import ClientProtocol, client_options
-from wsservice.errors import HandshakeError, TLSError
+from wsservice.errors import CertificateError, HandshakeError, TLSError
 
 from .support import BINARY, CLOSE, TEXT, Connecting, Logged, close_payload, frame
 
@@ -146,15 +146,25 @@ class TestRefused:
     )
     def test_the_status_is_told(self, head: bytes, status: int, said: str, logged: Logged) -> None:
         connecting = Connecting(Recorder)
-        connecting.server.send(head.replace(b"\xff", b"") + b"\r\nX: y\r\n\r\nthe body")
+        connecting.server.send(head.replace(b"\xff", b"") + b"\r\nX: y\r\n\r\nthe body\n")
         assert connecting.server.aborted
         connecting.server.lose(ConnectionLost())
         error = failed(connecting)
         assert type(error) is HandshakeError
         assert error.status == status
-        assert str(error).startswith(f"{URL} refused to open a WebSocket: ")
+        assert str(error) == f"{URL} refused to open a WebSocket: {said}: the body"
         assert connecting.protocol.calls == []
         assert logged.events == []
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [("Retry-After: 7", 7.0), ("Retry-After: soon", None), ("X: 7", None)],
+    )
+    def test_it_may_ask_to_be_left_alone(self, header: str, seconds: float | None) -> None:
+        connecting = Connecting()
+        connecting.server.send(f"HTTP/1.1 503 Busy\r\n{header}\r\n\r\n".encode())
+        connecting.server.lose()
+        assert failed(connecting).retry_after == seconds
 
     @pytest.mark.parametrize(
         "answer",
@@ -162,7 +172,11 @@ class TestRefused:
             b"nonsense\r\n\r\n",
             b"\r\n\r\n",
             b"HTTP/1.1 101 " + HOSTILE + b"\r\nX: \xff\xfe\r\n\r\n",
-            b"HTTP/1.1 200 \xff\r\n\r\n",
+            b"HTTP/1.1 101 \xff\r\n\r\n",
+            b"HTTP/1.1 101 a\x0bb\r\n\r\n",
+            b"HTTP/1.1 101 a\rb\r\n\r\n",
+            b"HTTP/1.1 404 a\nb\r\n\r\n",
+            b"HTTP/2 101 a\r\n\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\nno colon\r\n\r\n",
         ],
@@ -226,7 +240,8 @@ class TestTLS:
         connecting = Connecting()
         connecting.server.lose(reason)
         error = failed(connecting)
-        assert type(error) is TLSError
+        of_the_certificate = "certificate" in words
+        assert type(error) is (CertificateError if of_the_certificate else TLSError)
         assert str(error) == f"cannot connect to {URL}: TLS failed, {words}"
 
 

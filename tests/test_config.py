@@ -28,10 +28,13 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "protocol": "greeting",
         "greeting": "Hello from server",
         "message_log": "log",
+        "message_log_format": "text",
+        "log_format": "text",
         "log_payload": 4096,
         "allow_origin": (),
         "max_connections": 10_000,
         "max_connections_per_ip": 0,
+        "no_page": False,
         "drain": 10.0,
     }
 
@@ -135,6 +138,14 @@ def test_a_greeting_larger_than_a_message_may_be_is_refused() -> None:
         Config(greeting="é", max_message_size=1)
 
 
+def test_messages_are_not_json_within_a_log_of_text() -> None:
+    with pytest.raises(ConfigError, match="--message-log-format: 'json' is not allowed within"):
+        Config(message_log_format="json")
+    assert Config(message_log_format="json", log_format="json")
+    assert Config(message_log_format="json", message_log="-")
+    assert Config(log_format="json")
+
+
 def test_an_error_is_a_value_error_and_one_of_ours() -> None:
     assert issubclass(ConfigError, ValueError)
     assert issubclass(ConfigError, WSServiceError)
@@ -143,7 +154,7 @@ def test_an_error_is_a_value_error_and_one_of_ours() -> None:
 @pytest.mark.parametrize("field", [field.name for field in attrs.fields(Config)])
 def test_every_field_has_what_an_option_needs(field: str) -> None:
     metadata = attrs.fields_dict(Config)[field].metadata
-    assert metadata["metavar"]
+    assert metadata["metavar"] or attrs.fields_dict(Config)[field].default is False
     assert metadata["help"]
 
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select as select_module
-from collections.abc import Iterator
+import select
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
@@ -13,8 +14,16 @@ from twisted.logger import formatTime
 
 from wsservice import destination as destination_module
 from wsservice.destination import FileDestination, prefixed
+from wsservice.lines import TextLines
 
 from .support import Logged
+
+STAMP = TextLines().stamp
+
+
+def polling(poll: Callable[[Any, float], list[int]]) -> type:
+    """Stands in for `select.poll`, with that in the place of waiting."""
+    return type("Poll", (), {"register": lambda *_: None, "poll": poll})
 
 
 class Writes:
@@ -53,7 +62,7 @@ def disk(path: Path, clock: Clock) -> Iterator[FileDestination]:
         opened.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
         return opened[-1]
 
-    yield FileDestination("disk", opener, clock)
+    yield FileDestination("disk", opener, clock, STAMP)
     os.close(opened[-1])
 
 
@@ -83,7 +92,9 @@ def test_the_time_before_a_line_is_the_time_at_which_it_is_written(
 
 class TestFullDisk:
     def test_it_is_reported_once_and_counted(self, clock: Clock, logged: Logged) -> None:
-        destination = FileDestination("full", lambda: os.open("/dev/full", os.O_WRONLY), clock)
+        destination = FileDestination(
+            "full", lambda: os.open("/dev/full", os.O_WRONLY), clock, STAMP
+        )
         for number in range(3):
             destination.write(b"%d\n" % number)
             destination.write(b"%d\n" % number)
@@ -150,7 +161,7 @@ class TestFullDisk:
         self, path: Path, clock: Clock, writes: Writes
     ) -> None:
         destination = FileDestination(
-            "disk", lambda: os.open(path, os.O_WRONLY | os.O_CREAT), clock
+            "disk", lambda: os.open(path, os.O_WRONLY | os.O_CREAT), clock, STAMP
         )
         writes.script = [len(f"{formatTime(clock.seconds())} a\n"), full()]
         destination.write(b"a\nb\n")
@@ -174,7 +185,7 @@ class TestSlowPipe:
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-        yield FileDestination("pipe", lambda: writer, clock), reader
+        yield FileDestination("pipe", lambda: writer, clock, STAMP), reader
         os.close(reader)
         os.close(writer)
 
@@ -253,12 +264,12 @@ class TestSlowPipe:
         destination, reader = pipe
         taken = b""
 
-        def select(*_: object) -> tuple[list[int], list[int], list[int]]:
+        def poll(self_: object, left: float) -> list[int]:
             nonlocal taken
             taken += self.drain(reader)
-            return [], [1], []
+            return [1]
 
-        monkeypatch.setattr(select_module, "select", select)
+        monkeypatch.setattr(select, "poll", polling(poll))
         for number in range(200):
             destination.write(b": %0100d\n" % number)
         destination.close()
@@ -276,22 +287,22 @@ class TestSlowPipe:
         destination, _ = pipe
         waited: list[float] = []
 
-        def select(_r: object, _w: object, _x: object, left: float) -> tuple[object, ...]:
+        def poll(self_: object, left: float) -> list[int]:
             waited.append(left)
-            return [], [], []
+            return []
 
-        monkeypatch.setattr(select_module, "select", select)
+        monkeypatch.setattr(select, "poll", polling(poll))
         for number in range(200):
             destination.write(b": %0100d\n" % number)
         destination.close()
-        assert waited == [2.0]
+        assert waited == [2000.0]
         assert destination.dropped > 100
         assert "its reader is too slow" in logged.text
 
     def test_a_reader_that_is_gone_is_reported_once(self, clock: Clock, logged: Logged) -> None:
         reader, writer = os.pipe()
         os.close(reader)
-        destination = FileDestination("pipe", lambda: writer, clock)
+        destination = FileDestination("pipe", lambda: writer, clock, STAMP)
         for _ in range(2):
             destination.write(b"x\n")
             clock.advance(0)

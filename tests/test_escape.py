@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsservice.escape import escape, escape_within
+from wsservice.escape import escape, escape_within, quote
 
 # hypothesis leaves surrogates out unless told otherwise.
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
@@ -100,3 +103,25 @@ def test_of_a_huge_text_only_what_can_be_shown_is_looked_at() -> None:
             raise AssertionError("the whole text was looked at")
 
     assert escape_within(Counting("x" * 1000), 3) == ("xxx", True)
+
+
+@given(any_text)
+def test_a_quoted_text_is_printable_and_read_back_but_for_halves_of_surrogates(text: str) -> None:
+    quoted = quote(text)
+    assert quoted.isprintable()
+    assert json.loads(quoted) == re.sub("[\ud800-\udfff]", "\ufffd", text)
+    assert quoted.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("é\N{SMILE}", '"é\N{SMILE}"'),
+        ('"\\', r'"\"\\"'),
+        ("\n\x1b\x7f\x85", r'"\n\u001b\u007f\u0085"'),
+        ("\u202e\U000e0001", r'"\u202e\udb40\udc01"'),
+        ("\ud800", '"\ufffd"'),
+    ],
+)
+def test_a_text_is_quoted(text: str, quoted: str) -> None:
+    assert quote(text) == quoted

@@ -116,6 +116,45 @@ def test_messages_before_a_foreign_frame_are_decoded(codec: Any) -> None:
     assert codec.decode(buffer, 18, True, 0, 9) == ([], FOREIGN)
 
 
+ODD = {
+    "not UTF-8": (TEXT, b"\xff", True),
+    "long": (BINARY, bytes(200), True),
+    "not masked": (TEXT, b"x", False),
+    "control": (0x89, b"ping", True),
+    "over the limit": (TEXT, b"x" * 100, True),
+}
+
+
+@given(
+    st.lists(st.text(max_size=12) | st.binary(max_size=12), min_size=9, max_size=40),
+    st.sampled_from(sorted(ODD)),
+    st.data(),
+)
+def test_what_is_decoded_together_is_decoded_as_one_by_one(
+    many: list[str | bytes], odd: str, data: st.DataObject
+) -> None:
+    reference = load("python")
+    frames = [
+        reference.encode(TEXT, each.encode(), KEY)
+        if isinstance(each, str)
+        else reference.encode(BINARY, each, KEY)
+        for each in many
+    ]
+    first, payload, masked = ODD[odd]
+    odd_one = reference.encode(first, payload, KEY if masked else b"")
+    frames.insert(data.draw(st.integers(0, len(frames))), odd_one)
+    buffer = b"before" + b"".join(frames)
+    buffer = buffer[: data.draw(st.integers(6, len(buffer)))]
+    limit = data.draw(st.sampled_from([0, 60]))
+    for codec in map(load, BUILT):
+        singly, start = [], 6
+        while (outcome := codec.decode(buffer, start, True, limit, 1))[0]:
+            singly += outcome[0]
+            start = outcome[0][-1][2]
+        assert codec.decode(buffer, 6, True, limit, 99) == (singly, outcome[1])
+        assert codec.decode(buffer, 6, True, limit, 11)[0] == singly[:11]
+
+
 def test_no_more_messages_are_decoded_than_wanted(codec: Any) -> None:
     buffer = codec.encode(TEXT, b"x", KEY) * 5
     assert codec.decode(buffer, 0, True, 0, 2) == ([(b"x", False, 7), (b"x", False, 14)], STOPPED)

@@ -16,7 +16,8 @@ from twisted.python import threadable
 
 from wsservice.config import Config
 from wsservice.errors import JournalError
-from wsservice.journal import Journal, describe, open_journal
+from wsservice.journal import Journal, open_journal
+from wsservice.lines import TextLines, describe
 
 from .support import Lines, Logged
 
@@ -55,70 +56,6 @@ def messages(octets: bytes) -> list[str]:
     return [line.partition(": ")[2] for line in octets.decode().splitlines()]
 
 
-class TestDescribe:
-    @pytest.mark.parametrize(
-        ("payload", "shown"),
-        [
-            (b"Msg from client", "Msg from client"),
-            (b"", ""),
-            ("Grüße".encode(), "Grüße"),
-            (b"a\nMessage received: forged", r"a\nMessage received: forged"),
-            (b"\x1b[2J", r"\x1b[2J"),
-            ("\u2028\u202e".encode(), r"\u2028\u202e"),
-            (b"C:\\n", r"C:\\n"),
-            (b"\xff", r"\udcff"),
-        ],
-    )
-    def test_text_is_shown_as_it_is_with_what_is_dangerous_escaped(
-        self, payload: bytes, shown: str
-    ) -> None:
-        assert describe(payload, False, 4096) == shown
-
-    @pytest.mark.parametrize(
-        ("payload", "shown"),
-        [
-            (b"12345678", "12345678"),
-            (b"123456789", "12345678... (9 bytes)"),
-            (b"1234567\n", "1234567... (8 bytes)"),
-            ("1234567é".encode(), "1234567... (9 bytes)"),
-            ("éééé".encode(), "éééé"),
-            (b"\n\n\n\n\n", r"\n\n\n\n... (5 bytes)"),
-        ],
-    )
-    def test_text_is_cut_to_the_limit_with_its_full_size_told(
-        self, payload: bytes, shown: str
-    ) -> None:
-        assert describe(payload, False, 8) == shown
-
-    @pytest.mark.parametrize(
-        ("payload", "limit", "shown"),
-        [
-            (b"\x00\xff", 4096, "(binary, 2 bytes) 00ff"),
-            (b"\x00", 4096, "(binary, 1 byte) 00"),
-            (b"\x00\x01\x02", 4, "(binary, 3 bytes) 0001..."),
-            (b"\x00\x01", 4, "(binary, 2 bytes) 0001"),
-        ],
-    )
-    def test_binary_is_shown_as_size_and_hex_digits(
-        self, payload: bytes, limit: int, shown: str
-    ) -> None:
-        assert describe(payload, True, limit) == shown
-
-    def test_a_limit_of_0_tells_sizes_only(self) -> None:
-        assert describe(b"secret", False, 0) == "(6 bytes)"
-        assert describe(b"s", False, 0) == "(1 byte)"
-        assert describe(b"secret", True, 0) == "(binary, 6 bytes)"
-
-    @given(st.one_of(st.binary(), st.text().map(str.encode)), st.booleans(), st.integers(0, 50))
-    def test_a_message_is_one_printable_line_and_within_its_limit(
-        self, payload: bytes, isBinary: bool, limit: int
-    ) -> None:
-        shown = describe(payload, isBinary, limit)
-        assert shown.isprintable()
-        told = len(f"(binary, {len(payload)} bytes) ...")
-        assert len(shown.encode()) <= limit + told
-
-
 class TestLines:
     @pytest.fixture
     def lines(self) -> Lines:
@@ -126,7 +63,7 @@ class TestLines:
 
     @pytest.fixture
     def journal(self, lines: Lines, clock: Clock) -> Journal:
-        return Journal(lines, 20, clock)
+        return Journal(lines, TextLines(), 20, clock)
 
     def test_a_line_names_the_connection_and_ends_in_the_message(
         self, journal: Journal, lines: Lines, clock: Clock
@@ -162,7 +99,7 @@ class TestLines:
         self, messages: list[tuple[str, bytes, bool]], limit: int
     ) -> None:
         lines = Lines()
-        journal = Journal(lines, limit, Clock())
+        journal = Journal(lines, TextLines(), limit, Clock())
         for message in messages:
             journal.received(*message)
         journal.flush()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wsservice
+import wsservice.client
 
 ROOT = Path(wsservice.__file__).parent
 FRAMEWORKS = {"twisted", "autobahn", "txaio", "zope"}
@@ -62,7 +63,23 @@ def test_a_module_imports_only_what_stands_above_it(path: Path) -> None:
             assert ORDER.index(above) < ORDER.index(own), f"{dotted(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "client").glob("*.py")), ids=dotted)
+CLIENT = sorted(path for path in (ROOT / "client").glob("*.py") if path.stem != "__init__")
+CLIENT_ORDER = re.findall(r"^    (\w+)\.py  ", wsservice.client.__doc__ or "", re.MULTILINE)
+
+
+def test_the_clients_map_names_every_module_and_no_other() -> None:
+    assert sorted(CLIENT_ORDER) == [path.stem for path in CLIENT]
+
+
+@pytest.mark.parametrize("path", CLIENT, ids=dotted)
+def test_a_module_of_the_client_imports_only_what_stands_above_it(path: Path) -> None:
+    for name, _ in imported(path):
+        if name.startswith("wsservice.client."):
+            above = name.split(".")[2]
+            assert CLIENT_ORDER.index(above) < CLIENT_ORDER.index(path.stem), f"it imports {name}"
+
+
+@pytest.mark.parametrize("path", CLIENT, ids=dotted)
 def test_the_client_knows_nothing_of_the_server(path: Path) -> None:
     assert not {layer(name) for name, _ in imported(path)} & {
         "server",
@@ -90,14 +107,18 @@ def test_the_reactor_is_imported_within_functions_only(path: Path) -> None:
     assert ("twisted.internet.reactor", True) not in set(imported(path))
 
 
-def test_only_twistds_face_and_connect_import_the_reactor() -> None:
+def test_only_twistds_face_and_who_connects_import_the_reactor() -> None:
     importing = {
         dotted(path)
         for path in MODULES
         for name, _ in imported(path)
         if name == "twisted.internet.reactor"
     }
-    assert importing == {"wsservice.tap", "wsservice.client.connecting"}
+    assert importing == {
+        "wsservice.tap",
+        "wsservice.client.connecting",
+        "wsservice.client.service",
+    }
 
 
 def fresh(code: str) -> str:

@@ -10,17 +10,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.testing import MemoryReactorClock
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from wsservice.config import Config
 from wsservice.errors import ConfigError, ListenError
 from wsservice.listening import AnyAddressEndpoint, endpoints, listen, reason
-from wsservice.tls import TLSTransport
 
 
 class Socket:
@@ -220,21 +217,13 @@ def test_a_port_accepts_a_few_at_one_go_however_many_wait(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(TCPPort, "doRead", do_read)
     port = TCPPort(0, Factory(), reactor=MemoryReactorClock())
+    port.socket = socket.socket()
+    port.socket.close()
     port.numberAccepts = 100
     listen([("--listen x", Endpoint(succeed(port)))], Factory())
     for _ in range(3):
         port.doRead()
     assert accepted == [16, 16, 16]
-
-
-def test_a_port_of_tls_gets_the_shorter_way() -> None:
-    clock = MemoryReactorClock()
-    context: Any = DefaultOpenSSLContextFactory
-    factory = TLSMemoryBIOFactory(
-        context.__new__(context), False, Factory.forProtocol(Protocol), clock
-    )
-    listen([("--listen x", Endpoint(succeed(TCPPort(0, factory, reactor=clock))))], Factory())
-    assert isinstance(factory.buildProtocol(None), TLSTransport)
 
 
 @pytest.mark.parametrize(

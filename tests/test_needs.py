@@ -17,7 +17,7 @@ def test_a_program_that_is_there_is_given_by_its_path() -> None:
 
 
 def test_a_missing_program_skips_the_test_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WSSERVICE_REQUIRE_ALL", raising=False)
+    monkeypatch.delenv("TESTS_REQUIRE_ALL", raising=False)
     with pytest.raises(pytest.skip.Exception) as skipped:
         need_program(MISSING)
     assert str(skipped.value) == f"needs {MISSING}"
@@ -26,7 +26,7 @@ def test_a_missing_program_skips_the_test_with_one_line(monkeypatch: pytest.Monk
 def test_a_missing_program_fails_the_test_where_all_is_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WSSERVICE_REQUIRE_ALL", "1")
+    monkeypatch.setenv("TESTS_REQUIRE_ALL", "1")
     with pytest.raises(pytest.fail.Exception) as failed:
         need_program(MISSING)
     assert MISSING in str(failed.value)

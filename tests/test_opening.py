@@ -10,10 +10,15 @@ from autobahn.websocket.types import ConnectionRequest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 
 from wsservice.compression import server_accept
+from wsservice.opening import descriptor
 from wsservice.server import ServerProtocol
+from wsservice.tls import TLSTransport
 
 from .support import PEER, Client, Served, opening_request
 
@@ -123,3 +128,17 @@ def test_a_decision_that_comes_too_late() -> None:
     client.protocol.decision.callback(None)
     assert client.taken() == b""
     assert client.protocol.state == client.protocol.STATE_CLOSED
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"), [(TLSTransport, [None]), (HAProxyProtocolWrapper, [])]
+)
+def test_a_descriptor_is_found_beneath_what_wraps_its_transport(
+    kind: Any, arguments: list[Any]
+) -> None:
+    transport: Any = StringTransport()
+    wrapper = kind(*arguments, None, Protocol())
+    wrapper.transport = transport
+    assert descriptor(wrapper) == descriptor(transport) == 0
+    transport.fileno = lambda: 7
+    assert descriptor(wrapper) == descriptor(transport) == 7

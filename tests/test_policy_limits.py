@@ -29,6 +29,20 @@ def test_in_all() -> None:
     assert limits.arrive().verdict is DROPPED
 
 
+def test_those_that_would_take_of_the_reserve_are_refused() -> None:
+    limits = ConnectionLimits(0, most_refused=5)
+    limits.reserve(100, 2)
+    verdicts = [limits.arrive(None, number).verdict for number in (99, 100, 101, 102)]
+    assert verdicts == [ADMITTED, REFUSED, REFUSED, DROPPED]
+    assert limits.arrive("192.0.2.1", 7).verdict is ADMITTED
+
+
+def test_a_reserve_has_no_more_wait_for_their_refusal() -> None:
+    limits = ConnectionLimits(1, most_refused=1)
+    limits.reserve(100, 2)
+    assert [limits.arrive().verdict for _ in range(3)] == [ADMITTED, REFUSED, DROPPED]
+
+
 def test_of_one_address() -> None:
     limits = ConnectionLimits(0, 2)
     first, _second = limits.arrive("192.0.2.1"), limits.arrive("::ffff:192.0.2.1")

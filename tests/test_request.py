@@ -13,6 +13,7 @@ from wsservice.request import (
     MAX_HEADERS,
     MAX_TARGET,
     Host,
+    PlainRequest,
     Refusal,
     Request,
     RequestReader,
@@ -41,7 +42,7 @@ def head(*more: str, line: str = "GET /chat HTTP/1.1", **changed: str | None) ->
     return "\r\n".join([*lines, *more, "", ""]).encode("latin-1")
 
 
-def read(octets: bytes) -> Request | Refusal | None:
+def read(octets: bytes) -> Request | PlainRequest | Refusal | None:
     return RequestReader().feed(octets)
 
 
@@ -57,7 +58,7 @@ def refused(octets: bytes) -> Refusal:
     return outcome
 
 
-def read_in(chunks: list[bytes]) -> Request | Refusal | None:
+def read_in(chunks: list[bytes]) -> Request | PlainRequest | Refusal | None:
     reader = RequestReader()
     outcome = None
     for chunk in chunks:
@@ -108,7 +109,9 @@ def test_variants_that_are_right(octets: bytes) -> None:
     ("status", "line"),
     [
         (405, "POST / HTTP/1.1"),
-        (405, "get / HTTP/1.1"),
+        (405, "TRACE / HTTP/1.1"),
+        (501, "get / HTTP/1.1"),
+        (501, "BREW / HTTP/1.1"),
         (405, "CONNECT example.com:443 HTTP/1.1"),
         (405, "OPTIONS * HTTP/1.1"),
         (505, "GET / HTTP/1.0"),
@@ -142,8 +145,41 @@ def test_request_lines(status: int, line: str) -> None:
     assert refused(head(line=line)).status == status
 
 
-def test_405_names_the_method_to_use() -> None:
-    assert refused(head(line="POST / HTTP/1.1")).headers == (("Allow", "GET"),)
+def test_405_names_the_methods_to_use() -> None:
+    assert refused(head(line="POST / HTTP/1.1")).headers == (("Allow", "GET, HEAD"),)
+
+
+@pytest.mark.parametrize("upgrade", [None, "", "h2c", "h2c, x-websocket"])
+def test_who_names_no_websocket_asks_in_plain_HTTP(upgrade: str | None) -> None:
+    octets = head("Accept: a", "Accept: b", line="GET /a?b HTTP/1.1", Upgrade=upgrade)
+    asked = read(octets)
+    assert isinstance(asked, PlainRequest)
+    assert (asked.method, asked.target, asked.headers["accept"]) == ("GET", "/a?b", "a, b")
+    assert read_in(chunks_of(octets)) == asked
+
+
+def test_HEAD_never_asks_for_more_than_a_head() -> None:
+    asked = read(head(line="HEAD / HTTP/1.1"))
+    assert isinstance(asked, PlainRequest)
+    assert (asked.method, asked.target) == ("HEAD", "/")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Host: a",
+        "Content-Length: 1",
+        "Transfer-Encoding: chunked",
+        "X : y",
+    ],
+)
+def test_plain_HTTP_is_read_as_strictly(method: str, wrong: str) -> None:
+    right = f"{method} / HTTP/1.1\r\nHost: a\r\n"
+    assert isinstance(read(f"{right}\r\n".encode()), PlainRequest)
+    assert refused(f"{right}{wrong}\r\n\r\n".encode()).status == 400
+    assert refused(f"{method} / HTTP/1.1\r\n\r\n".encode()).status == 400
+    assert refused(right.replace("1.1", "1.0").encode()).status == 505
 
 
 @pytest.mark.parametrize("octet", [0, 9, 10, 13, 32, 127, 128, 255, ord("("), ord("{")])
@@ -213,9 +249,6 @@ def test_bare_line_feeds(octets: bytes) -> None:
         ("Connection", None, 400, ()),
         ("Connection", "keep-alive", 400, ()),
         ("Connection", "upgrades", 400, ()),
-        ("Upgrade", None, 426, UPGRADE),
-        ("Upgrade", "", 426, UPGRADE),
-        ("Upgrade", "h2c", 426, UPGRADE),
         ("Sec-WebSocket-Version", None, 426, UPGRADE),
         ("Sec-WebSocket-Version", "8", 426, UPGRADE),
         ("Sec-WebSocket-Version", "13, 8", 426, UPGRADE),

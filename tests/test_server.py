@@ -356,7 +356,7 @@ class TestHandshake:
             (b"nonsense\r\n\r\n", 400),
             (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
             (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", 505),
-            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+            (b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 426),
             (opening_request(key=None), 400),
             (opening_request("/", "Origin: nonsense"), 403),
         ],

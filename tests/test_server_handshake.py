@@ -20,6 +20,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from wsservice import page
 from wsservice.config import Config
 from wsservice.hub import LocalHub
 from wsservice.journal import open_journal
@@ -113,7 +114,8 @@ def refusal(status_line: str, *headers: str) -> bytes:
 
 BAD = refusal("400 Bad Request")
 TOO_LARGE = refusal("431 Request Header Fields Too Large")
-METHOD = refusal("405 Method Not Allowed", "Allow: GET")
+METHOD = refusal("405 Method Not Allowed", "Allow: GET, HEAD")
+UNKNOWN_METHOD = refusal("501 Not Implemented")
 HTTP_VERSION = refusal("505 HTTP Version Not Supported")
 TOO_LONG = refusal(f"414 {http.HTTPStatus(414).phrase}")  # another one from Python 3.13 on
 UPGRADE = refusal(
@@ -122,6 +124,11 @@ UPGRADE = refusal(
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",
 )
+PLAIN = (
+    UPGRADE.replace(b"Length: 0", b"Length: 66")[:-2]
+    + b"Content-Type: text/plain; charset=utf-8\r\n\r\n"
+)
+PLAIN_BODY = b"WebSocket is spoken here: connect with ws://, or wss:// over TLS.\n"
 FORBIDDEN = refusal("403 Forbidden")
 NO_ROOM = refusal("503 Service Unavailable", "Retry-After: 10")
 
@@ -143,7 +150,9 @@ ROWS: dict[str, tuple[bytes, bytes]] = {
     "no Host": (head(Host=None), BAD),
     "bad Host": (head(Host="a@b"), BAD),
     "POST": (head(line="POST / HTTP/1.1"), METHOD),
-    "HEAD": (head(line="HEAD / HTTP/1.1"), METHOD),
+    "OPTIONS": (head(line="OPTIONS * HTTP/1.1"), METHOD),
+    "get": (head(line="get / HTTP/1.1"), UNKNOWN_METHOD),
+    "HEAD": (head(line="HEAD / HTTP/1.1"), PLAIN),
     "CONNECT": (head(line="CONNECT a:80 HTTP/1.1"), METHOD),
     "HTTP/0.9": (b"GET /\r\n", BAD),
     "HTTP/1.0": (head(line="GET / HTTP/1.0"), HTTP_VERSION),
@@ -164,8 +173,9 @@ ROWS: dict[str, tuple[bytes, bytes]] = {
     "version 8": (head(Sec_WebSocket_Version="8"), UPGRADE),
     "no key": (head(Sec_WebSocket_Key=None), BAD),
     "bad key": (head(Sec_WebSocket_Key="a" * 24), BAD),
-    "no Upgrade": (head(Upgrade=None), UPGRADE),
-    "Upgrade to h2c": (head(Upgrade="h2c"), UPGRADE),
+    "no Upgrade": (head(Upgrade=None), PLAIN + PLAIN_BODY),
+    "Upgrade to h2c": (head(Upgrade="h2c"), PLAIN + PLAIN_BODY),
+    "plain HTTP": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", PLAIN + PLAIN_BODY),
     "no Connection": (head(Connection=None), BAD),
     "Connection: close": (head(Connection="close"), BAD),
     "subprotocol twice": (head("Sec-WebSocket-Protocol: a, a"), BAD),
@@ -356,6 +366,32 @@ def test_refusing_costs_no_descriptors(events: list[str]) -> None:
     assert Peer(factory).send(head()).status == 503
 
 
+def test_plain_HTTP_is_refused_where_there_is_no_room() -> None:
+    factory = factory_of(max_connections=1)
+    peers = [Peer(factory) for _ in range(2)]
+    for peer in peers:
+        peer.send(head(Upgrade=None))
+    assert [peer.status for peer in peers] == [426, 503]
+
+
+def test_the_page(events: list[str]) -> None:
+    asked = head("Accept: text/html", line="GET / HTTP/1.1", Upgrade=None)
+    whole, first = (Peer(factory_of(send_buffer=1)) for _ in range(2))
+    whole.send(asked)
+    first.send(asked.replace(b"GET", b"HEAD"))
+    body = page.load(page.PUBLIC).body
+    assert whole.answer == first.answer + body
+    assert whole.answer.startswith(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
+    assert f"\r\nContent-Length: {len(body)}\r\n".encode() in first.answer
+    assert whole.over
+    assert events == ["[1 192.0.2.1:5000] gets the page"] * 2
+
+
+def test_no_page() -> None:
+    asked = head("Accept: text/html", line="GET / HTTP/1.1", Upgrade=None)
+    assert Peer(factory_of(no_page=True)).send(asked).answer == PLAIN + PLAIN_BODY
+
+
 def test_more_than_max_connections_per_ip() -> None:
     factory = factory_of(max_connections_per_ip=1)
     for address, statuses in [
@@ -434,7 +470,7 @@ def test_one_answer_and_nothing_of_autobahns(octets: bytes) -> None:
     assert not [event for event in events if "log_failure" in event]
     assert peer.answer.count(b"HTTP/1.1 ") <= 1
     if peer.answer and peer.status != 101:
-        pattern = rb"HTTP/1\.1 \d{3} [\w -]+\r\nConnection: close\r\nContent-Length: 0\r\n[^\0]*"
+        pattern = rb"HTTP/1\.1 \d{3} [\w -]+\r\nConnection: close\r\nContent-Length: \d+\r\n[^\0]*"
         assert re.fullmatch(pattern, peer.answer)
         [line] = map(formatEvent, events)
         assert line.startswith("[1 192.0.2.1:5000] refused with ")

@@ -11,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from wsservice import errors, frames, service
 from wsservice.config import Config
+from wsservice.descriptors import Shares
 from wsservice.errors import ConfigError
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
@@ -146,6 +147,43 @@ class TestStart:
     ) -> None:
         Run(monkeypatch).service.startService()
         assert f"messages are read by the {frames.CODEC} codec" in logged.text
+
+    @pytest.mark.parametrize(
+        ("most", "used", "said"),
+        [
+            (100, 732, ["[info] up to 100 connections"]),
+            (
+                100,
+                733,
+                [
+                    (
+                        "[warn] --max-connections 100 does not fit: at most 1024 files may be open,"
+                        " which leaves room for 99; more are refused with 503, until the hard limit"
+                        " is raised (ulimit -n, LimitNOFILE=)"
+                    ),
+                    "[info] up to 99 connections",
+                ],
+            ),
+            (0, 732, ["[info] up to 100 connections"]),
+        ],
+    )
+    def test_it_says_how_many_connections_there_is_room_for(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        logged: Logged,
+        most: int,
+        used: int,
+        said: list[str],
+    ) -> None:
+        monkeypatch.setattr(service, "limit_for", lambda _: 1024)
+        monkeypatch.setattr(service, "in_use", lambda: used)
+        run = Run(monkeypatch, max_connections=most)
+        run.service.startService()
+        for hook, arguments, _ in run.reactor.whenRunningHooks:
+            hook(*arguments)
+        lines = logged.text.replace("wsservice#", "").splitlines()
+        assert [line for line in lines if "connections" in line] == said
+        assert run.service.factory.limits._first_reserved == Shares.of(1024).first_reserved
 
     def test_ports_are_taken_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         run = Run(monkeypatch)

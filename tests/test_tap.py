@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ def parse(*arguments: str, nodaemon: object = None) -> Config:
         options.parent = usage.Options()
         options.parent["nodaemon"] = nodaemon
     options.parseOptions([*arguments])
-    return options.config
+    return options.settings.config
 
 
 def refused(capsys: Capture, *arguments: str, nodaemon: object = None) -> str:
@@ -56,6 +57,7 @@ def test_no_options_are_the_defaults_of_config() -> None:
         (["--compression", "on"], "compression", True),
         (["--listen", "tcp:1", "--listen", "unix:a.sock"], "listen", ("tcp:1", "unix:a.sock")),
         (["--listen", "tcp:1"], "port", None),
+        (["--no-page"], "no_page", True),
     ],
 )
 def test_an_option_sets_its_field(arguments: list[str], field: str, value: object) -> None:
@@ -79,8 +81,10 @@ def test_one_parse_leaves_nothing_to_the_next() -> None:
         ),
         (["--xyzzy"], "--xyzzy: there is no such option; see --help"),
         (["-q"], "-q: there is no such option; see --help"),
+        (["--confg", "x"], "--confg: there is no such option; did you mean --config?"),
         (["--x\x1b"], r"--x\x1b: there is no such option; see --help"),
         (["--port"], "option --port requires argument"),
+        (["--no-page=on"], "option --no-page must not have an argument"),
         (["--port", "http"], "--port: 'http' is not allowed; give a whole number from 0 to 65535"),
         (["8080"], "'8080' is not allowed; give options only, see --help"),
         (["--port", "1", "a\nb", "c"], r"'a\nb' is not allowed; give options only, see --help"),
@@ -107,10 +111,84 @@ def test_what_is_no_daemon_may_log_messages_to_standard_output(nodaemon: object)
     assert parse("--message-log", "-", nodaemon=nodaemon).message_log == "-"
 
 
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class TestSources:
+    @pytest.fixture(autouse=True)
+    def file(self, elsewhere: Path) -> Path:
+        path = elsewhere / "ws.toml"
+        path.write_text('port = 1\nlog_payload = 2\ngreeting = "hi"\n')
+        return path
+
+    def test_options_overrule_variables_and_these_the_file(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WSSERVICE_LOG_PAYLOAD", "3")
+        monkeypatch.setenv("WSSERVICE_PORT", "3")
+        config = parse("--port", "4", "--config", "ws.toml")
+        assert (config.port, config.log_payload, config.greeting) == (4, 3, "hi")
+
+    def test_a_variable_may_name_the_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WSSERVICE_CONFIG", "ws.toml")
+        assert parse().port == 1
+
+    def test_a_wrong_value_is_said_to_be_where_it_is(
+        self, capsys: Capture, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file.write_text("port = 65536\n")
+        said = refused(capsys, "--config", "ws.toml")
+        assert said == "ws.toml: port: 65536 is not allowed; give a whole number from 0 to 65535"
+        monkeypatch.setenv("WSSERVICE_PORT", "http")
+        assert refused(capsys, "--config", "ws.toml").startswith("WSSERVICE_PORT: 'http' is not")
+
+    def test_so_is_one_that_only_a_daemon_cannot_have(self, capsys: Capture, file: Path) -> None:
+        file.write_text('message_log = "-"\n')
+        said = refused(capsys, "--config", "ws.toml", nodaemon=0)
+        assert said.startswith("ws.toml: message_log: '-' is not allowed for a daemon")
+
+
+class TestCheckConfig:
+    def checked(self, capsys: Capture, *arguments: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            parse("--check-config", *arguments)
+        assert caught.value.code == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    def test_it_prints_a_file_that_has_the_same_settings(
+        self, capsys: Capture, elsewhere: Path
+    ) -> None:
+        arguments = ["--port", "0", "--greeting", '"\\\x7f\n\N{SMILE}é', "--drain", "1.5"]
+        arguments += ["--allow-origin", "https://a.example", "--allow-origin", "*"]
+        (elsewhere / "ws.toml").write_text(self.checked(capsys, *arguments))
+        assert parse("--config", "ws.toml") == parse(*arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "problem"),
+        [
+            (["--protocol", "absent.Behaviour"], "--protocol: 'absent.Behaviour' cannot be"),
+            (["--listen", "nonsense:1"], "--listen nonsense:1: is no endpoint"),
+            (["--port", "x"], "--port: 'x' is not allowed"),
+        ],
+    )
+    def test_what_would_keep_it_from_starting_is_told(
+        self, capsys: Capture, arguments: list[str], problem: str
+    ) -> None:
+        assert refused(capsys, "--check-config", *arguments).startswith(problem)
+
+
 def test_help_prints_every_option_with_its_default() -> None:
     printed = " ".join(str(Options()).split())
     for field in attrs.fields(Config):
         assert option_name(field.name) in printed
+    assert "--config=" in printed
+    assert "--check-config " in printed
     for default in (
         "[default: 8080, none where --listen is given]",
         "[default: greeting]",
@@ -171,11 +249,23 @@ class TestMakeService:
         monkeypatch.setattr(Signals, "install", lambda _: done.append("signals"))
         monkeypatch.setattr(tap, "collect_seldom", lambda: done.append("collector"))
         monkeypatch.setattr(tap, "keep_freed", lambda: None)
+        monkeypatch.setattr(tap, "raise_limit", lambda: done.append("limit"))
         makeService(self.options("--listen", "tcp:99"))
-        assert done == []
+        assert done == ["limit"]
         for hook, args, kwargs in reactor.whenRunningHooks:
             hook(*args, **kwargs)
-        assert done == ["signals", "collector"]
+        assert done == ["limit", "signals", "collector"]
+
+    def test_what_cannot_be_is_said_to_be_where_it_was_given(
+        self,
+        reactor: MemoryReactorClock,
+        capsys: Capture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("WSSERVICE_PROTOCOL", "nonsense")
+        with pytest.raises(SystemExit):
+            makeService(self.options())
+        assert capsys.readouterr().err.startswith("wsdemo: WSSERVICE_PROTOCOL: 'nonsense' is not")
 
     @pytest.mark.parametrize("where", ["making", "listening"])
     def test_what_cannot_be_is_one_line_and_status_1(

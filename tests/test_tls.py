@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from wsservice import tls
+from wsservice.sending import Gathering
 from wsservice.tls import TLSTransport, quicken
 
 from .integration.test_listening_places import make_certificate
@@ -59,7 +60,8 @@ class Server:
         context = DefaultOpenSSLContextFactory(key, cert)
         inner = Factory.forProtocol(Application)
         self.factory = TLSMemoryBIOFactory(context, False, inner, self.clock)
-        quicken(Port(self.factory))
+        self.gathering = Gathering()
+        quicken(Port(self.factory), self.gathering)
 
     def connect(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Peer:
         return Peer(self, version)
@@ -137,13 +139,13 @@ def test_what_the_tests_run_with_is_the_shorter_way(peer: Peer) -> None:
 @pytest.mark.parametrize("factory", [None, Factory(), WrappingFactory(Factory())])
 def test_what_is_no_tls_is_left_alone(factory: Any) -> None:
     before = dict(vars(factory)) if factory else {}
-    quicken(Port(factory))
+    quicken(Port(factory), Gathering())
     assert not factory or vars(factory) == before
 
 
 def test_another_tls_is_left_alone(server: Server) -> None:
     server.factory.protocol = TLSMemoryBIOProtocol
-    quicken(Port(server.factory))
+    quicken(Port(server.factory), Gathering())
     assert server.factory.protocol is TLSMemoryBIOProtocol
 
 

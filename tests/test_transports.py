@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.internet.testing import StringTransport as OtherTransport
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 
-from wsservice.transports import SocketWriter, peer_name, plain
+from wsservice.transports import SocketWriter, peer_name, plain, unacknowledged
 
 
 class Socket:
@@ -114,3 +115,21 @@ def test_plain_are_sockets_also_behind_a_proxy_header_and_not_under_tls() -> Non
 )
 def test_an_address_is_written_as_people_write_it(address: object, name: str) -> None:
     assert peer_name(address) == name
+
+
+def test_what_is_not_acknowledged_waits_here_or_in_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    transport = tcp(2)
+    assert unacknowledged(transport) == 0
+    SocketWriter(transport).write(b"hello")
+    assert unacknowledged(transport) == 3
+    transport.write(b"more")
+    assert unacknowledged(transport) == 7
+    count = (10).to_bytes(4, sys.byteorder)
+    monkeypatch.setattr("fcntl.ioctl", lambda *given: count)
+    assert unacknowledged(transport) == 17
+    wrapper = OtherTransport()
+    assert unacknowledged(wrapper) == 0
+    wrapper.transport = transport  # type: ignore[attr-defined]
+    assert unacknowledged(wrapper) == 17

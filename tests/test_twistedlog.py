@@ -29,7 +29,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from wsservice import twistedlog
-from wsservice.twistedlog import TwistedLog, text_file
+from wsservice.twistedlog import TwistedLog, observed_file
 
 from .support import Logged
 
@@ -87,17 +87,17 @@ class TestTextFile:
 
     def test_it_is_the_one_that_twistd_makes(self, file: File) -> None:
         observer = textFileLogObserver(file)
-        assert text_file(LogPublisher(observer)) is observer
+        assert observed_file(LogPublisher(observer)) is observer
 
     def test_it_is_the_one_within_the_filter_that_twist_makes(self, file: File) -> None:
         observer = textFileLogObserver(file)
         filtered = FilteringLogObserver(observer, [level(LogLevel.info)])
-        assert text_file(LogPublisher(filtered)) is observer
+        assert observed_file(LogPublisher(filtered)) is observer
 
     def test_it_is_one_that_writes_to_a_log_file_that_rotates(self, tmp_path: Path) -> None:
         log_file = opened(tmp_path, 1000)
         observer = textFileLogObserver(log_file)
-        assert text_file(LogPublisher(observer)) is observer
+        assert observed_file(LogPublisher(observer)) is observer
         log_file.close()
 
     def test_other_message_logs_do_not_count(self, file: File, clock: Clock) -> None:
@@ -105,7 +105,7 @@ class TestTextFile:
         publisher = LogPublisher(observer)
         for _ in range(2):
             TwistedLog(clock, publisher).keep_order(lambda: None)
-        assert text_file(publisher) is observer
+        assert observed_file(publisher) is observer
 
     @pytest.mark.parametrize(
         "observers",
@@ -132,14 +132,14 @@ class TestTextFile:
     def test_there_is_none_where_another_takes_events(
         self, observers: Callable[[File], list[Any]], file: File
     ) -> None:
-        assert text_file(LogPublisher(*observers(file))) is None
+        assert observed_file(LogPublisher(*observers(file))) is None
 
     def test_there_is_none_where_the_file_does_not_wait(self, tmp_path: Path) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         os.set_blocking(writer, False)
         with open(writer, "w") as file:
-            assert text_file(LogPublisher(textFileLogObserver(file))) is None
+            assert observed_file(LogPublisher(textFileLogObserver(file))) is None
 
     @pytest.mark.parametrize("name", ["_observers", "_outFile", "_shouldLogEvent"])
     def test_there_is_none_where_twisted_is_another(self, name: str, file: File) -> None:
@@ -148,7 +148,7 @@ class TestTextFile:
         publisher = LogPublisher(filtered)
         for each in (publisher, observer, filtered):
             vars(each).pop(name, None)
-        assert text_file(publisher) is None
+        assert observed_file(publisher) is None
 
 
 class TestWriting:

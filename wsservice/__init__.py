@@ -5,8 +5,11 @@ The map. Imports run one way, downwards in this list::
     errors.py       every exception, one tree
     escape.py       what a peer sent, made safe to print                      PURE
     request.py      the opening handshake's request, read strictly            PURE
+    page/           the pages for people                                      PURE
+    plain.py        what is answered to plain HTTP                            PURE
     policy.py       who may connect, how many; close codes, channels          PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
+    settings.py     file, environment and command line, merged to a Config    PURE
     log.py          the logger that escapes
     frames/         octets to messages and back                               PURE
     sending.py      what is gathered, and what waits, to be sent on a connection PURE
@@ -19,20 +22,23 @@ The map. Imports run one way, downwards in this list::
     connection.py   Autobahn's protocol made safe: what server and client share
     factory.py      what all connections of a factory have in common
     destination.py  a file or standard output, for lines
-    twistedlog.py   Twisted's log, for lines: its text file in batches
+    lines.py        what a line of the message log looks like: text, or JSON
+    jsonlog.py      Twisted's log as lines of JSON
+    twistedlog.py   Twisted's log, for lines: its file in batches
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
     beginning.py    what every connection of a server begins with, made once
     ending.py       the closing handshake, where all is in order
     opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
-    client/         connect(), and the program: protocol, options, terminal, __main__
+    client/         connect(), and the program; its own map in its docstring
     tls.py          TLS with less done for each message
+    accepting.py    a port that waits where there is a shortage of descriptors
     listening.py    where to listen
+    polling.py      the sockets of a port's connections, polled together
+    descriptors.py  how many connections the limit on open files leaves room for
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1
-    epoll.py        Twisted's epoll reactor, with less done for each event
-    reactor.py      installs it, for `twistd --reactor wsepoll`
     memory.py       what Python and the C library are told of memory
     tap.py          twistd's face: Options -> Config, makeService
 

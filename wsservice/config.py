@@ -17,6 +17,9 @@ from .policy import AllowedOrigins
 
 DEFAULT_PORT = 8080
 
+MASK = "********"
+"""What is shown in the place of a secret."""
+
 _T = TypeVar("_T")
 
 
@@ -25,9 +28,10 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def refuse(field: str, value: object, allowed: str) -> ConfigError:
+def refuse(field: attrs.Attribute[Any], value: object, allowed: str) -> ConfigError:
     """The error for a wrong value: the option, the value, and what is allowed."""
-    return ConfigError(f"{option_name(field)}: {value!r} is not allowed; give {allowed}")
+    shown = MASK if field.metadata["secret"] else repr(value)
+    return ConfigError(f"{option_name(field.name)}: {shown} is not allowed; give {allowed}")
 
 
 def _converter(allowed: str, parse: Callable[[Any], _T]) -> attrs.Converter:  # type: ignore[type-arg]
@@ -35,7 +39,7 @@ def _converter(allowed: str, parse: Callable[[Any], _T]) -> attrs.Converter:  # 
         try:
             return parse(value)
         except (TypeError, KeyError, ValueError, OverflowError):
-            raise refuse(field.name, value, allowed) from None
+            raise refuse(field, value, allowed) from None
 
     return attrs.Converter(convert, takes_field=True)
 
@@ -56,6 +60,9 @@ def _whole(low: int, high: int | None = None, optional: bool = False) -> attrs.C
 
     upto = "" if high is None else f" to {high}"
     return _converter(f"a whole number from {low}{upto}", parse)
+
+
+WHOLE = _whole(0)
 
 
 def _parse_seconds(value: Any) -> float:
@@ -113,7 +120,7 @@ def _origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
             AllowedOrigins.of((each,))
         except (TypeError, ValueError):
             allowed = "* or an origin, such as https://app.example or http://localhost:3000"
-            raise refuse(field.name, each, allowed) from None
+            raise refuse(field, each, allowed) from None
     return given
 
 
@@ -126,12 +133,17 @@ def setting(
     metavar: str,
     help: str,  # noqa: A002
     repeatable: bool = False,
+    secret: bool = False,
 ) -> Any:
-    """A field that is an option too, with what its help says of it."""
+    """A field that is an option too, with what its help says of it. A secret is never shown.
+
+    An option without a metavar takes no value on a command line: it is a switch,
+    and given it is on.
+    """
     return attrs.field(
         default=default,
         converter=converter,
-        metadata={"metavar": metavar, "help": help, "repeatable": repeatable},
+        metadata={"metavar": metavar, "help": help, "repeatable": repeatable, "secret": secret},
     )
 
 
@@ -235,6 +247,18 @@ class Config(Limits):
         "DEST",
         "where messages are logged: log (with the rest), - (standard output) or a file",
     )
+    message_log_format: str = setting(
+        "text",
+        _choice("text", "json"),
+        "text|json",
+        "how they are logged there: lines of text, or of JSON",
+    )
+    log_format: str = setting(
+        "text",
+        _choice("text", "json"),
+        "text|json",
+        "how twistd's own log is written, or twist's: as they do, or in lines of JSON",
+    )
     log_payload: int = setting(
         4096,
         _whole(0),
@@ -261,6 +285,12 @@ class Config(Limits):
         "COUNT",
         "the same for those of one IPv4 address or one IPv6 /64; 0: no limit",
     )
+    no_page: bool = setting(
+        False,
+        SWITCH,
+        "",
+        "no page for browsers at /",
+    )
     drain: float = setting(
         10.0,
         SECONDS,
@@ -269,6 +299,12 @@ class Config(Limits):
     )
 
     def __attrs_post_init__(self) -> None:
+        formats = (self.message_log_format, self.log_format)
+        if self.message_log == "log" and formats == ("json", "text"):
+            raise ConfigError(
+                "--message-log-format: 'json' is not allowed within a log of text;"
+                " give a --message-log of its own, or --log-format json"
+            )
         size = len(self.greeting.encode())
         if 0 < self.max_message_size < size:
             raise ConfigError(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger, formatTime
+from twisted.logger import Logger
 
 _BACKLOG = 4 * 1024 * 1024
 """Octets kept for a destination that takes no more for now, a pipe whose reader is slow."""
@@ -47,12 +47,18 @@ class FileDestination:
     """A file or standard output.
 
     `name` is for people, `opener` gives a descriptor to write to, and is asked
-    again at each `reopen`. A destination that fails (a full disk, a closed
-    pipe) is reported once; lines are counted as `dropped` until it works
-    again, which is reported too.
+    again at each `reopen`; `stamp` makes of the time what stands before a
+    line. A destination that fails (a full disk, a closed pipe) is reported once;
+    lines are counted as `dropped` until it works again, which is reported too.
     """
 
-    def __init__(self, name: str, opener: Callable[[], int], reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        name: str,
+        opener: Callable[[], int],
+        reactor: IReactorTime,
+        stamp: Callable[[float], bytes],
+    ) -> None:
         self._name = name
         self._opener = opener
         self._reactor = reactor
@@ -62,14 +68,11 @@ class FileDestination:
         self._inside_line = False  # the last octet written did not end a line
         self._torn = False  # and the rest of that line was dropped
         self._failing = False
-        self._stamp = (b"", -1)
+        self._stamp = stamp
         self.dropped = 0
 
     def write(self, lines: bytes) -> None:
-        now = int(self._reactor.seconds())
-        if self._stamp[1] != now:
-            self._stamp = (f"{formatTime(now)} ".encode(), now)
-        self._put(prefixed(self._stamp[0], lines))
+        self._put(prefixed(self._stamp(self._reactor.seconds()), lines))
 
     def reopen(self) -> None:
         self._put(b"")
@@ -89,8 +92,10 @@ class FileDestination:
         self._put(b"")
         # The reactor ends: a pipe that is full gets a last, bounded chance.
         deadline = self._reactor.seconds() + _LAST_CHANCE
+        room = select.poll()  # not select, which knows no descriptors from 1,024 on
+        room.register(self._descriptor, select.POLLOUT)
         while self._rest and (left := deadline - self._reactor.seconds()) > 0:
-            if not select.select([], [self._descriptor], [], left)[1]:
+            if not room.poll(left * 1000):
                 break
             self._put(b"")
         if self._rest:
@@ -162,8 +167,8 @@ class FileDestination:
 class StandardOutput(FileDestination):
     """Standard output. A pipe that nobody reads does not block the service."""
 
-    def __init__(self, reactor: IReactorTime) -> None:
-        super().__init__("standard output", _open_standard_output, reactor)
+    def __init__(self, reactor: IReactorTime, stamp: Callable[[float], bytes]) -> None:
+        super().__init__("standard output", _open_standard_output, reactor, stamp)
 
     def reopen(self) -> None:
         """There is no path at which to begin anew."""

@@ -1,7 +1,8 @@
 """Every exception of wsservice, in one tree.
 
 The text of each is one line fit to be shown to a user: what was wrong, where,
-and what is allowed.
+and what is allowed. One that speaks of a setting begins with its option, such
+as `--port`; where it was given elsewhere, `settings` says so instead.
 """
 
 from __future__ import annotations
@@ -31,12 +32,38 @@ class TLSError(ConnectError):
     """The server was reached, but TLS with it failed: certificate, name or protocol."""
 
 
+class CertificateError(TLSError):
+    """The server's certificate is not trusted, or is for another name."""
+
+
 class HandshakeError(WSServiceError):
     """The server was reached, but did not open a WebSocket connection.
 
     `status` is the HTTP status it answered with, None when it gave none.
+    `retry_after` is how many seconds it wants to be left alone for, None
+    where it did not say: as the server has it, so bound it.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after = retry_after
+
+
+class ConnectionClosed(WSServiceError):  # noqa: N818 - the field's name for it
+    """The connection is closed, or closing: nothing can be had of it or sent on it.
+
+    `code` is the close code: the server's, or that of this end where it closed
+    because the server broke a rule; 1005 where the close frame had none, 1006
+    where the connection was lost without one. `reason` is the text beside it,
+    as it came: escape it before it is shown. `in_order` tells a normal end (1000,
+    1001, no code, or asked for by this end) from all others.
+    """
+
+    def __init__(self, message: str, code: int, reason: str = "", in_order: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.in_order = in_order

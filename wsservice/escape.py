@@ -8,6 +8,8 @@ doubled, the rest is written as in a Python string literal.
 
 from __future__ import annotations
 
+import json
+
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _PLAIN_ASCII = bytes(code for code in range(0x20, 0x7F) if chr(code) not in _NAMED)
 
@@ -31,6 +33,35 @@ class _Escapes(dict[int, str]):
 
 
 _ESCAPES = _Escapes({code: _escape_character(chr(code)) for code in range(0x100)})
+
+
+def _quote_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xD800 <= code <= 0xDFFF:  # half of a character: not for every reader of JSON
+        return "\ufffd"
+    return json.dumps(character)[1:-1] if code != 0x7F else "\\u007f"
+
+
+class _Quotes(dict[int, str]):
+    """As `_Escapes`."""
+
+    def __missing__(self, code: int) -> str:
+        return _quote_character(chr(code))
+
+
+_QUOTES = _Quotes({code: _quote_character(chr(code)) for code in range(0x100)})
+
+
+def quote(text: str) -> str:
+    """`text` as a string of JSON, printable, from which a reader of JSON gets it back.
+
+    Only halves of surrogate pairs are replaced, by U+FFFD.
+    """
+    return f'"{text.translate(_QUOTES)}"'
 
 
 def is_plain(octets: bytes) -> bool:

@@ -65,6 +65,7 @@ def deployed(
         "__doc__": protocol.__doc__,
         "_limits": limits,
         "_by_codec": not streams,
+        "_decoding": (not protocol._masks, limits.max_message_size, protocol._batch),
         "_seconds": staticmethod(reactor.seconds),
     }
     return type(protocol.__name__, (protocol,), namespace)

@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.tcp import Port as TCPPort
 from zope.interface import implementer
 
+from .accepting import pause_in_shortage
 from .config import Config
 from .errors import ConfigError, ListenError
 from .escape import escape
-from .tls import quicken
 from .transports import tls_reason
 
 _BACKLOG = 1024
@@ -127,7 +127,7 @@ def listen(
             problem = "does not listen at once, so that it cannot be told whether it can"
         elif IListeningPort.providedBy(outcome[0]):
             _accept_few(outcome[0])
-            quicken(outcome[0])
+            pause_in_shortage(outcome[0])
             ports.append(outcome[0])
             continue
         else:

@@ -27,9 +27,10 @@ from .beginning import Beginning
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
 from .ending import Ending
+from .plain import TEXT, plain_answer
 from .policy import NO_ROOM, Verdict, channel_of, check_origin
 from .reading import Hold
-from .request import TOKEN, Refusal, Request, RequestReader
+from .request import TOKEN, PlainRequest, Refusal, Request, RequestReader
 from .transports import peer_descriptor, peer_name
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
@@ -57,6 +58,9 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
     #: The URL's path without slashes at its ends: whom `broadcast` reaches.
     channel = ""
 
+    #: What the message log calls it.
+    _logged_as = "?"
+
     trafficStats = NOT_COUNTED
     send_queue = NOT_QUEUED
 
@@ -66,7 +70,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
 
     def connectionMade(self) -> None:
         address = self.transport.getPeer()
-        self._admission = self.factory.admit(ip_address(address))
+        self._admission = self.factory.admit(ip_address(address), descriptor(self.transport))
         self.id = next(self.factory.ids)
         self._introduce(address)
         self.factory.hub.arrive(self)
@@ -115,6 +119,8 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         refusal = outcome if isinstance(outcome, Refusal) else self._objection(outcome)
         if refusal is not None:
             self._refuse(refusal)
+        elif isinstance(outcome, PlainRequest):
+            self._answer_plain(outcome)
         elif isinstance(outcome, Request):
             self._ask(outcome)
 
@@ -130,11 +136,19 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         self.factory.limits.identify(self._admission, ip_address(address))
         self._drop_if_crowded()
 
-    def _objection(self, request: Request) -> Refusal | None:
+    def _objection(self, request: Request | PlainRequest) -> Refusal | None:
         """Why a request that is right is not accepted all the same."""
         if self._admission.verdict is Verdict.REFUSED:
             return NO_ROOM
+        if isinstance(request, PlainRequest):
+            return None
         return check_origin(request, self.factory.allowed_origins)
+
+    def _answer_plain(self, request: PlainRequest) -> None:
+        answer = plain_answer(request, self.factory.page)
+        self.log.info("[{who}] {what}", who=self.who, what=answer.what)
+        self._send_answer(answer.status, answer.headers, answer.body, request.method == "HEAD")
+        self._end_refused(answer.what)
 
     def _refuse(self, refusal: Refusal) -> None:
         if refusal.status is not None:
@@ -159,6 +173,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         """Ask the behaviour, by `onConnect`, and answer as it says."""
         self._request = request
         self.channel = channel_of(request.path)
+        self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         try:
             decision = self.onConnect(
@@ -245,17 +260,19 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
             code=code,
             reason=str(reason or "")[:_LOGGED_REASON],
         )
-        phrase = http.HTTPStatus(code).phrase if code in _STATUSES else ""
-        body = self._denial
-        headers = [
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            *([("Content-Type", "text/plain; charset=utf-8")] if body else []),
-            *(responseHeaders or []),
-        ]
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self.sendData(f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode() + body)
+        headers = [*TEXT] if self._denial else []
+        self._send_answer(code, [*headers, *(responseHeaders or [])], self._denial)
         self._end_refused(reason)
+
+    def _send_answer(
+        self, code: int, headers: Iterable[tuple[str, str]], body: bytes, head_only: bool = False
+    ) -> None:
+        """Send a response of HTTP, the last one of this connection."""
+        phrase = http.HTTPStatus(code).phrase if code in _STATUSES else ""
+        lines = [("Connection", "close"), ("Content-Length", str(len(body))), *headers]
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines)
+        octets = f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode()
+        self.sendData(octets if head_only else octets + body)
 
     def _onOpen(self) -> None:
         self.factory.hub.join(self)
@@ -265,6 +282,12 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
 def ip_address(address: object) -> str | None:
     """The IP address of an endpoint, if it has one."""
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
+
+
+def descriptor(transport: Any) -> int:
+    """The number of a transport's file descriptor, 0 where it has none of its own."""
+    fileno = getattr(transport, "fileno", None)
+    return 0 if fileno is None else int(fileno())
 
 
 def _checked_decision(

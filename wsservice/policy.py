@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
+import sys
 from collections.abc import Iterable
 
 import attrs
@@ -146,6 +147,8 @@ class ConnectionLimits:
     answer; they do not count as connections.
     """
 
+    _first_reserved = sys.maxsize
+
     def __init__(self, most: int, most_per_address: int = 0, most_refused: int = 256) -> None:
         self._most = most
         self._most_per_address = most_per_address
@@ -154,9 +157,14 @@ class ConnectionLimits:
         self._refused = 0
         self._by_address: dict[str, int] = {}
 
-    def arrive(self, address: str | None = None) -> Admission:
+    def reserve(self, first: int, most_refused: int) -> None:
+        """Refuse connections whose descriptor is `first` or higher; fewer may wait for that."""
+        self._first_reserved = first
+        self._most_refused = min(self._most_refused, most_refused)
+
+    def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """A connection was accepted; `address` is its IP address, None where not known yet."""
-        if 0 < self._most <= self._admitted:
+        if 0 < self._most <= self._admitted or descriptor >= self._first_reserved:
             return Admission(self._turn_away())
         self._admitted += 1
         admission = Admission(Verdict.ADMITTED)

@@ -38,6 +38,9 @@ BATCH = 32
 """Messages that are decoded before the clock is looked at."""
 
 
+_NOTHING_DECODED: tuple[list[tuple[bytes, bool, int]], int] = ([], frames.FOREIGN)
+
+
 class Hold:
     """Why a connection is not read. Numbers, since they are asked for with every read."""
 
@@ -89,6 +92,10 @@ class Reading(Callbacks):
     _masks: bool
     _by_codec = True
     _batch = BATCH
+    _decoding: tuple[bool, int, int]
+    # Does what `onMessage` does, once for all messages; or says that it must be called for each.
+    _take_all: Callable[[list[tuple[bytes, bool, int]]], bool]
+    _takes_all = False
     _codec_next = False
     _holds = 0
     _reading_paused = False
@@ -104,44 +111,59 @@ class Reading(Callbacks):
 
     def dataReceived(self, data: bytes) -> None:
         self._last_life = now = self._seconds()
-        if self.state == _CLOSED:
-            return
-        self._unread = self._unread + data if self._unread else data
-        # A TLS transport hands over what it has decrypted even while it is paused.
+        if self._unread:
+            data = self._unread + data
+            self._unread = b""
         if not self._holds:
-            self._work(now)
+            self._work(data, now)
+        elif self.state != _CLOSED:
+            # A TLS transport hands over what it has decrypted even while it is paused.
+            self._unread = data
 
-    def _work(self, now: float) -> None:
+    def _work(self, buffer: bytes, now: float) -> None:
         """Work off what was read, until it is done, must wait, or has taken its time.
 
         What is sent meanwhile, to whomever, leaves together.
         """
         gathering = self.factory.gathering
-        outermost = not gathering.under_way
+        if gathering.under_way:
+            self._work_off(buffer, now + _SLICE)
+            return
         gathering.under_way = True
-        until = now + _SLICE
-        took = True
         try:
-            while took and self._unread and not self._holds:
-                buffer, self._unread = self._unread, b""
-                position, size = 0, len(buffer)
-                while position < size and took and not self._holds:
-                    position, took = self._step(buffer, position)
-                    if position < size and self._seconds() >= until:
-                        self._hold(Hold.SLICE)
-                        self._next_slice = self.factory.reactor.callLater(
-                            0, self._release, Hold.SLICE
-                        )
-                if self.state == _CLOSED:
-                    self._unread = b""
-                elif position < size:
-                    self._unread = buffer[position:] + self._unread
+            self._work_off(buffer, now + _SLICE)
+        finally:
+            self._send_gathered()
+
+    def _work_off(self, buffer: bytes, until: float) -> None:
+        masked, limit, most = self._decoding
+        position, size = 0, len(buffer)
+        try:
+            while True:
+                before = position
+                messages, stopped = _NOTHING_DECODED
+                if self._codec_next:
+                    messages, stopped = frames.decode(buffer, position, masked, limit, most)
+                if messages:
+                    position = self._deliver(messages)
+                elif stopped == frames.PARTIAL:
+                    position = self._begin_partial(buffer, position)
+                else:
+                    position = self._step(buffer, position)
+                if position == size:
+                    return
+                if self._holds or position == before:
+                    break
+                if self._seconds() >= until:
+                    self._hold(Hold.SLICE)
+                    self._next_slice = self.factory.reactor.callLater(0, self._release, Hold.SLICE)
+                    break
         except Exception:
             # Autobahn's or ours: a behaviour's are caught where it is called.
             self._callback_failed(Failure())
-        finally:
-            if outermost:
-                self._send_gathered()
+            return
+        if self.state != _CLOSED:
+            self._unread = buffer[position:] + self._unread
 
     def _send_gathered(self) -> None:
         try:
@@ -150,31 +172,20 @@ class Reading(Callbacks):
             # As if it had been raised where the behaviour sent.
             self._callback_failed(Failure())
 
-    def _step(self, buffer: bytes, position: int) -> tuple[int, bool]:
-        """Work off some octets from a position: where they end, and whether to go on."""
-        if self._codec_next:
-            messages, stopped = frames.decode(
-                buffer, position, not self._masks, self._limits.max_message_size, self._batch
-            )
-            if messages:
-                self._partial_seen = False
-                return self._deliver(messages)
-            if stopped == frames.PARTIAL:
-                return self._begin_partial(buffer, position)
-        elif self._partial is not None:
+    def _step(self, buffer: bytes, position: int) -> int:
+        """Work off what is not for the codec: where it ends, `position` if it is not whole yet."""
+        if self._partial is not None:
             return self._feed(self._partial, buffer, position)
-        elif self.state == _CLOSED:
-            return len(buffer), False
-        elif self.state in _OPENING:
+        if self.state == _CLOSED:
+            return len(buffer)
+        if self.state in _OPENING:
             self._opening_received(buffer[position:])
-            return len(buffer), True
-        elif self.current_frame is not None:
+            return len(buffer)
+        if self.current_frame is not None:
             rest = self.current_frame.length - self.current_frame_masker.pointer()
             return self._to_autobahn(buffer, position, position + rest)
         size = frames.frame_size(buffer, position)
-        if not size:
-            return position, False
-        return self._to_autobahn(buffer, position, position + size)
+        return self._to_autobahn(buffer, position, position + size) if size else position
 
     def _look(self) -> None:
         """See whether it is the codec that reads what comes next."""
@@ -186,56 +197,61 @@ class Reading(Callbacks):
             and self.state in _OPEN
         )
 
-    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> tuple[int, bool]:
-        """Hand messages to the behaviour: where the last one that it got ends, and as `_step`."""
-        on_message, end = self.onMessage, 0
-        left = iter(messages)
-        # What `_call` does, without its cost: nearly always nothing waits, and
-        # nothing is returned.
-        if self._nothing_waits():
-            for payload, is_binary, end in left:
-                try:
-                    result = on_message(payload, is_binary)
-                except Exception:
-                    self._callback_failed(Failure())
-                    return end, self.state != _CLOSED
-                if result is not None:
-                    self._called(result)
-                if self._holds:
-                    return end, self.state != _CLOSED
-                if result is not None:
-                    break
-        for payload, is_binary, end in left:  # noqa: B007 - it is returned
-            self._call(on_message, payload, is_binary)
+    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> int:
+        """Hand messages to the behaviour: where the last one that it got ends."""
+        self._partial_seen = False
+        if self._running is not None or self._waiting_calls:
+            return self._deliver_later(messages, 0)
+        if self._takes_all and self._take_all(messages):
+            return messages[-1][2]
+        # What `_call` does, without its cost: nearly always nothing is returned.
+        on_message = self.onMessage
+        for number, (payload, is_binary, end) in enumerate(messages, 1):
+            try:
+                result = on_message(payload, is_binary)
+            except Exception:
+                self._callback_failed(Failure())
+                return end
+            if result is not None:
+                self._called(result)
+                return end if self._holds else self._deliver_later(messages[number:], end)
             if self._holds:
                 break
-        return end, self.state != _CLOSED
+        return end
+
+    def _deliver_later(self, messages: list[tuple[bytes, bool, int]], end: int) -> int:
+        """The same, behind what waits; `end` is where those before ended."""
+        for payload, is_binary, end in messages:  # noqa: B007 - it is returned
+            self._call(self.onMessage, payload, is_binary)
+            if self._holds:
+                break
+        return end
 
     def _opening_received(self, data: bytes) -> None:
         """Octets of the opening handshake."""
         self.data += data
         self.consumeData()
 
-    def _to_autobahn(self, buffer: bytes, start: int, end: int) -> tuple[int, bool]:
+    def _to_autobahn(self, buffer: bytes, start: int, end: int) -> int:
         self.data += buffer[start:end]
         self.consumeData()
         self._look()
-        return min(end, len(buffer)), True
+        return min(end, len(buffer))
 
-    def _begin_partial(self, buffer: bytes, position: int) -> tuple[int, bool]:
+    def _begin_partial(self, buffer: bytes, position: int) -> int:
         size = frames.frame_size(buffer, position)
         # Nearly every read ends within a frame. The next one completes it, unless
         # it is large: then what there is, is kept as it is.
         if not size or (not self._partial_seen and size <= len(buffer) - position + READ_SIZE):
             self._partial_seen = True
-            return position, False
+            return position
         self._partial_seen = False
         self._partial = frames.PartialFrame(buffer, position)
         self._codec_next = False
         self._read_at_once(min(size - len(buffer) + position, _LARGE_READ))
         return self._feed(self._partial, buffer, position + self._partial.header_size)
 
-    def _feed(self, partial: frames.PartialFrame, buffer: bytes, start: int) -> tuple[int, bool]:
+    def _feed(self, partial: frames.PartialFrame, buffer: bytes, start: int) -> int:
         end = partial.feed(buffer, start)
         if not partial.valid:
             self._invalid_payload("invalid UTF-8 in a text message")
@@ -244,8 +260,7 @@ class Reading(Callbacks):
             self._codec_next = True
             self._read_at_once(READ_SIZE)
             self._call(self.onMessage, partial.payload, partial.isBinary)
-            return end, self.state != _CLOSED
-        return end, True
+        return end
 
     def _read_at_once(self, size: int) -> None:
         """How many octets the transport reads at one go, where it can be told."""
@@ -317,8 +332,9 @@ class Reading(Callbacks):
         if not self._holds & why:
             return
         self._holds &= ~why
-        if not self._holds and self.state != _CLOSED:
-            self._work(self._seconds())
+        if self._unread and not self._holds and self.state != _CLOSED:
+            unread, self._unread = self._unread, b""
+            self._work(unread, self._seconds())
         if self._reading_paused and not self._holds and self.state != _CLOSED:
             self._reading_paused = False
             self.transport.resumeProducing()

@@ -1,8 +1,9 @@
 """The request of an opening handshake (RFC 6455, 4.2.1; RFC 9112), read strictly. PURE.
 
-Octets go in as they come, and out comes, once, a `Request` or a `Refusal`. What
-is accepted can be read in one way only: a line ends in CR LF, a header is one
-line, and no octet in it is a line end to anybody, `str.splitlines` included.
+Octets go in as they come, and out comes, once, a `Request`, a `Refusal`, or a
+`PlainRequest` where no WebSocket is asked for. What is accepted can be read in
+one way only: a line ends in CR LF, a header is one line, and no octet in it is a
+line end to anybody, `str.splitlines` included.
 """
 
 from __future__ import annotations
@@ -72,7 +73,12 @@ _SINGLE = (
 )
 """Headers whose second line would contradict the first."""
 
-_UPGRADE_REQUIRED = (
+_OTHER_METHODS = frozenset(
+    (b"CONNECT", b"DELETE", b"OPTIONS", b"PATCH", b"POST", b"PUT", b"TRACE"),
+)
+"""Of HTTP's methods (RFC 9110, 9.1; RFC 5789) those that are not served."""
+
+UPGRADE_REQUIRED = (
     # RFC 9110, 15.5.22, asks for Upgrade, 7.8 that Connection names it, RFC 6455, 4.2.2, for the
     # version.
     ("Connection", "upgrade"),
@@ -152,6 +158,18 @@ class Request:
         return self.target.partition("?")[2]
 
 
+@attrs.frozen
+class PlainRequest:
+    """A request of plain HTTP: right in its form, it asks for no WebSocket.
+
+    `method` is `GET` or `HEAD`. `headers` are as those of a `Request`.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str]
+
+
 class _RefusedError(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
@@ -182,12 +200,12 @@ class RequestReader:
         self._head = bytearray()
         self._line_start = 0
         self._searched = 0
-        self._target: str | None = None
+        self._line: tuple[str, str] | None = None
         self._count = 0
         self._headers: dict[str, list[str]] = {}
-        self._outcome: Request | Refusal | None = None
+        self._outcome: Request | PlainRequest | Refusal | None = None
 
-    def feed(self, octets: bytes) -> Request | Refusal | None:
+    def feed(self, octets: bytes) -> Request | PlainRequest | Refusal | None:
         """What came of the request, None while it is not whole. Raises nothing.
 
         What comes after the outcome is ignored, and the outcome returned again.
@@ -199,7 +217,7 @@ class RequestReader:
                 self._outcome = refused.refusal
         return self._outcome
 
-    def _read(self, octets: bytes) -> Request | None:
+    def _read(self, octets: bytes) -> Request | PlainRequest | None:
         if not self._head:
             if (request := _read_whole(octets)) is not None:
                 return request
@@ -207,18 +225,18 @@ class RequestReader:
         room = MAX_HEAD - len(self._head)
         self._head += octets[:room]
         while (line := self._next_line()) is not None:
-            if self._target is None:
-                self._target = _parse_request_line(line)
+            if self._line is None:
+                self._line = _parse_request_line(line)
             elif line:
                 self._add_header(line)
             else:
                 if self._line_start < len(self._head) or room < len(octets):
                     _refuse(400, "octets after the request, before its answer")
-                return _request(self._target, _joined(self._headers))
+                return _request(*self._line, _joined(self._headers))
         return None
 
     def _next_line(self) -> bytes | None:
-        limit = MAX_HEAD if self._target is not None else _MAX_REQUEST_LINE
+        limit = MAX_HEAD if self._line is not None else _MAX_REQUEST_LINE
         end = self._head.find(b"\n", self._searched, limit)
         if end < 0:
             if len(self._head) >= limit:
@@ -232,7 +250,7 @@ class RequestReader:
         return line[:-1]
 
     def _too_long(self, limit: int) -> NoReturn:
-        if self._target is None:
+        if self._line is None:
             _refuse(414, f"a request line of more than {limit} octets")
         _refuse(431, f"a request of more than {limit} octets")
 
@@ -254,23 +272,25 @@ def _check_first_octet(octet: int) -> None:
         _refuse(400, f"no HTTP: the first octet is 0x{octet:02x}")
 
 
-def _parse_request_line(line: bytes) -> str:
+def _parse_request_line(line: bytes) -> tuple[str, str]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         _refuse(400, f"a request line that is none: {_shown(line)}")
     method, target, version = match.groups()
     if version != b"1.1":
         _refuse(505, f"HTTP/{version.decode()}")
-    if method != b"GET":
-        _refuse(405, f"the method {_shown(method)}", ("Allow", "GET"))
+    if method in _OTHER_METHODS:
+        _refuse(405, f"the method {_shown(method)}", ("Allow", "GET, HEAD"))
+    if method not in (b"GET", b"HEAD"):
+        _refuse(501, f"the method {_shown(method)}")
     if not target.startswith(b"/"):
         _refuse(400, f"a target that is no path: {_shown(target)}")
     if b"#" in target:
         _refuse(400, f"a target with a fragment: {_shown(target)}")
-    return target.decode()
+    return method.decode(), target.decode()
 
 
-def _read_whole(octets: bytes) -> Request | None:
+def _read_whole(octets: bytes) -> Request | PlainRequest | None:
     """The request that these octets are, if they are one, and no header comes twice."""
     match = _WHOLE.fullmatch(octets) if len(octets) <= MAX_HEAD else None
     if match is None or len(match.group(1)) > MAX_TARGET:
@@ -283,7 +303,7 @@ def _read_whole(octets: bytes) -> Request | None:
         headers[_USUAL.get(name, name)] = value.strip(" \t")
     if lines.count(b"\n") != len(headers) or len(headers) > MAX_HEADERS:
         return None
-    return _request(target.decode(), headers)
+    return _request("GET", target.decode(), headers)
 
 
 def _joined(lines: dict[str, list[str]]) -> dict[str, str]:
@@ -293,9 +313,11 @@ def _joined(lines: dict[str, list[str]]) -> dict[str, str]:
     return {name: ", ".join(filter(None, values)) for name, values in lines.items()}
 
 
-def _request(target: str, headers: dict[str, str]) -> Request:
+def _request(method: str, target: str, headers: dict[str, str]) -> Request | PlainRequest:
     host = _host(headers)
     _check_no_body(headers)
+    if method == "HEAD" or not _names_websocket(headers):
+        return PlainRequest(method, target, headers)
     _check_upgrade(headers)
     subprotocols = _subprotocols(headers)
     if subprotocols:
@@ -317,15 +339,17 @@ def _check_no_body(headers: Mapping[str, str]) -> None:
         _refuse(400, "a request with a body")
 
 
+def _names_websocket(headers: Mapping[str, str]) -> bool:
+    return "websocket" in map(str.lower, _list_of(headers.get("upgrade", "")))
+
+
 def _check_upgrade(headers: Mapping[str, str]) -> None:
-    if "websocket" not in map(str.lower, _list_of(headers.get("upgrade", ""))):
-        _refuse(426, "no upgrade to websocket", *_UPGRADE_REQUIRED)
     if "upgrade" not in map(str.lower, _list_of(headers.get("connection", ""))):
         _refuse(400, "a connection header without upgrade")
     version = headers.get("sec-websocket-version")
     if version != "13":
         asked = "no version" if version is None else f"the version {_quoted(version)}"
-        _refuse(426, asked, *_UPGRADE_REQUIRED)
+        _refuse(426, asked, *UPGRADE_REQUIRED)
     # 16 octets are 22 characters and two of padding. Random characters, which
     # some clients take, may leave bits in the last one that mean nothing.
     key = headers.get("sec-websocket-key")

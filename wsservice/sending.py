@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from . import frames
 
@@ -85,32 +86,42 @@ class PreparedMessage:
         return frame
 
 
+class Gatherer(Protocol):
+    """Something that keeps what is sent while a `Gathering` is under way."""
+
+    def send_gathered(self) -> None:
+        """Send it."""
+
+
 class Gathering:
     """Joins what is sent while something is under way, for each connection in one write.
 
     What a read brings is often answered by many messages, to this connection or to
-    many others.
+    many others; and one connection is often told the same by many.
     """
 
     def __init__(self) -> None:
         #: Set by who begins, unless it is so already; `end` is theirs too.
         self.under_way = False
         #: Those that have something gathered.
-        self.queues: list[SendQueue] = []
+        self.gatherers: list[Gatherer] = []
 
     def end(self) -> None:
         """Send what was gathered. Raises what a write raised, after all the others."""
-        self.under_way = False
-        if self.queues:
-            queues, self.queues = self.queues, []
-            error: Exception | None = None
-            for queue in queues:
-                try:
-                    queue.send_gathered()
-                except Exception as raised:
-                    error = raised
-            if error is not None:
-                raise error
+        error: Exception | None = None
+        try:
+            # Again for what is written by way of another, as TLS is.
+            while self.gatherers:
+                gatherers, self.gatherers = self.gatherers, []
+                for each in gatherers:
+                    try:
+                        each.send_gathered()
+                    except Exception as raised:
+                        error = raised
+        finally:
+            self.under_way = False
+        if error is not None:
+            raise error
 
 
 class SendQueue:
@@ -185,7 +196,7 @@ class SendQueue:
         if not self.waits:
             if self._gathering.under_way:
                 if not self._gathered:
-                    self._gathering.queues.append(self)
+                    self._gathering.gatherers.append(self)
                 self._gathered.append(data)
                 self._gathered_size += len(data)
                 if self._gathered_size > self._most_gathered:

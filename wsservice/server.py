@@ -9,8 +9,10 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
+from zope.interface import implementer
 
+from . import page
 from .compression import server_accept
 from .config import Config
 from .factory import ConnectionFactory, common_options, deployed
@@ -48,20 +50,19 @@ class ServerProtocol(OpeningProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
         """Write the message's line to the message log, and nothing else."""
-        self.factory.journal.received(self.who, payload, isBinary)
+        self.factory.journal.received(self._logged_as, payload, isBinary)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._batch = _LOGGED_BATCH if cls.onMessage is _LOG_MESSAGE else BATCH
+        cls._takes_all = cls.onMessage is _LOG_MESSAGE
+        cls._batch = _LOGGED_BATCH if cls._takes_all else BATCH
 
-    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> tuple[int, bool]:
-        # What `onMessage` does here, once for all of them. Asked each time: it may be
-        # replaced on the class or on the connection at any time.
-        on_message = getattr(self.onMessage, "__func__", None)
-        if on_message is _LOG_MESSAGE and self._nothing_waits():
-            self.factory.journal.received_all(self.who, messages)
-            return messages[-1][2], True
-        return super()._deliver(messages)
+    def _take_all(self, messages: list[tuple[bytes, bool, int]]) -> bool:
+        # Asked each time: it may be replaced on the class or on the connection at any time.
+        logs = getattr(self.onMessage, "__func__", None) is _LOG_MESSAGE
+        if logs:
+            self.factory.journal.received_all(self._logged_as, messages)
+        return logs
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> int:
         """Send a message to all open connections on this channel, this one included.
@@ -117,6 +118,7 @@ def server_options(config: Config) -> dict[str, Any]:
     }
 
 
+@implementer(IProtocolNegotiationFactory)
 class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[misc]
     """Makes the connections of a service.
 
@@ -139,6 +141,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.hub = hub
         self.greeting = config.greeting.encode()
         self.ids = map(str, itertools.count(1))
+        self.page = None if config.no_page else page.load(page.PUBLIC)
         self.allowed_origins = AllowedOrigins.of(config.allow_origin)
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)
@@ -148,6 +151,11 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             setattr(self, name, value)
         self.protocol = deployed(protocol, config, options, reactor)
 
-    def admit(self, address: str | None) -> Admission:
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken within TLS (ALPN, RFC 7301; RFC 8441 would be another)."""
+        # Without this, Twisted's TLS fails with all who name what they speak, as browsers do.
+        return [b"http/1.1"]
+
+    def admit(self, address: str | None, descriptor: int) -> Admission:
         """Count a connection from `address`, of a balancer as of a peer, and judge it."""
-        return self.limits.arrive(None if self._peers_come_later else address)
+        return self.limits.arrive(None if self._peers_come_later else address, descriptor)

@@ -18,12 +18,15 @@ from twisted.logger import Logger
 
 from . import frames
 from .config import Config
+from .descriptors import Shares, in_use, limit_for
 from .errors import ConfigError
 from .escape import escape
 from .hub import LocalHub, Member
 from .journal import open_journal
 from .listening import endpoints, listen
+from .polling import poll_together
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
+from .tls import quicken
 
 _log = Logger(namespace="wsservice")
 
@@ -131,6 +134,9 @@ class WebSocketService(Service):
         """Take the ports. Connections are served once the reactor runs."""
         if self.ports is None:
             self.ports = listen(self._endpoints, self.factory)
+            for port in self.ports:
+                quicken(port, self.factory.gathering)
+                poll_together(port, self.factory.gathering)
 
     def privilegedStartService(self) -> None:
         self.listen()
@@ -139,7 +145,26 @@ class WebSocketService(Service):
     def startService(self) -> None:
         self.listen()
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
+        # Only then the reactor has opened all it needs for itself.
+        self._reactor.callWhenRunning(self._fit)
         super().startService()
+
+    def _fit(self) -> None:
+        """Leave descriptors for all else, and say how many connections there is room for."""
+        limit = limit_for(self._reactor)
+        shares = Shares.of(limit)
+        self.factory.limits.reserve(shares.first_reserved, shares.refusals)
+        room, most = shares.room(in_use()), self.config.max_connections
+        if room < most:
+            _log.warn(
+                "--max-connections {most} does not fit: at most {limit} files may be open, which"
+                " leaves room for {room}; more are refused with 503, until the hard limit is"
+                " raised (ulimit -n, LimitNOFILE=)",
+                most=most,
+                limit=limit,
+                room=room,
+            )
+        _log.info("up to {count} connections", count=min(room, most) if most else room)
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, close those there are with 1001, end the message log.

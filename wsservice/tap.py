@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 import sys
@@ -15,10 +14,14 @@ from twisted.python import usage
 
 from . import __version__
 from .config import Config, option_name
+from .descriptors import raise_limit
 from .errors import ConfigError, WSServiceError
 from .escape import escape
+from .jsonlog import use_json
+from .listening import endpoints
 from .memory import collect_seldom, keep_freed
-from .service import WebSocketService
+from .service import WebSocketService, find_protocol
+from .settings import Settings, gather, nearest
 from .signals import Signals
 
 
@@ -29,13 +32,24 @@ def _fail(problem: str) -> NoReturn:
 
 
 class Options(usage.Options):
-    """One option for each field of `Config`. `config` is what they come to."""
+    """One option for each field of `Config`. `settings` is what all sources come to."""
 
     longdesc = (
         "A WebSocket service: it greets every client, logs every message, and can send at any time."
     )
 
-    config: Config
+    settings: Settings
+    _file: str | None = None
+    _check_only = False
+
+    def opt_config(self, path: str) -> None:
+        """take settings from this file in TOML too, by the names of the options with _ for -;
+        variables such as WSSERVICE_PORT overrule it, and options both"""
+        self._file = path
+
+    def opt_check_config(self) -> None:
+        """print the settings in effect, and where each was given, as such a file; start nothing"""
+        self._check_only = True
 
     def opt_version(self) -> None:
         """Print the version of wsservice and exit."""
@@ -58,13 +72,34 @@ class Options(usage.Options):
             )
 
     def postOptions(self) -> None:
-        self.config = Config(**self)
+        self.settings = gather(self, os.environ, self._file)
+        try:
+            self._check()
+        except WSServiceError as error:
+            raise ConfigError(self.settings.placed(str(error))) from None
+        if self._check_only:
+            sys.stdout.writelines(f"{line}\n" for line in self.settings.as_toml())
+            raise SystemExit(0)
+
+    def _check(self) -> None:
         daemon = self.parent is not None and self.parent.get("nodaemon") in (False, 0)
-        if self.config.message_log == "-" and daemon:
+        if self.settings.config.message_log == "-" and daemon:
             raise ConfigError(
                 "--message-log: '-' is not allowed for a daemon, which has no standard output;"
                 " give log, a file, or twistd -n"
             )
+        if self.settings.config.log_format == "json" and self.parent is not None:
+            use_json(self.parent)
+        if self._check_only:
+            check(self.settings.config)
+
+
+def check(config: Config) -> None:
+    """Look for what a configuration names, as starting does. Raises `ConfigError`."""
+    from twisted.internet import reactor
+
+    find_protocol(config.protocol)
+    endpoints(config, reactor)
 
 
 def _plainer(problem: str) -> str:
@@ -73,19 +108,24 @@ def _plainer(problem: str) -> str:
     if words[:1] != ["option"] or words[-2:] != ["not", "recognized"]:
         return escape(problem)
     known = [option_name(field.name) for field in attrs.fields(Config)]
-    near = difflib.get_close_matches(words[1], known, 1)
-    hint = f"did you mean {near[0]}?" if near else "see --help"
+    hint = nearest(words[1], [*known, "--config", "--check-config"], "see --help", "--")
     return f"{escape(words[1])}: there is no such option; {hint}"
 
 
-def _option(field: attrs.Attribute[Any]) -> Callable[[Options, str], None]:
+def _option(field: attrs.Attribute[Any]) -> Callable[..., None]:
     def once(self: Options, value: str) -> None:
         self[field.name] = value
 
     def again(self: Options, value: str) -> None:
         self[field.name] = (*self.get(field.name, ()), value)
 
-    option = again if field.metadata["repeatable"] else once
+    def given(self: Options) -> None:
+        self[field.name] = True
+
+    option: Callable[..., None] = again if field.metadata["repeatable"] else once
+    if not field.metadata["metavar"]:
+        given.__doc__ = field.metadata["help"]
+        return given
     default = "" if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
     if isinstance(default, bool):
         default = "on" if default else "off"
@@ -110,10 +150,11 @@ def makeService(options: Options) -> IService:
     # not for everybody to write.
     os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
-        service = WebSocketService(options.config, reactor)
+        service = WebSocketService(options.settings.config, reactor)
         service.listen()
     except WSServiceError as error:
-        _fail(str(error))
+        _fail(options.settings.placed(str(error)))
+    raise_limit()
     signals = Signals(reactor, service.journal.reopen, service.journal.close)
     reactor.callWhenRunning(signals.install)
     keep_freed()

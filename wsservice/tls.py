@@ -25,6 +25,7 @@ from twisted.protocols.tls import (
 )
 from twisted.python.failure import Failure
 
+from .sending import Gathering
 from .transports import SocketWriter, plain
 
 _RECORD = 16 * 1024
@@ -100,12 +101,16 @@ class _Records:
 class _NextTurn:
     """Lets leave, at the reactor's next turn, what was written outside of a read."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, gathering: Gathering) -> None:
         self._clock = clock
+        self._gathering = gathering
         self._transports: list[TLSTransport] = []
 
     def flush(self, transport: TLSTransport) -> None:
-        """Have a transport flushed at the next turn."""
+        """Have a transport flushed at the next turn, or sooner, with what else is gathered."""
+        if self._gathering.under_way:
+            self._gathering.gatherers.append(transport)
+            return
         if not self._transports:
             self._clock.callLater(0, self._flush_all)
         self._transports.append(transport)
@@ -114,7 +119,7 @@ class _NextTurn:
         transports, self._transports = self._transports, []
         for each in transports:
             try:
-                each.flush()
+                each.send_gathered()
             except Exception:
                 # A producer's, told to pause: the others' turn comes all the same.
                 _log.failure("cannot write")
@@ -177,7 +182,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
         finally:
             self._in_read = False
         if self._gathered:
-            self.flush()
+            self.send_gathered()
         else:
             self._flushSendBIO()  # OpenSSL may have an answer of its own
 
@@ -186,7 +191,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
             return records.read()
         except SSL.ZeroReturnError:
             # It has said its last word, and may still read ours.
-            self.flush()
+            self.send_gathered()
             self._shutdownTLS()
             self._tlsShutdownFinished(None)
         except SSL.Error:
@@ -204,9 +209,9 @@ class TLSTransport(TLSMemoryBIOProtocol):
         self._gathered.append(data + b"")  # a TypeError at once for what is no bytes
         self._gathered_size += len(data)
         if self._gathered_size > _ENOUGH:
-            self.flush()
+            self.send_gathered()
 
-    def flush(self) -> None:
+    def send_gathered(self) -> None:
         """Let leave what was gathered."""
         if self._gathered:
             data = b"".join(self._gathered)
@@ -252,7 +257,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     def loseConnection(self) -> None:
         """Send a closing alert after all that was written, and end TCP."""
-        self.flush()
+        self.send_gathered()
         super().loseConnection()
 
     def abortConnection(self) -> None:
@@ -262,7 +267,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     def unregisterProducer(self) -> None:
         """No more comes of a producer; what came before is sent."""
-        self.flush()
+        self.send_gathered()
         super().unregisterProducer()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -271,7 +276,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
         self._gathered.clear()
 
 
-def quicken(port: object) -> None:
+def quicken(port: object, gathering: Gathering) -> None:
     """Have a port's connections use `TLSTransport`, where they would use what Twisted does.
 
     No TLS, or another, is left as it is.
@@ -279,4 +284,4 @@ def quicken(port: object) -> None:
     factory = getattr(port, "factory", None)
     if isinstance(factory, TLSMemoryBIOFactory) and factory.protocol is BufferingTLSTransport:
         # Twisted calls it as it would a class.
-        factory.protocol = partial(TLSTransport, _NextTurn(factory._clock))  # type: ignore[assignment]
+        factory.protocol = partial(TLSTransport, _NextTurn(factory._clock, gathering))  # type: ignore[assignment]

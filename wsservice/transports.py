@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import sys
+import termios
 from typing import Any
 
 from autobahn.twisted.util import peer2str
@@ -42,6 +46,22 @@ def plain(transport: object) -> TCPConnection | None:
     if isinstance(transport, HAProxyProtocolWrapper):
         transport = transport.transport
     return transport if isinstance(transport, TCPConnection) and not transport.TLS else None
+
+
+def unacknowledged(transport: Any) -> int:
+    """Octets that were written, and that the peer's machine has not taken yet, as far as known.
+
+    Those that wait in the process and in the kernel; 0 where neither can tell.
+    """
+    while not isinstance(transport, TCPConnection):
+        if getattr(transport, "transport", None) is None:
+            return 0
+        transport = transport.transport
+    here = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    with contextlib.suppress(OSError, ValueError):
+        count = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4))
+        here += int.from_bytes(count, sys.byteorder)
+    return here
 
 
 class SocketWriter:

@@ -1,10 +1,10 @@
-"""The message log as a part of Twisted's log, in batches where that is a text file.
+"""The message log as a part of Twisted's log, in batches where that is a file.
 
 An event of Twisted's logger costs some thirty microseconds. So where nobody
-but the observer that twistd and twist make for their text log takes events,
-lines are written to its file by the batch, in its own form. Where anybody
-else observes (`twistd --logger`, `--syslog`, JSON, an observer that was added,
-a test), each line is an event.
+but the observer of their log of text, or of our JSON, takes events, lines are
+written to its file by the batch, in its own form. Where anybody else observes
+(`twistd --logger`, `--syslog`, twist's JSON, an observer that was added, a
+test), each line is an event.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from .destination import prefixed
+from .jsonlog import RECORD, event_as_json, in_ascii, stamp
 
 _NAMESPACE = "wsservice"
 
@@ -48,8 +49,8 @@ _TEXT = _code(textFileLogObserver(io.StringIO()).formatEvent)
 """What makes the lines of Twisted's text log."""
 
 
-def text_file(publisher: LogPublisher) -> FileLogObserver | None:
-    """The observer of the text log that alone takes the message log's events from `publisher`.
+def observed_file(publisher: LogPublisher) -> FileLogObserver | None:
+    """The observer of a log of text, or of our JSON, where it alone takes `publisher`'s events.
 
     None where there is another, or none, or where Twisted is not as known here.
     """
@@ -65,11 +66,19 @@ def text_file(publisher: LogPublisher) -> FileLogObserver | None:
             if not should_log(_event(0)):
                 return None
             only = only._observer
-        if type(only) is not FileLogObserver or _code(only.formatEvent) is not _TEXT:
+        if type(only) is not FileLogObserver or not (_in_json(only) or _in_text(only)):
             return None
         return only if _takes_batches(only._outFile) else None
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
+
+
+def _in_text(observer: FileLogObserver) -> bool:
+    return _code(observer.formatEvent) is _TEXT
+
+
+def _in_json(observer: FileLogObserver) -> bool:
+    return observer.formatEvent is event_as_json
 
 
 def _takes_batches(file: Any) -> bool:
@@ -104,11 +113,20 @@ class TwistedLog:
 
     It observes that log too, to have `flush` called before another event is
     written: so lines and events keep their order.
+
+    `records` says that what it takes are not lines of text, but the members of
+    objects of JSON.
     """
 
-    def __init__(self, reactor: IReactorTime, publisher: LogPublisher = globalLogPublisher) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        publisher: LogPublisher = globalLogPublisher,
+        records: bool = False,
+    ) -> None:
         self._reactor = reactor
         self._publisher = publisher
+        self._records = records
         self._log = Logger(namespace=_NAMESPACE, observer=publisher)
         self._prefix: tuple[Any, int, bytes] = (None, 0, b"")
         self._flush: Callable[[], None] = lambda: None
@@ -124,10 +142,29 @@ class TwistedLog:
             self._flush()
 
     def write(self, lines: bytes) -> None:
-        observer = text_file(self._publisher)
+        observer = observed_file(self._publisher)
         if observer is None:
             self._emit(lines)
-            return
+        elif _in_json(observer):
+            self._write_json(observer._outFile, lines)
+        else:
+            self._write_text(observer, lines)
+
+    def _write_json(self, file: Any, lines: bytes) -> None:
+        before = stamp(self._reactor.seconds()).encode()
+        if not self._records:
+            # All else was escaped when the line was made.
+            lines = lines.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b'"}\n')
+            before += b'"text":"'
+        for piece in _pieces(prefixed(before, lines)):
+            try:
+                _write(file, piece)
+            except UnicodeEncodeError:
+                _write(file, in_ascii(piece.decode()).encode())
+            except Exception:  # noqa: S112 - as below
+                continue
+
+    def _write_text(self, observer: FileLogObserver, lines: bytes) -> None:
         prefix = self._prefix_of(observer)
         for piece in _pieces(prefixed(prefix, lines)):
             try:
@@ -149,7 +186,10 @@ class TwistedLog:
 
     def _emit(self, lines: bytes) -> None:
         for line in lines[:-1].decode().split("\n"):
-            self._log.info("{line}", line=line)
+            if self._records:
+                self._log.info("{{{line}", line=line, **{RECORD: line})
+            else:
+                self._log.info("{line}", line=line)
 
     def _prefix_of(self, observer: FileLogObserver) -> bytes:
         """What stands before a line's text, made by the observer's own formatter."""

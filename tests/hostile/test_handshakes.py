@@ -9,6 +9,7 @@ import struct
 import time
 from contextlib import suppress
 
+from ..integration.processes import wait_until
 from ..integration.wire import TEXT, frame
 from .harness import MIB, Attack, row
 from .rooms import ROOMY, roomy
@@ -16,6 +17,7 @@ from .styles import GOODBYE, REQUEST, read_all
 
 CRLF = b"\r\n"
 HOST = b"Host: localhost\r\n"
+PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"
 
 
 def with_header(line: bytes) -> bytes:
@@ -47,8 +49,8 @@ def check(answer: bytes, status: int) -> None:
     connection = b"upgrade" if status == 426 else b"close"
     assert names.count(b"connection") == (2 if status == 426 else 1), head
     assert b"Connection: " + connection in head
-    assert b"Content-Length: 0" in head
-    assert not body
+    assert b"Content-Length: %d" % len(body) in head or not body
+    assert len(body) < 100
     assert b"server" not in names
     assert b"location" not in names
     assert not any(word in answer.lower() for word in (b"autobahn", b"twisted", b"python", b"evil"))
@@ -149,8 +151,10 @@ def test_what_can_be_read_in_two_ways_is_refused(attack: Attack) -> str:
 def test_what_is_no_opening_handshake_is_refused(attack: Attack) -> str:
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     version = b"Sec-WebSocket-Version: 13\r\n"
-    methods = [b"POST", b"HEAD", b"OPTIONS", b"PUT", b"CONNECT", b"TRACE", b"get"]
+    methods = [b"POST", b"OPTIONS", b"PUT", b"DELETE", b"PATCH", b"CONNECT", b"TRACE"]
     cases = {REQUEST.replace(b"GET", method, 1): 405 for method in methods}
+    cases |= {REQUEST.replace(b"GET", method, 1): 501 for method in (b"get", b"BREW")}
+    cases[REQUEST.replace(b"GET", b"HEAD", 1)] = 426
     cases |= {REQUEST.replace(b"HTTP/1.1", each, 1): 505 for each in (b"HTTP/1.0", b"HTTP/1.2")}
     targets = [b"http://evil.example/", b"*", b"evil.example:80", b"/a#b", b"/\xff", b"/a b"]
     cases |= {REQUEST.replace(b"/attack", target, 1): 400 for target in targets}
@@ -221,6 +225,27 @@ def test_a_second_request_while_the_first_is_decided_is_not_answered(attack: Att
     # The second one is no frame.
     assert struct.pack("!H", 1002) in octets
     return "one answer, one greeting, 1002"
+
+
+@row(
+    "asks for the page and does not read it, 500 at once; then asks 500 times in turn",
+    "dropped within `--close-timeout` (here 2 s) + 1 s; memory + 8 MiB; each gets the whole page",
+    options=("--close-timeout", "2", *ROOMY),
+    memory=8 * MIB,
+)
+def test_who_does_not_read_the_page_is_dropped(attack: Attack) -> str:
+    roomy(attack)
+    descriptors = attack.process.descriptors()
+    began = time.monotonic()
+    for _ in range(500):
+        attack.socket(receive_buffer=2048).sendall(PAGE)
+    wait_until(lambda: attack.process.descriptors() <= descriptors, "their end", 5)
+    attack.notes["dropped within"] = f"{time.monotonic() - began:.1f} of 3 s"
+    assert time.monotonic() - began < 3
+    pages = {asked(attack, PAGE) for _ in range(500)}
+    assert len(pages) == 1
+    assert pages.pop().endswith(b"</html>\n")
+    return "dropped; 500 pages"
 
 
 @row(

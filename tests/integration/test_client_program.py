@@ -341,6 +341,6 @@ def test_a_terminal_gets_control_characters_escaped(hosts: Hosts, programs: Prog
 
 
 def test_help_names_the_exit_statuses(programs: Programs) -> None:
-    client = programs.client("--help")
+    client = programs.client("--help-all")
     assert client.wait() == 0
     assert "exit status: 0 closed normally" in " ".join(client.stdout.text.split())

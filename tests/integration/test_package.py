@@ -16,10 +16,16 @@ import pytest
 from ..needs import need, need_program
 from .conftest import Connect
 from .processes import Programs
+from .test_plain_http import ask
 
 ROOT = Path(__file__).parents[2]
 AS_INSTALLED = {"WSSERVICE_NATIVE": ""}
 """With the codec that is there, whichever this test is told to use."""
+PAGES = {
+    path.name
+    for path in (ROOT / "wsservice" / "page").iterdir()
+    if path.suffix in (".html", ".css", ".js")
+}
 NOT_SHIPPED = {"dropin.cache", "twistd.pid", "twistd.log", "__pycache__"}
 
 
@@ -84,18 +90,18 @@ def environment(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 
 def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
     """The plugin is found there, and serves, with a codec."""
-    ask = (
+    plugins = (
         "from twisted.application.service import IServiceMaker\n"
         "from twisted.plugin import getPlugins\n"
         "print([each.tapname for each in getPlugins(IServiceMaker)].count('wsdemo'))\n"
     )
-    assert run(bin_ / "python", "-c", ask, folder=programs.folder) == "1\n"
-    assert " wsepoll\t" in run(bin_ / "twistd", "--help-reactors", folder=programs.folder)
+    assert run(bin_ / "python", "-c", plugins, folder=programs.folder) == "1\n"
     server = programs.start(
         *(bin_ / "twistd", "-n", "wsdemo", "--port", "0"), environment=AS_INSTALLED
     )
     client = connect(server.port)
     assert client.receive() == "Hello from server"
+    assert ask(server.port, "GET", headers={"Accept": "text/html"})[0].status == 200
     client.send("Msg from client")
     server.log.wait_for("Message received: Msg from client\n")
     server.log.wait_for(f"messages are read by the {codec} codec\n")
@@ -112,9 +118,9 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
 ) -> None:
     shipped = names(built[kind])
     assert "wsservice/py.typed" in shipped
+    assert {f"wsservice/page/{name}" for name in PAGES} <= set(shipped)
     assert [name for name in shipped if name.startswith("twisted/") and not name.endswith("/")] == [
         "twisted/plugins/wsdemo_plugin.py",
-        "twisted/plugins/wsepoll_plugin.py",
     ] or kind == ".gz"
     assert not {"twisted/__init__.py", "twisted/plugins/__init__.py"} & set(shipped)
     assert not [name for name in shipped if NOT_SHIPPED & set(name.split("/"))]

@@ -57,6 +57,26 @@ def test_messages_of_any_size_come_back_whole_and_in_order(
     assert "Traceback" not in secure.server.log.text
 
 
+@pytest.mark.parametrize("offered", [["http/1.1"], ["h2", "http/1.1"]])
+def test_who_names_its_protocol_in_tls_is_served_as_others_are(
+    programs: Programs, offered: list[str]
+) -> None:
+    secure = Secure(programs)
+    context = secure.context()
+    context.set_alpn_protocols(offered)
+    client = secure.connect(context)
+    try:
+        assert isinstance(client.socket, ssl.SSLSocket)
+        assert client.socket.selected_alpn_protocol() == "http/1.1"
+        client.send("a")
+        assert client.receive() == "a"
+    finally:
+        client.end()
+    context.set_alpn_protocols(["h2"])
+    with pytest.raises(ssl.SSLError):
+        secure.connect(context)
+
+
 def test_who_speaks_no_tls_is_dropped_and_the_others_are_served(programs: Programs) -> None:
     secure = Secure(programs)
     plain = Wire(secure.server.port)

@@ -189,7 +189,7 @@ class Host(_End):
         self.socket.settimeout(_PATIENCE)
         self.head = self._head()
 
-    def accept(self) -> Host:
+    def accept(self, headers: str = "") -> Host:
         """Open the connection."""
         key = next(
             line.split(": ")[1]
@@ -200,7 +200,7 @@ class Host(_End):
         self.answer(
             "101 Switching Protocols",
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n",
+            f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n{headers}",
         )
         return self
 

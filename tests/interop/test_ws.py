@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import subprocess
@@ -111,3 +112,26 @@ def test_ws_sees_an_interrupted_client_close_in_order(programs: Programs, node: 
     client.signal(signal.SIGINT)
     assert client.wait() == 130
     server.stdout.wait_for("closed: 1000 \n")
+
+
+def test_files_and_texts_come_back_from_ws_as_asked_for(programs: Programs, node: str) -> None:
+    _server, url = ws_server(programs, node, "echo")
+    file = programs.folder / "file"
+    file.write_bytes(bytes(range(256)) * 4000)
+    client = programs.client(
+        *(url, "-f", file, "-m", "a\nb", "-m", "never printed"),
+        *("--null", "--binary", "base64", "--count", "2"),
+    )
+    assert client.wait() == 0, client.stderr.text
+    binary, text, nothing = client.stdout.path.read_bytes().split(b"\0")
+    assert base64.b64decode(binary) == file.read_bytes()
+    assert (text, nothing) == (b"a\nb", b"")
+
+
+@pytest.mark.parametrize(("code", "status"), [("4001", 0), ("1000", 7), ("4002", 8)])
+def test_a_close_by_ws_that_was_expected_or_not(
+    programs: Programs, node: str, code: str, status: int
+) -> None:
+    _server, url = ws_server(programs, node, "close", code)
+    client = programs.client(url, "-m", "anything", "--expect-close", "4001")
+    assert client.wait() == status, client.stderr.text

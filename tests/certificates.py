@@ -1,0 +1,74 @@
+"""Certificates for tests: an authority of one's own, and what it signs."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_DAY = datetime.timedelta(days=1)
+
+
+class Authority:
+    """A certificate authority, whose files are in a folder: `file` is its certificate."""
+
+    def __init__(self, folder: Path, name: str = "Test CA") -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        certificate = (
+            _begun(self._name, self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.file = folder / f"{name.replace(' ', '-')}.pem"
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def certificate(
+        self, host: str = "localhost", *, expired: bool = False, password: bytes | None = None
+    ) -> tuple[Path, Path]:
+        """The files of a key and a certificate for a host, a name or an address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _begun(_named(host), self._name, key.public_key(), expired)
+        try:
+            names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(host))]
+        except ValueError:
+            names = [x509.DNSName(host)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        stem = f"{host}{'-expired' if expired else ''}{'-locked' if password else ''}"
+        key_file, certificate_file = self._folder / f"{stem}.key", self._folder / f"{stem}.crt"
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(password)
+                if password
+                else serialization.NoEncryption(),
+            )
+        )
+        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return key_file, certificate_file
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def _begun(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, expired: bool = False
+) -> x509.CertificateBuilder:
+    until = datetime.datetime.now(datetime.UTC) + (-_DAY if expired else _DAY)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(until - 3 * _DAY)
+        .not_valid_after(until)
+    )

@@ -1,0 +1,198 @@
+"""An admin face that shows what a test wants: what the real one does only when all goes wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from wsservice import page
+
+
+class Operator:
+    """The state of it: a test changes what it likes."""
+
+    def __init__(self, count: int = 3) -> None:
+        self.token = ""
+        self.reasons: list[str] = []
+        self.connections = [connection(each) for each in range(1, count + 1)]
+        self.trace: list[dict[str, Any]] = []
+        self.flood = False
+        self.closed: list[tuple[str, Any]] = []
+        self.asked: list[str] = []
+        self.failing = 0
+        self.gone = False
+        self._began = time.monotonic()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def end(self) -> None:
+        self.flood = False
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def metrics(self) -> str:
+        """Traffic that grows, so that there are rates."""
+        seconds = time.monotonic() - self._began
+        wave = 1 + 0.3 * math.sin(seconds / 9)
+        grown = seconds - 2.7 * math.cos(seconds / 9)  # its integral
+        handshakes = 40 * seconds
+        lines = [
+            "# HELP wsservice_connections Connections.",
+            "# TYPE wsservice_connections gauge",
+            f"wsservice_connections {len(self.connections)}",
+            f'wsservice_messages_total{{direction="received"}} {1200 * grown}',
+            f'wsservice_messages_total{{direction="sent"}} {5400 * grown}',
+            f'wsservice_octets_total{{direction="received"}} {90_000 * grown}',
+            f'wsservice_octets_total{{direction="sent"}} {4.2e6 * grown}',
+            f'wsservice_refusals_total{{reason="a \\"quoted\\\\ }} one"}} {0.4 * seconds}',
+            f'wsservice_refusals_total{{reason="no room"}} {0.1 * seconds}',
+            f'wsservice_slow_clients_total{{policy="close"}} {0.02 * seconds}',
+            "wsservice_log_lines_dropped_total 0",
+            f"wsservice_send_queue_octets {230_000 * wave}",
+        ]
+        for name, most in (("handshake", 0.01), ("publish", 0.0025), ("reactor_lag", 0.025)):
+            for bound in (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1):
+                count = handshakes * min(1.0, bound / most)
+                lines.append(f'wsservice_{name}_seconds_bucket{{le="{bound}"}} {count}')
+            lines.append(f'wsservice_{name}_seconds_bucket{{le="+Inf"}} {handshakes}')
+        return "\n".join(lines) + "\n"
+
+    def listed(self, limit: int, after: str) -> dict[str, Any]:
+        """A page of connections."""
+        rest = [each for each in self.connections if int(each["id"]) > int(after or 0)]
+        shown = rest[:limit]
+        more = shown[-1]["id"] if len(rest) > limit else None
+        return {"total": len(self.connections), "connections": shown, "next": more}
+
+    def events(self) -> Iterator[tuple[str, Any]]:
+        """What a trace has."""
+        yield from (("frame", each) for each in self.trace)
+        count = 0
+        while self.flood:
+            for _ in range(200):
+                count += 1
+                yield "frame", frame(f"frame {count}", sent=count % 2 == 0)
+            time.sleep(0.02)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        operator = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing."""
+
+            def answer(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+                self.send_response(status)
+                for name, value in (*headers, ("Content-Length", str(len(body)))):
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def say(self, status: int, said: Any) -> None:
+                self.answer(status, json.dumps(said).encode(), ("Content-Type", "application/json"))
+
+            def allowed(self) -> bool:
+                bearer = self.headers.get("Authorization") == f"Bearer {operator.token}"
+                if bearer or not operator.token:
+                    return True
+                self.answer(401, b"", ("WWW-Authenticate", "Bearer"))
+                return False
+
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                operator.asked.append(self.path)
+                if operator.gone:
+                    self.close_connection = True
+                elif url.path == "/":
+                    served = page.load(page.ADMIN)
+                    self.answer(200, served.body, *served.headers)
+                elif not self.allowed():
+                    return
+                elif operator.failing:
+                    self.say(operator.failing, {"error": "broken \u202e <b>"})
+                elif url.path == "/readyz":
+                    reasons = operator.reasons
+                    self.say(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+                elif url.path == "/metrics":
+                    self.answer(200, operator.metrics().encode())
+                elif url.path == "/connections":
+                    query = parse_qs(url.query)
+                    limit, after = query["limit"][0], query.get("after", ["0"])[0]
+                    self.say(200, operator.listed(int(limit), after))
+                elif url.path.endswith("/trace"):
+                    self.stream()
+                else:
+                    self.say(404, {"error": "there is no such thing"})
+
+            def stream(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                try:
+                    for name, data in operator.events():
+                        said = f": still here\n\nevent: {name}\ndata: {json.dumps(data)}\n\n"
+                        self.wfile.write(said.encode())
+                except OSError:
+                    return  # the page has heard enough
+                finally:
+                    self.close_connection = True
+
+            def do_POST(self) -> None:
+                if not self.allowed():
+                    return
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                id_ = unquote(self.path.split("/")[2])
+                if id_ not in [each["id"] for each in operator.connections]:
+                    self.say(404, {"error": f"there is no connection {id_}"})
+                    return
+                operator.closed.append((id_, json.loads(body)))
+                operator.connections = [each for each in operator.connections if each["id"] != id_]
+                self.say(202, {"closing": id_})
+
+        return Handler
+
+
+def connection(number: int, **more: Any) -> dict[str, Any]:
+    """A connection as the list has it."""
+    return {
+        "id": str(number),
+        "peer": f"192.0.2.{number % 250}:{40000 + number % 20000}",
+        "channel": ("chat/general", "news", "", "prices/eur-usd")[number % 4],
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 37 * number)),
+        "messages": {"received": 17 * number, "sent": 1234 * number},
+        "octets": {"received": 1700 * number, "sent": 123_400 * number},
+        "queue": 0 if number % 3 else 65_536,
+        "rtt": None if number % 5 == 0 else 0.0123 * (number % 5),
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+        **more,
+    }
+
+
+def frame(payload: str, sent: bool = False, **more: Any) -> dict[str, Any]:
+    """A frame as a trace has it."""
+    return {
+        "time": "2026-11-24T04:05:06.789Z",
+        "direction": "sent" if sent else "received",
+        "opcode": 1,
+        "fin": True,
+        "size": len(payload.encode()),
+        "payload": payload,
+        "cut": False,
+        **more,
+    }

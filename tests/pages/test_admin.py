@@ -1,0 +1,298 @@
+"""The operator's page, in a browser: what is clicked, typed and seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .browser import ENTER, ESCAPE, LEFT, NARROW, TAB, WIDE, Browser
+from .contrast import poor_contrasts
+from .operator import Operator, connection, frame
+
+STATE = "#state"
+ROWS = "#rows tr"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u202e</td><script>1</script>"
+SHOWN = HOSTILE.replace("\u202e", "⟨U+202E⟩")
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    served = Operator()
+    yield served
+    served.end()
+
+
+@pytest.fixture
+def page(browser: Browser, operator: Operator) -> Iterator[Browser]:
+    yield browser
+    browser.open("about:blank")
+
+
+def opened(page: Browser, operator: Operator) -> Browser:
+    page.open(operator.url)
+    page.wait_for(STATE, "Ready")
+    return page
+
+
+def ids(page: Browser) -> list[str]:
+    return page.texts("#rows td:first-child")
+
+
+def button(row: int, name: str) -> str:
+    return f"#rows tr:nth-child({row}) button[aria-label^={name}]"
+
+
+def seconds_later(page: Browser) -> None:
+    """Wait until the page has asked once more."""
+    asked = page.text("#asked")
+    page.wait(lambda: page.text("#asked") != asked, "a later answer")
+
+
+def test_what_the_service_does_is_seen(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    assert page.text("#total") == "3"
+    assert ids(page) == ["1", "2", "3"]
+    cells = page.texts("#rows tr:nth-child(2) td")
+    assert cells[1:3] == ["192.0.2.2:40002", "(none)"]
+    assert cells[4:8] == ["34, 2,468", "3.4 kB, 247 kB", "0 B", "25 ms"]
+    names = page.texts(".chart h2")
+    assert names[:3] == ["Connections", "Messages", "Traffic"]
+    page.wait(lambda: "/s in" in page.texts(".chart")[1], "a rate")
+    labels = page.run("return [...document.querySelectorAll('svg')].map((e) => e.ariaLabel)")
+    assert labels[0] == "Connections: open 3"
+    assert "handshake 9.9 ms, publish 2.5 ms, reactor lag 25 ms" in labels[3]
+    drawn = page.run("return document.querySelectorAll('.plot path[d^=M]').length")
+    assert drawn >= 10
+
+
+def test_a_moment_is_read_off_a_chart(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    seconds_later(page)
+    operator.connections = operator.connections[:1]
+    page.wait(lambda: "1 open" in page.texts(".chart")[0], "one left")
+    page.run("document.querySelector('.plot').focus()")
+    for _ in range(8):
+        page.press(LEFT)
+    page.wait(lambda: "3 open" in page.texts(".chart")[0], "those before")
+    assert page.texts(".ends span:last-child")[0].endswith(" s ago")
+    page.press(ESCAPE)
+    page.wait(lambda: "1 open" in page.texts(".chart")[0], "those of now")
+    assert page.texts(".ends span:last-child")[0] == "now"
+    page.hover(".plot", 0.5)
+    page.wait(lambda: "3 open" in page.texts(".chart")[0], "those before, by the pointer")
+    page.hover("h1", 0.5)
+    page.wait(lambda: "1 open" in page.texts(".chart")[0], "those of now again")
+
+
+def test_it_is_told_why_it_is_not_ready(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    operator.reasons = ["draining", HOSTILE]
+    page.wait_for(STATE, f"Not ready: draining, {SHOWN}")
+    assert page.driver.title == "Operator"
+    assert set(page.console)
+
+
+def test_text_of_peers_is_text(page: Browser, operator: Operator) -> None:
+    operator.connections = [connection(7, channel=HOSTILE, user_agent=HOSTILE, peer=HOSTILE)]
+    operator.trace = [frame(HOSTILE)]
+    opened(page, operator)
+    assert page.texts("#rows td")[1:3] == [SHOWN, SHOWN]
+    page.click(button(1, "Close"))
+    assert page.text("#closing-peer") == SHOWN
+    page.press(ESCAPE)
+    page.click(button(1, "Trace"))
+    page.wait_for("#trace-rows", SHOWN)
+    assert page.run("return document.querySelectorAll('main :is(img, script)').length") == 0
+    assert page.driver.title == "Operator"
+
+
+def test_many_connections_are_shown_in_pages(page: Browser, operator: Operator) -> None:
+    operator.connections = [connection(each) for each in range(1, 61)]
+    opened(page, operator)
+    assert page.text("#total") == "25 of 60"
+    assert not page.find("#previous").is_enabled()
+    page.click("#next")
+    page.wait(lambda: ids(page)[:1] == ["26"], "the second page")
+    page.click("#next")
+    page.wait(lambda: ids(page) == [str(each) for each in range(51, 61)], "the last page")
+    assert not page.find("#next").is_enabled()
+    seconds_later(page)
+    assert ids(page)[0] == "51"
+    page.click("#previous")
+    page.wait(lambda: ids(page)[:1] == ["26"], "the second page again")
+    operator.connections = operator.connections[:3]
+    page.wait(lambda: ids(page) == ["1", "2", "3"], "the first page, since all others left")
+
+
+def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    page.run("arguments[0].focus()", page.find(button(2, "Trace")))
+    operator.connections = [*operator.connections[1:], connection(9)]
+    page.wait(lambda: ids(page) == ["2", "3", "9"], "one left and one came")
+    focused = "return document.activeElement.ariaLabel || document.activeElement.id"
+    assert page.run(focused) == "Trace connection 2"
+    operator.connections = []
+    page.wait(lambda: ids(page) == [], "nobody")
+    assert page.text("#nobody") == "Nobody is connected."
+    assert page.run(focused) == "connections-title"
+
+
+def test_a_connection_is_closed(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    page.click(button(2, "Close"))
+    assert page.text("#closing-title") == "Close connection 2"
+    assert page.text("#closing-peer") == "192.0.2.2:40002"
+    for wrong in ("", "999", "5000", "1e3"):
+        page.fill("#code", wrong)
+        page.press(ENTER)
+        page.wait_for("#closing-problem", "four digits")
+        assert page.focus == "code"
+    page.fill("#code", "4001")
+    page.fill("#reason", "enough of \u00e4")
+    page.press(ENTER)
+    page.wait_for("#done", "Connection 2 was told to close with 4001.")
+    assert operator.closed == [("2", {"code": 4001, "reason": "enough of \u00e4"})]
+    page.wait(lambda: ids(page) == ["1", "3"], "one less")
+    assert not page.find("#closing").is_displayed()
+
+
+def test_what_cannot_be_closed_is_told(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    page.click("#pause")
+    page.click(button(1, "Close"))
+    operator.connections = []
+    page.click("#closing-go")
+    page.wait_for("#closing-problem", "It was not closed: there is no connection 1")
+    page.click("#closing-cancel")
+    assert not page.find("#closing").is_displayed()
+    assert "404" in "\n".join(page.console)
+
+
+def test_a_trace(page: Browser, operator: Operator) -> None:
+    operator.trace = [
+        frame("hello"),
+        frame("octets", sent=True, opcode=2, fin=False, size=70_000, cut=True),
+        frame("", opcode=9),
+    ]
+    opened(page, operator)
+    page.click(button(3, "Trace"))
+    assert page.focus == "trace-title"
+    page.wait_for("#trace-state", "The connection has ended.")
+    assert page.text("#trace-title") == "Trace of connection 3"
+    page.wait_for_last(
+        "#trace-rows .payload",
+        "hello\ntext, 5 octets",
+        "octets\nbinary, 70,000 octets, not final, cut here",
+        "ping, 0 octets",
+    )
+    assert page.texts("#trace-rows .what") == ["Received", "Sent", "Received"]
+    page.click("#trace-end")
+    assert not page.find("#trace").is_displayed()
+    focused = page.run("return document.activeElement.ariaLabel")
+    assert focused == "Trace connection 3"
+
+
+def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    operator.flood = True
+    page.click(button(1, "Trace"))
+    count = "return document.querySelectorAll('#trace-rows li').length"
+    page.wait(lambda: page.run(count) == 500, "as many frames as are kept")
+    first = page.text("#trace-rows li")
+    page.wait(lambda: page.text("#trace-rows li") != first, "newer ones")
+    assert page.run(count) == 500
+    page.click(button(2, "Trace"))
+    page.wait_for("#trace-title", "Trace of connection 2")
+    operator.flood = False
+    page.wait_for("#trace-state", "ended")
+
+
+def test_a_token_is_asked_for_and_kept_for_the_session(page: Browser, operator: Operator) -> None:
+    operator.token = "correct-horse"
+    page.open(operator.url)
+    page.wait_for(STATE, "Locked")
+    assert page.focus == "token"
+    assert page.find("#token").get_attribute("type") == "password"
+    for wrong, problem in [("two words", "no spaces"), ("guess", "That is not the token.")]:
+        page.fill("#token", wrong)
+        page.press(ENTER)
+        page.wait_for("#unlock-problem", problem)
+    page.fill("#token", "correct-horse")
+    page.press(ENTER)
+    page.wait_for(STATE, "Ready")
+    assert not page.find("#unlock").is_displayed()
+    assert page.find("#token").get_attribute("value") == ""
+    page.open(operator.url)
+    page.wait_for(STATE, "Ready")
+    operator.trace = [frame("hello")]
+    page.click(button(1, "Trace"))
+    page.wait_for("#trace-rows", "hello")
+    page.click(button(2, "Close"))
+    page.click("#closing-go")
+    page.wait_for("#done", "Connection 2")
+    page.click("#forget")
+    page.wait_for(STATE, "Locked")
+    assert page.texts(ROWS) == []
+    assert page.run("return sessionStorage.length + localStorage.length") == 0
+    assert not [each for each in operator.asked if "correct" in each]
+    assert all("401" in each for each in page.console)
+
+
+def test_a_service_that_fails_or_is_gone_is_told(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    operator.failing = 500
+    page.wait_for(STATE, "broken ⟨U+202E⟩ <b>")
+    operator.failing = 0
+    page.wait_for(STATE, "Ready")
+    operator.gone = True
+    page.wait_for(STATE, "No answer")
+    assert page.console
+
+
+def test_pausing(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    page.click("#pause")
+    page.wait(lambda: page.text("#pause") == "Go on", "the pause")
+    asked = len(operator.asked)
+    page.run("return new Promise((done) => setTimeout(done, 2500))")
+    assert len(operator.asked) <= asked + 3  # what was under way
+    page.click("#pause")
+    page.wait(lambda: len(operator.asked) > asked + 3, "more questions")
+
+
+def test_it_is_used_by_keyboard_alone(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    name = "return document.activeElement.ariaLabel || document.activeElement.id"
+    seen = []
+    for _ in range(10):
+        page.press(TAB)
+        seen.append(page.run(name))
+    assert seen[0] == "pause"
+    assert seen[-2:] == ["Trace connection 1", "Close connection 1"]
+    page.press(ENTER)
+    assert page.focus == "closing-go"
+    page.press(ENTER)
+    page.wait_for("#done", "Connection 1 was told to close with 1000.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_it_fits_and_can_be_read(
+    page: Browser, operator: Operator, tmp_path: Path, size: tuple[int, int], scheme: str
+) -> None:
+    long: Any = {"user_agent": "x" * 300, "channel": "y" * 300, "peer": "[2001:db8::1]:65535"}
+    operator.connections = [connection(each, **long) for each in range(10**9, 10**9 + 9)]
+    operator.trace = [frame("z" * 4000)]
+    opened(page.look(size, scheme), operator)
+    page.click(button(1, "Trace"))
+    page.wait_for("#trace-rows", "zzz")
+    page.wait(lambda: "/s in" in page.texts(".chart")[1], "a rate")
+    assert page.run("return document.documentElement.scrollWidth") <= size[0]
+    assert poor_contrasts(page) == []
+    page.click(button(1, "Close"))
+    assert poor_contrasts(page) == []
+    page.picture(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000

@@ -1,0 +1,23 @@
+"""Completion of the program's options in a shell, by shtab where that is installed."""
+
+from __future__ import annotations
+
+import argparse
+
+from .status import Status
+
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+
+
+def completion(parser: argparse.ArgumentParser, shell: str) -> str:
+    """A script for a shell. Ends the process with status 2 if shtab is missing."""
+    try:
+        import shtab
+    except ImportError:
+        problem = "--completion needs shtab: pip install 'wsservice[cli]'"
+        parser.exit(Status.USAGE, f"{parser.prog}: {problem}\n")
+    parser.prog = "wsclient"
+    for action in parser._actions:
+        if action.metavar in ("PATH", "FILE"):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    return str(shtab.complete(parser, shell))

@@ -1,0 +1,109 @@
+"""What is to be sent, kept while there is no connection, or one that has enough."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+from twisted.internet.defer import Deferred, succeed
+
+from ..sending import OVERHEAD, Sent
+
+Payload: TypeAlias = tuple[bytes, bool]
+"""Of a message, and whether it is binary."""
+
+
+def messages(count: int) -> str:
+    """So many messages, in words."""
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+class Outbox:
+    """Messages for one connection, or for one after another, in order.
+
+    One is handed over when the connection's transport takes it at once, so that
+    what waits is still here when the connection is lost. `limit` is how many
+    octets are kept before `pause` is called, 0 for any number; `resume` is when
+    half of it was sent. `sent` is called for each message that was handed over.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        *,
+        pause: Callable[[], object],
+        resume: Callable[[], object],
+        sent: Callable[[], object],
+    ) -> None:
+        self._limit = limit
+        self._pause = pause
+        self._resume = resume
+        self._sent = sent
+        self._kept: deque[Payload] = deque()
+        self._size = 0
+        # A `ClientProtocol`, or whatever has its `sendMessage`.
+        self._line: Any = None
+        self._line_has_enough = False
+        self._emptied: list[Deferred[None]] = []
+        #: Whether more than the limit was kept, and half of that was not sent yet.
+        self.full = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, payloads: Iterable[Payload]) -> None:
+        """Send these, now or later."""
+        for payload, is_binary in payloads:
+            self._kept.append((payload, is_binary))
+            self._size += len(payload) + OVERHEAD
+        self._send()
+        if 0 < self._limit < self._size and not self.full:
+            self.full = True
+            self._pause()
+
+    def begin(self, line: Any) -> None:
+        """There is a connection: send what is kept."""
+        self._line = line
+        self.go_on()
+
+    def go_on(self) -> None:
+        """The connection has room."""
+        self._line_has_enough = False
+        self._send()
+        if not self._kept:
+            emptied, self._emptied = self._emptied, []
+            for each in emptied:
+                each.callback(None)
+        if self.full and 2 * self._size <= self._limit:
+            self.full = False
+            self._resume()
+
+    def lost(self) -> None:
+        """The connection is over."""
+        self._line = None
+
+    def empty(self) -> Deferred[None]:
+        """Fires when nothing is kept any more. Fails with the error given to `end`."""
+        if not self._kept:
+            return succeed(None)
+        emptied: Deferred[None] = Deferred(self._emptied.remove)
+        self._emptied.append(emptied)
+        return emptied
+
+    def end(self, error: Callable[[], Exception]) -> None:
+        """Nothing will be sent any more: who waits for that gets an error, made for each."""
+        emptied, self._emptied = self._emptied, []
+        for each in emptied:
+            each.errback(error())
+
+    def _send(self) -> None:
+        while self._line is not None and self._kept and not self._line_has_enough:
+            payload, is_binary = self._kept[0]
+            outcome = self._line.sendMessage(payload, is_binary)
+            if not outcome:
+                return  # it is closing
+            self._kept.popleft()
+            self._size -= len(payload) + OVERHEAD
+            self._sent()
+            self._line_has_enough = outcome is Sent.QUEUED

@@ -1,0 +1,229 @@
+"""The program's face to a person at a terminal: a prompt, and what happens above it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ..errors import ConnectionClosed
+from ..escape import escape
+from . import typed
+from .attachment import is_text, read_attachment
+from .command import Command
+from .console import Console
+from .display import Display, wants_color
+from .history import HistoryFile, history_path
+from .script import say
+from .session import Session
+from .stats import Stats, milliseconds
+
+_MOST_TRACED = 1000
+"""Lines of handshakes that are kept, when many connections fail before one is open."""
+
+
+class Prompt:
+    """Sends what is typed, does what is commanded, prints what comes."""
+
+    def __init__(self, command: Command) -> None:
+        color = wants_color(command.color, os.environ)
+        self._display = Display(color=color, json=command.json)
+        self._history = _history(command)
+        self._trace = command.config.trace
+        # Those of the connection, and of one that is to be.
+        self._handshakes: list[str] = []
+        self._shaking: deque[str] = deque(maxlen=_MOST_TRACED)
+        self._console: Console | None = None
+        self._session: Session
+        self._stats: Stats
+
+    def traced(self, line: str) -> None:
+        """What is said before a connection is open; see `ClientConfig.trace`."""
+        self._shaking.append(line)
+        if self._trace is not None and self._console is not None:
+            self._block([line])
+        elif self._trace is not None:
+            self._trace(line)
+
+    # What the session tells
+
+    def opened(self, session: Session) -> None:
+        self._session = session
+        self._stats = Stats(time.monotonic())
+        self._handshakes = [line for line in self._shaking if line[0] in "<>"]
+        self._shaking.clear()
+        is_first = self._console is None  # else it was kept while the connection was away
+        if self._console is None:
+            lines = self._kept_lines()
+            self._console = Console(self, lines, self._keep, self._display.color)
+            self._console.start()
+        self._note(
+            f"connected to {escape(session.command.config.url)}{_agreed(session)};"
+            " /help for help, Ctrl-D closes"
+        )
+        for payload, is_binary in session.command.messages if is_first else ():
+            self._was_sent(payload, is_binary)
+
+    def received(self, payload: bytes, isBinary: bool) -> None:
+        self._stats.received.add(payload)
+        self._print(self._display.received(time.time(), payload, isBinary))
+
+    def say(self, text: str) -> None:
+        if self._console is None:
+            say(text)
+        else:
+            self._problem(text)
+
+    def mention(self, text: str) -> None:
+        self._note(text)
+
+    def ended(self) -> Deferred[None] | None:
+        """Fires when the terminal is as it was."""
+        if self._console is None:
+            return None
+        stopped = Deferred.fromFuture(self._console.stop())
+        return stopped.addCallback(lambda _: None)
+
+    # What the person does
+
+    def entered(self, text: str) -> None:
+        try:
+            self._do(typed.parse_typed(text))
+        except ValueError as error:
+            self._problem(str(error))
+
+    def interrupted(self) -> None:
+        self._note("closing; Ctrl-C again ends at once")
+        self._session.interrupt(signal.SIGINT)
+
+    def left(self) -> None:
+        self._session.close()
+
+    # How the terminal fares
+
+    def full(self) -> None:
+        self._session.output_full()
+
+    def has_room(self) -> None:
+        self._session.output_has_room()
+
+    def failed(self, error: OSError) -> None:
+        self._session.output_failed(error)
+
+    # What is done
+
+    def _do(self, action: typed.Action) -> None:
+        match action:
+            case typed.Send(payload, is_binary):
+                self._send(payload, is_binary)
+            case typed.SendFile(path, always_binary):
+                self._send_file(path, always_binary)
+            case typed.Ping(payload):
+                self._ping(payload)
+            case typed.Close(code, reason):
+                self._session.close(code, reason)
+            case typed.Json(on):
+                self._display.json = on
+                self._note("JSON is shown indented" if on else "JSON is shown as it comes")
+            case typed.Headers():
+                self._block(self._handshakes)
+            case typed.Statistics():
+                self._block(self._stats.lines(time.monotonic(), self._session.waiting))
+            case typed.Reconnect():
+                self._note("closing, to connect anew")
+                self._session.reconnect()
+            case typed.Help():
+                self._block(typed.help_lines())
+
+    def _send(self, payload: bytes, is_binary: bool) -> None:
+        self._send_now(payload, is_binary)
+        self._was_sent(payload, is_binary)
+
+    def _was_sent(self, payload: bytes, is_binary: bool) -> None:
+        self._stats.sent.add(payload)
+        self._print(self._display.sent(time.time(), payload, is_binary))
+
+    def _send_file(self, path: str, always_binary: bool) -> None:
+        payload = read_attachment(path)
+        is_binary = always_binary or not is_text(payload)
+        self._send_now(payload, is_binary)
+        self._stats.sent.add(payload)
+        self._print(self._display.sent_file(time.time(), path, len(payload), is_binary))
+
+    def _send_now(self, payload: bytes, is_binary: bool) -> None:
+        if not self._session.is_open:
+            raise ValueError("the connection is not open, nothing was sent")
+        self._session.send(payload, is_binary)
+
+    def _ping(self, payload: bytes | None) -> None:
+        connection = self._session.connection
+        if connection is None or not self._session.is_open:
+            raise ValueError("the connection is not open, nothing was sent")
+        answered = connection.ping(payload)
+        self._note("ping")
+        answered.addCallbacks(self._ponged, _not_ponged)
+
+    def _ponged(self, seconds: float) -> None:
+        self._stats.ponged(seconds)
+        self._note(f"pong after {milliseconds(seconds)}")
+
+    # What is printed
+
+    def _note(self, text: str) -> None:
+        self._print(self._display.note(time.time(), text))
+
+    def _block(self, lines: Iterable[str]) -> None:
+        self._print(self._display.block(lines))
+
+    def _problem(self, text: str) -> None:
+        self._print(self._display.problem(time.time(), text))
+
+    def _print(self, text: str) -> None:
+        if self._console is not None:
+            self._console.print(text)
+
+    # What was typed before
+
+    def _kept_lines(self) -> list[str]:
+        try:
+            return [] if self._history is None else self._history.load()
+        except OSError as error:
+            self._no_history(error)
+            return []
+
+    def _keep(self, text: str) -> None:
+        try:
+            if self._history is not None:
+                self._history.append(text)
+        except OSError as error:
+            self._no_history(error)
+
+    def _no_history(self, error: OSError) -> None:
+        self._history = None  # said once
+        self.say(f"what is typed is not kept, {escape(str(error.filename))}: {error.strerror}")
+
+
+def _history(command: Command) -> HistoryFile | None:
+    path = history_path(os.environ) if command.history else None
+    return None if path is None else HistoryFile(path)
+
+
+def _agreed(session: Session) -> str:
+    """What the handshake agreed on, in brackets."""
+    connection = session.connection
+    agreed = []
+    if connection is not None and connection.websocket_protocol_in_use:
+        agreed.append(escape(connection.websocket_protocol_in_use))
+    if connection is not None and connection.websocket_extensions_in_use:
+        agreed.append("compressed")
+    return f" ({', '.join(agreed)})" if agreed else ""
+
+
+def _not_ponged(failure: Failure) -> None:
+    # That the connection is over is said by itself.
+    failure.trap(ConnectionClosed)

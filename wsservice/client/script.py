@@ -1,0 +1,84 @@
+"""The program where a script uses it: lines in, payloads out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from twisted.internet.defer import Deferred
+
+from .printing import as_printed, for_people
+from .session import Session
+from .status import Status
+from .terminal import LineReader, Output
+
+
+def say(text: str) -> None:
+    """One line to standard error, where there is one."""
+    # Whoever closed it does not want to hear it.
+    with contextlib.suppress(AttributeError, OSError):
+        sys.stderr.write(f"wsservice.client: {text}\n")
+        sys.stderr.flush()
+
+
+class Script:
+    """Sends the lines of standard input, prints what comes to standard output."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._output: Output | None = None
+
+    def opened(self, session: Session) -> None:
+        self._session = session
+        command = session.command
+        self._form, self._end = command.binary, command.end
+        self._output = Output(
+            session.reactor, 1, session.output_full, session.output_has_room, session.output_failed
+        )
+        self._print = for_people if self._output.is_terminal else as_printed
+        reader = LineReader(session.reactor, 0, self._send_lines, self._input_ended, command.end)
+        session.feed_from(reader)
+        reader.start()
+
+    def received(self, payload: bytes, isBinary: bool) -> None:
+        if self._output is not None:
+            self._output.write(self._print(payload, isBinary, self._form) + self._end)
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def mention(self, text: str) -> None:
+        """A script sees it in the exit status."""
+
+    def ended(self) -> Deferred[None] | None:
+        """Fires when all is printed."""
+        return None if self._output is None else self._output.written()
+
+    def _send_lines(self, lines: list[bytes]) -> None:
+        good = _texts(lines)
+        self._lines += len(good)
+        self._session.send_all([(line, False) for line in good])
+        if len(good) < len(lines):
+            what = "line" if self._end == b"\n" else "message"
+            problem = f"{what} {self._lines + 1} of standard input is not UTF-8 text"
+            self._session.fail(Status.USAGE, problem)
+
+    def _input_ended(self, problem: str) -> None:
+        if problem:
+            self._session.fail(Status.USAGE, f"standard input {problem}")
+        else:
+            self._session.input_ended()
+
+
+def _texts(lines: list[bytes]) -> list[bytes]:
+    """The lines before the first that is not UTF-8."""
+    # All at once: no line's end is within a character.
+    with contextlib.suppress(UnicodeDecodeError):
+        b"\n".join(lines).decode()
+        return lines
+    for number, line in enumerate(lines):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return lines[:number]
+    return lines  # pragma: no cover - one of them is not
