@@ -34,6 +34,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "allow_origin": (),
         "max_connections": 10_000,
         "max_connections_per_ip": 0,
+        "workers": 1,
         "no_page": False,
         "drain": 10.0,
     }
@@ -75,6 +76,9 @@ def test_it_is_made_by_name_only() -> None:
         ("compression", "on", True),
         ("compression", "off", False),
         ("compression", True, True),
+        ("workers", "1", 1),
+        ("workers", 256, 256),
+        ("workers", "auto", "auto"),
         ("listen", "tcp:1", ("tcp:1",)),
         ("listen", ["tcp:1", "tcp:2"], ("tcp:1", "tcp:2")),
     ],
@@ -101,6 +105,10 @@ WRONG = [
         (field, value, "seconds from 0 to 86400")
         for field in SECONDS
         for value in ["", "-0.1", "86401", "soon", "nan", "inf", None, True, " 1", "1_0", "1\n"]
+    ),
+    *(
+        ("workers", value, "auto, or a whole number from 1 to 256")
+        for value in ["", "0", 0, "257", "-1", True, None, 1.5, "Auto", " 1", "+1", "all"]
     ),
     ("drain", "\N{ARABIC-INDIC DIGIT ONE}", "seconds from 0 to 86400"),
     *(

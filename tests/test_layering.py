@@ -118,6 +118,7 @@ def test_only_twistds_face_and_who_connects_import_the_reactor() -> None:
         "wsservice.tap",
         "wsservice.client.connecting",
         "wsservice.client.service",
+        "wsservice.worker",
     }
 
 

@@ -37,9 +37,12 @@ The map. Imports run one way, downwards in this list::
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
+    workers/        many processes for one service; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
-    signals.py      SIGTERM, SIGINT, SIGUSR1
+    serving.py      a worker's service, which does what its parent says
+    signals.py      SIGTERM, SIGINT, SIGUSR1, SIGUSR2
     memory.py       what Python and the C library are told of memory
+    worker.py       what a worker's process runs
     tap.py          twistd's face: Options -> Config, makeService
 
 A handshake's way: octets -> `opening` -> `request` -> `policy` -> `onConnect` -> 101.

@@ -17,6 +17,8 @@ from .policy import AllowedOrigins
 
 DEFAULT_PORT = 8080
 
+_MOST_WORKERS = 256
+
 MASK = "********"
 """What is shown in the place of a secret."""
 
@@ -87,6 +89,19 @@ def _parse_switch(value: Any) -> bool:
 
 
 SWITCH = _converter("on or off", _parse_switch)
+
+
+def _parse_workers(value: Any) -> int | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(value)
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError(value)
+    number = int(value)
+    if not 1 <= number <= _MOST_WORKERS:
+        raise ValueError(value)
+    return number
 
 
 def _choice(*words: str) -> attrs.Converter:  # type: ignore[type-arg]
@@ -284,6 +299,12 @@ class Config(Limits):
         _whole(0),
         "COUNT",
         "the same for those of one IPv4 address or one IPv6 /64; 0: no limit",
+    )
+    workers: int | str = setting(
+        1,
+        _converter(f"auto, or a whole number from 1 to {_MOST_WORKERS}", _parse_workers),
+        "COUNT|auto",
+        "serve in so many processes; auto: as many as there are CPUs to use",
     )
     no_page: bool = setting(
         False,

@@ -10,6 +10,7 @@ lines then, all at once.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -120,19 +121,34 @@ class Journal:
 def open_journal(config: Config, reactor: IReactorTime) -> Journal:
     """The journal that a configuration asks for. Raises `JournalError` when it cannot be opened."""
     lines = FORMATS[config.message_log_format]()
-    destination = _destination(config, lines, reactor)
+    destination: Destination
+    if config.message_log == "log":
+        destination = TwistedLog(reactor, records=config.message_log_format == "json")
+    else:
+        destination = open_destination(config, reactor, lines.stamp)
+    return journal_to(destination, config, reactor)
+
+
+def journal_to(destination: Destination, config: Config, reactor: IReactorTime) -> Journal:
+    """The same, to a destination that is open already."""
+    lines = FORMATS[config.message_log_format]()
     journal = Journal(destination, lines, config.log_payload, reactor)
     if isinstance(destination, TwistedLog):
         destination.keep_order(journal.flush)
     return journal
 
 
-def _destination(config: Config, lines: Lines, reactor: IReactorTime) -> Destination:
-    if config.message_log == "log":
-        return TwistedLog(reactor, records=config.message_log_format == "json")
+def open_destination(
+    config: Config, reactor: IReactorTime, stamp: Callable[[float], bytes]
+) -> Destination:
+    """The destination of a message log that is not a part of the log.
+
+    `stamp` makes of the time what stands before a line. Raises `JournalError`
+    when it cannot be opened.
+    """
     if config.message_log == "-":
         # Not sys.stdout: twistd puts its log in the place of that.
-        return StandardOutput(reactor, lines.stamp)
+        return StandardOutput(reactor, stamp)
     path = os.path.abspath(config.message_log)
 
     def opener() -> int:
@@ -141,7 +157,7 @@ def _destination(config: Config, lines: Lines, reactor: IReactorTime) -> Destina
         return os.open(path, flags, 0o640)
 
     try:
-        return FileDestination(path, opener, reactor, lines.stamp)
+        return FileDestination(path, opener, reactor, stamp)
     except OSError as error:
         raise JournalError(
             f"--message-log: {escape(config.message_log)} cannot be written, {error.strerror};"

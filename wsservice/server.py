@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -140,7 +141,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.journal = journal
         self.hub = hub
         self.greeting = config.greeting.encode()
-        self.ids = map(str, itertools.count(1))
+        self.ids: Iterator[str] = map(str, itertools.count(1))
         self.page = None if config.no_page else page.load(page.PUBLIC)
         self.allowed_origins = AllowedOrigins.of(config.allow_origin)
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.application.service import Service
@@ -22,11 +22,13 @@ from .descriptors import Shares, in_use, limit_for
 from .errors import ConfigError
 from .escape import escape
 from .hub import LocalHub, Member
-from .journal import open_journal
+from .journal import Journal, open_journal
 from .listening import endpoints, listen
 from .polling import poll_together
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
 from .tls import quicken
+from .workers.cpus import available
+from .workers.parent import ParentService
 
 _log = Logger(namespace="wsservice")
 
@@ -120,13 +122,19 @@ class WebSocketService(Service):
     `listen`, which runs when the service starts if it was not called before.
     """
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        hub: LocalHub | None = None,
+        open_journal: Callable[[Config, Any], Journal] = open_journal,
+    ) -> None:
         self.config = config
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
         protocol = find_protocol(config.protocol)
         self.journal = open_journal(config, reactor)
-        self.hub = LocalHub()
+        self.hub = LocalHub() if hub is None else hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
 
@@ -175,13 +183,17 @@ class WebSocketService(Service):
         super().stopService()
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
-        goodbyes = Goodbyes(self._reactor, self.hub, self.config.drain / 2)
+        goodbyes = Goodbyes(self._reactor, self._to_be_told(), self.config.drain / 2)
 
         def end(_: object) -> None:
             goodbyes.end()
             self.journal.close()
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)
+
+    def _to_be_told(self) -> Iterable[Member]:
+        """Who is told that the service stops."""
+        return self.hub
 
     def _stop_listening(self, port: IListeningPort) -> Deferred[None]:
         stopped: Deferred[None] = Deferred()
@@ -212,3 +224,18 @@ class WebSocketService(Service):
                 )
 
         return settled.addBoth(done)
+
+
+def service_for(
+    config: Config, reactor: Any, give_up: Callable[[str], None]
+) -> WebSocketService | ParentService:
+    """The service that a configuration asks for: one process, or a parent and its workers.
+
+    `give_up` is called with what is wrong where no worker can be started. Raises
+    `ConfigError` or `JournalError`.
+    """
+    count = available() if config.workers == "auto" else int(config.workers)
+    if count == 1:
+        return WebSocketService(config, reactor)
+    find_protocol(config.protocol)
+    return ParentService(config, reactor, count, give_up)

@@ -32,6 +32,7 @@ _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),
     "int": ((int,), "a whole number"),
     "int | None": ((int,), "a whole number"),
+    "int | str": ((int, str), 'a whole number or "auto"'),
     "float": ((int, float), "a number"),
     "str": ((str,), "a string"),
     "tuple[str, ...]": ((list,), "an array of strings"),

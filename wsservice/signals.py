@@ -1,10 +1,12 @@
-"""What SIGTERM, SIGINT and SIGUSR1 do to a service."""
+"""What SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 do to a service."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -24,13 +26,14 @@ class Signals:
     process ends with status 0: Twisted's own handlers make twistd and twist end
     by the signal. A second one ends the process at once, with status 128 and
     the signal's number. SIGUSR1 reopens the message log, then does what it did
-    before (twistd rotates its own log).
+    before (twistd rotates its own log). SIGUSR2 replaces the workers.
     """
 
     _reactor: Any
     _reopen: Callable[[], None]
     _finish: Callable[[], None]
     _exit: Callable[[int], Any] = os._exit
+    _roll: Callable[[], None] | None = None
     _stopping: bool = False
 
     def install(self) -> None:
@@ -47,6 +50,7 @@ class Signals:
                 before(number, frame)
 
         signal.signal(signal.SIGUSR1, reopen)
+        signal.signal(signal.SIGUSR2, self._replace)
 
     def stop(self, number: int, _frame: FrameType | None) -> None:
         """Stop; the second time, at once."""
@@ -57,7 +61,26 @@ class Signals:
         self._stopping = True
         self._reactor.callFromThread(self._stop_reactor, signal.Signals(number).name)
 
+    def _replace(self, _number: int, _frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._roll or _nothing_to_replace)
+
     def _stop_reactor(self, name: str) -> None:
         _log.info("{signal}: stopping, a second one ends at once", signal=name)
         with contextlib.suppress(ReactorNotRunning):  # it stops already
             self._reactor.stop()
+
+
+def _nothing_to_replace() -> None:
+    _log.warn("SIGUSR2: there are no workers to replace, --workers is 1")
+
+
+def end_with(status: int) -> None:
+    """Have the process end with this status, once all else is done that it does at its end."""
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+    atexit.register(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 
 import attrs
 from twisted.application.service import IService
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
@@ -20,9 +23,12 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
-from .service import WebSocketService, find_protocol
+from .service import find_protocol, service_for
 from .settings import Settings, gather, nearest
-from .signals import Signals
+from .signals import Signals, end_with
+from .workers.parent import ParentService
+
+_log = Logger(namespace="wsservice")
 
 
 def _fail(problem: str) -> NoReturn:
@@ -94,6 +100,21 @@ class Options(usage.Options):
             check(self.settings.config)
 
 
+def _give_up(problem: str) -> None:
+    """End a service that runs, with status 1."""
+    from twisted.internet import reactor
+
+    _log.critical("{problem}", problem=problem)
+    # twistd has its log in the place of sys.stderr.
+    if sys.__stderr__ is not None:
+        with contextlib.suppress(OSError):
+            sys.__stderr__.write(f"wsdemo: {problem}\n")
+            sys.__stderr__.flush()
+    end_with(1)
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
+
+
 def check(config: Config) -> None:
     """Look for what a configuration names, as starting does. Raises `ConfigError`."""
     from twisted.internet import reactor
@@ -150,12 +171,15 @@ def makeService(options: Options) -> IService:
     # not for everybody to write.
     os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
-        service = WebSocketService(options.settings.config, reactor)
+        service = service_for(options.settings.config, reactor, _give_up)
         service.listen()
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
     raise_limit()
-    signals = Signals(reactor, service.journal.reopen, service.journal.close)
+    if isinstance(service, ParentService):
+        signals = Signals(reactor, service.reopen, service.finish, roll=service.roll)
+    else:
+        signals = Signals(reactor, service.journal.reopen, service.journal.close)
     reactor.callWhenRunning(signals.install)
     keep_freed()
     reactor.callWhenRunning(collect_seldom)

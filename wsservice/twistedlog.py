@@ -158,9 +158,9 @@ class TwistedLog:
             before += b'"text":"'
         for piece in _pieces(prefixed(before, lines)):
             try:
-                _write(file, piece)
+                write_lines(file, piece)
             except UnicodeEncodeError:
-                _write(file, in_ascii(piece.decode()).encode())
+                write_lines(file, in_ascii(piece.decode()).encode())
             except Exception:  # noqa: S112 - as below
                 continue
 
@@ -168,7 +168,7 @@ class TwistedLog:
         prefix = self._prefix_of(observer)
         for piece in _pieces(prefixed(prefix, lines)):
             try:
-                _write(observer._outFile, piece)
+                write_lines(observer._outFile, piece)
             except UnicodeEncodeError:
                 # Not all of it has a place in the encoding of standard output.
                 # Nothing was written: one by one, the others are.
@@ -200,7 +200,7 @@ class TwistedLog:
         return self._prefix[2]
 
 
-def _write(file: Any, lines: bytes) -> None:
+def write_lines(file: Any, lines: bytes) -> None:
     """Write to a file that takes batches. Raises `UnicodeEncodeError` before it writes."""
     if isinstance(file, BaseLogFile):
         file.write(lines)

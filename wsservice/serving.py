@@ -1,0 +1,212 @@
+"""A worker's service, which does what its parent says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
+
+from .config import Config
+from .descriptors import Shares, in_use, limit_for
+from .hub import Member
+from .journal import Journal, journal_to, open_journal
+from .lines import FORMATS
+from .service import WebSocketService
+from .workers.bus import Bus
+from .workers.handed import HandedLimits, HandedReactor, Place, Roster
+from .workers.hub import WorkerHub
+from .workers.messages import MessageError, Publication, is_publication, parsed, publication
+from .workers.parent import RECORDS
+from .workers.records import RecordDestination
+from .workers.supervisor import MARGIN
+
+_ANY = "tcp:0"
+"""An endpoint in the place of one that binds, or asks systemd: where to listen is the parent's,
+and only what an endpoint does besides, as TLS, is done in a worker."""
+
+_SYSTEMD = re.compile(r"(?<![^:])systemd:.*")
+
+_SHAKING = 0.1
+"""Seconds after which it is looked again whether a connection is open that was not."""
+
+
+@attrs.frozen
+class Ends:
+    """A worker's ends of all that it shares with its parent."""
+
+    messages: socket.socket
+    ports: Sequence[tuple[socket.socket, Place]]
+
+
+def journal_for(way: str, end: socket.socket) -> Callable[[Config, Any], Journal]:
+    """What opens the message log of a worker, by the way that its parent has chosen."""
+
+    def opened(config: Config, reactor: Any) -> Journal:
+        if way != RECORDS:
+            return open_journal(config, reactor)
+        stamp = FORMATS[config.message_log_format]().stamp
+        return journal_to(RecordDestination(end, reactor, stamp), config, reactor)
+
+    return opened
+
+
+@attrs.define(eq=False)
+class _Patient:
+    """A connection that is told to go away once it is open: it is not refused."""
+
+    channel: str
+    _member: Any
+    _reactor: Any
+
+    def sendPreparedMessage(self, preparedMsg: Any) -> object:
+        return self._member.sendPreparedMessage(preparedMsg)
+
+    def go_away(self) -> None:
+        if self._member.state == self._member.STATE_CONNECTING:
+            self._reactor.callLater(_SHAKING, self.go_away)
+        else:
+            self._member.go_away()
+
+
+class WorkerService(WebSocketService):
+    """The service of one worker. Raises as `WebSocketService` does."""
+
+    def __init__(
+        self, config: Config, reactor: Any, hub: WorkerHub, bus: Bus, ends: Ends, way: str
+    ) -> None:
+        roster = Roster(bus, reactor)
+        place = () if config.port is None else (_ANY,)
+        listen = (*place, *(_SYSTEMD.sub(_ANY, each) for each in config.listen))
+        handed = attrs.evolve(config, port=None, listen=listen)
+        super().__init__(
+            handed,
+            HandedReactor(reactor, ends.ports, roster),
+            hub,
+            journal_for(way, ends.messages),
+        )
+        self._reactor = reactor
+        self._bus = bus
+        self._replaced = False
+        behind_balancer = any(each.startswith("haproxy:") for each in config.listen)
+        self.factory.ids = roster
+        self.factory.limits = HandedLimits(
+            roster, config.max_connections_per_ip if behind_balancer else 0
+        )
+
+    def startService(self) -> None:
+        self.listen()
+        super(WebSocketService, self).startService()
+        self._reactor.callWhenRunning(self._fit)
+
+    def _fit(self) -> None:
+        shares = Shares.of(limit_for(self._reactor))
+        self.factory.limits.reserve(shares.first_reserved, shares.refusals)
+        self._bus.say("ready", room=shares.room(in_use()))
+
+    def leave(self, replaced: bool) -> Deferred[None]:
+        """Close all connections, and end. Where it is replaced, nobody is refused meanwhile."""
+        self._replaced = replaced
+        if not replaced:
+            for port in self.ports or ():
+                port.doRead()  # type: ignore[attr-defined]  # those that were handed over
+        return self.stopService()
+
+    def _to_be_told(self) -> Iterable[Member]:
+        if not self._replaced:
+            return super()._to_be_told()
+        return [_Patient(each.channel, each, self._reactor) for each in self.hub]
+
+
+class Serving:
+    """What a worker does when its parent, or the system, tells it something."""
+
+    def __init__(self, reactor: Any, end_after: Callable[[float], object]) -> None:
+        self.bus = Bus(reactor, self._heard, self._lost)
+        self._reactor = reactor
+        self._end_after = end_after
+        self._service: WorkerService | None = None
+        self._hub: WorkerHub | None = None
+        self._leaving = False
+        self._parent = os.getppid()
+
+    def serve(self, config: Config, ends: Ends, way: str) -> None:
+        """Begin. Raises as `WorkerService` does."""
+        self._hub = WorkerHub(self.bus)
+        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way)
+        self._service.listen()
+        self._service.startService()
+
+    def install_signals(self) -> None:
+        """Take the signals over. To be called once the reactor runs, after it took them itself."""
+        signal.signal(signal.SIGTERM, self._told_to_end)
+        signal.signal(signal.SIGQUIT, self._finish)
+
+    def _told_to_end(self, _number: int, _frame: FrameType | None) -> None:
+        if os.getppid() != self._parent and self._service is not None:
+            # Whatever it is that this process is at, it does not go on for long.
+            self._end_after(self._service.config.drain + MARGIN)
+        self._reactor.callFromThread(self.bus.say, "leaving")
+
+    def _finish(self, number: int, _frame: FrameType | None) -> None:
+        if self._service is not None:
+            self._service.journal.close()
+        os._exit(128 + number)
+
+    # The bus
+
+    def _heard(self, body: bytes) -> None:
+        if is_publication(body):
+            self._deliver(publication(body))
+            return
+        message = parsed(body)
+        heard = _HEARD.get(message["say"])
+        if heard is None:
+            raise MessageError(f"{message['say']!r} is not known")
+        heard(self, message)
+
+    def _deliver(self, message: Publication) -> None:
+        handed = 0 if self._hub is None else self._hub.deliver(message)
+        if message.request:
+            self.bus.say("answer", request=message.request, answer={"handed": handed})
+
+    def _ping(self, _message: Mapping[str, Any]) -> None:
+        self.bus.say("pong")
+
+    def _drain(self, message: Mapping[str, Any]) -> None:
+        self._leave(bool(message["roll"]))
+
+    def _reopen(self, _message: Mapping[str, Any]) -> None:
+        if self._service is not None:
+            self._service.journal.reopen()
+
+    def _lost(self) -> None:
+        # The parent is gone, whatever ended it: those who are here are told, and it is over.
+        self._leave(False)
+
+    def _leave(self, replaced: bool) -> None:
+        if self._leaving or self._service is None:
+            return
+        self._leaving = True
+        self._end_after(self._service.config.drain + MARGIN)
+        self._service.leave(replaced).addBoth(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        self.bus.flush()
+        with contextlib.suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+_HEARD: dict[str, Callable[[Serving, Mapping[str, Any]], None]] = {
+    "ping": Serving._ping,
+    "drain": Serving._drain,
+    "reopen": Serving._reopen,
+}

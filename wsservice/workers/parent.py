@@ -1,0 +1,217 @@
+"""The service of the parent: it holds the ports, and has workers serve."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+
+from .. import frames
+from ..config import Config
+from ..destination import Destination
+from ..errors import ConfigError, ListenError
+from ..journal import open_destination
+from ..listening import endpoints, listen
+from ..policy import ConnectionLimits
+from . import copying, passing
+from .handed import Place
+from .process import Owner, Program, Worker
+from .sharing import Sharing
+from .supervisor import Supervisor
+
+LOG, FILE, RECORDS = "log", "file", "records"
+"""Where a worker writes the lines of the message log: with its log, to the file by itself, or
+to its parent, which alone writes to a pipe or a terminal."""
+
+_AT_ONCE = 1.0
+"""Seconds that workers have to write what they hold, where the service ends at once."""
+
+_log = Logger(namespace="wsservice")
+
+
+class ServerFactory(Factory):
+    """What the ports of the parent are made for. It makes nothing: connections are handed on."""
+
+    noisy = False
+
+
+class ParentService(Service):
+    """A WebSocket server in `count` worker processes, as a Twisted service.
+
+    `give_up` is called with what is wrong where no worker can be started. Raises
+    `ConfigError` or `JournalError` when made, `ListenError` from `listen`, which
+    runs when the service starts if it was not called before.
+    """
+
+    def __init__(
+        self, config: Config, reactor: Any, count: int, give_up: Callable[[str], None]
+    ) -> None:
+        if not passing.possible():
+            raise ConfigError(
+                f"--workers: {count} is not allowed: this system cannot hand connections from"
+                " one process to another; give 1"
+            )
+        self.config = config
+        self._reactor = reactor
+        self._named: list[tuple[str, IStreamServerEndpoint]] = endpoints(config, reactor)
+        # Whatever a process may change later, paths are those of its beginning.
+        self._folder = os.getcwd()
+        self._messages, self._way = _messages(config, reactor)
+        self.ports: list[IListeningPort] | None = None
+        later = any(each.startswith("haproxy:") for each in config.listen)
+        self.limits = ConnectionLimits(
+            config.max_connections, 0 if later else config.max_connections_per_ip
+        )
+        self.supervisor = Supervisor(
+            count, self._make, reactor, give_up, self._all_ready, config.drain
+        )
+        self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
+        self.supervisor.sharing = self.sharing
+
+    # Start
+
+    def listen(self) -> None:
+        """Take the ports. Connections are served once the workers run."""
+        if self.ports is not None:
+            return
+        ports = listen(self._named, ServerFactory())
+        for (option, _), port in zip(self._named, ports, strict=True):
+            if not isinstance(port, Port):
+                for each in ports:
+                    each.stopListening()
+                raise ListenError(f"{option}: cannot be shared by workers; give --workers 1")
+        self.ports = ports
+        self.sharing.serve(ports)
+
+    def privilegedStartService(self) -> None:
+        self.listen()
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        self.listen()
+        _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
+        # Only then the reactor learns of processes that end.
+        self._reactor.callWhenRunning(self._start)
+        super().startService()
+
+    def _start(self) -> None:
+        if self.running:
+            self.supervisor.start()
+
+    def _make(self, number: int, owner: Owner) -> Worker:
+        form = copying.form()
+        ports: list[Any] = self.ports or []
+        start = {
+            "config": attrs.asdict(self.config),
+            "folder": self._folder,
+            "folder_now": os.getcwd(),
+            "path": sys.path,
+            "places": [attrs.astuple(Place.of(port.socket)) for port in ports],
+            "log": form,
+            "messages": self._way,
+        }
+        program = Program(
+            start,
+            len(ports),
+            copying.copy_to(form),
+            (lambda _: None) if self._messages is None else self._messages.write,
+            self._reactor,
+        )
+        return Worker(number, program, owner)
+
+    def _all_ready(self) -> None:
+        room = sum(worker.room for worker in self.supervisor.ready_workers())
+        most = self.config.max_connections
+        count = len(self.supervisor.slots)
+        if room < most:
+            _log.warn(
+                "--max-connections {most} does not fit: the open files of {count} workers leave"
+                " room for {room}; more are refused with 503, until the hard limit is raised"
+                " (ulimit -n, LimitNOFILE=)",
+                most=most,
+                count=count,
+                room=room,
+            )
+        _log.info(
+            "up to {room} connections, in {count} workers",
+            room=min(room, most) if most else room,
+            count=count,
+        )
+
+    # What an operator asks for
+
+    def reopen(self) -> None:
+        """Begin the message log anew at the same path, after the file was moved away."""
+        if self._messages is not None:
+            self._messages.reopen()
+        for worker in self.supervisor.all():
+            worker.bus.say("reopen")
+
+    def roll(self) -> None:
+        """Replace all workers, one after another."""
+        self.supervisor.roll()
+
+    def finish(self) -> None:
+        """End all workers at once, but for what they have to log. This process then ends itself."""
+        workers = self.supervisor.all()
+        for worker in workers:
+            worker.finish()
+        deadline = time.monotonic() + _AT_ONCE
+        while time.monotonic() < deadline:
+            over = [worker.finish_logs() for worker in workers]
+            if all(over):
+                break
+            time.sleep(0.01)
+        self.supervisor.kill()
+        if self._messages is not None:
+            self._messages.close()
+
+    # The end
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, have the workers close those there are, and end.
+
+        Fires when all have ended, which takes `Config.drain` and a few seconds at most.
+        """
+        super().stopService()
+        stopped = DeferredList([maybeDeferred(port.stopListening) for port in self.ports or ()])
+        self.ports = None
+        self.sharing.close()
+
+        def end(_: object) -> None:
+            if self._messages is not None:
+                self._messages.close()
+
+        return stopped.addCallback(lambda _: self.supervisor.stop()).addCallback(end)
+
+
+def _messages(config: Config, reactor: Any) -> tuple[Destination | None, str]:
+    """Where the parent writes the lines of messages, if it does, and the way that they take.
+
+    Raises `JournalError`.
+    """
+    if config.message_log == "log":
+        return None, LOG
+    # They have their time when they come from a worker.
+    destination = open_destination(config, reactor, lambda _: b"")
+    if config.message_log != "-" and _is_file(os.path.abspath(config.message_log)):
+        destination.close()
+        return None, FILE
+    return destination, RECORDS
+
+
+def _is_file(path: str) -> bool:
+    """Whether processes can write whole lines to it beside each other."""
+    # What these have depends on the process that opens them.
+    return not path.startswith(("/dev/", "/proc/")) and stat.S_ISREG(os.stat(path).st_mode)
