@@ -58,7 +58,7 @@ def copy_to(written: str, publisher: LogPublisher = globalLogPublisher) -> Calla
             source.emit(level, "{text}", text=text)
         else:
             # A message's: what stands behind the three members that each line begins with.
-            record = line[line.index(',"namespace":') :].split(",", 2)[2].removesuffix("}") + "}"
+            record = line[line.index(',"namespace":') :].split(",", 2)[2]
             source.emit(level, "{{{line}", line=record, **{RECORD: record})
 
     return copy

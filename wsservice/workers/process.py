@@ -140,6 +140,10 @@ class Worker(ProcessProtocol):
             )
             self.pid = process.pid
             self.bus.other = str(self)
+        except OSError:
+            for end in [ours, *sum([*logs, *self._pairs], ())]:
+                end.close()
+            raise
         finally:
             os.close(nothing)
             theirs.close()

@@ -51,8 +51,8 @@ class Slot:
     current: Worker | None = None
     following: Worker | None = None
     failures: int = 0
-    since: float = 0.0
-    """When its worker began to serve."""
+    since: float | None = None
+    """When its worker began to serve, if it does."""
     restart: IDelayedCall | None = None
 
 
@@ -83,6 +83,7 @@ class Supervisor(Owner):
         self._when_ready = when_ready
         self._all_were_ready = False
         self._failures = 0
+        self._given_up = False
         self._rolling: list[Slot] | None = None
         self._stopped: Deferred[None] | None = None
         self._calls: list[IDelayedCall] = []
@@ -179,17 +180,22 @@ class Supervisor(Owner):
         elif followed:
             self._replacement_failed(slot, worker, how)
         else:
-            if slot.since and self._reactor.seconds() - slot.since >= _STABLE:
-                slot.failures = 0
-            what = f"{how}; {lost} connections were lost with it" if slot.since else how
+            what = how
+            if slot.since is not None:
+                what += f"; {lost} connections were lost with it"
+                if self._reactor.seconds() - slot.since >= _STABLE:
+                    slot.failures = 0
             _log.error("{worker}: {what}", worker=str(worker), what=what)
             self._failed(slot, how)
         self._resume()
 
     def _failed(self, slot: Slot, how: str) -> None:
-        slot.since = 0.0
+        if self._given_up:
+            return
+        slot.since = None
         self._failures += 1
         if self._failures >= _ATTEMPTS and not self.ready_workers():
+            self._given_up = True
             self._give_up(f"no worker can be started: {how}")
             return
         if slot.following is not None:

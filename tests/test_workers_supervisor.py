@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from wsservice.policy import Admission, Verdict
+from wsservice.workers import supervisor as module
+from wsservice.workers.process import Owner, State
+from wsservice.workers.supervisor import Supervisor
+
+from .support import Logged
+
+
+class Bus:
+    """A bus that keeps what is said on it."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.published: list[bytes] = []
+
+    def say(self, what: str, **members: Any) -> None:
+        self.said.append((what, *members.values()))
+
+    def publish(self, body: bytes) -> bool:
+        self.published.append(body)
+        return True
+
+
+class Fake:
+    """A worker's process that does nothing by itself."""
+
+    def __init__(self, number: int, pid: int, owner: Owner) -> None:
+        self.number = number
+        self.pid = pid
+        self.owner: Any = owner
+        self.state = State.STARTING
+        self.silence = 0
+        self.room = 100
+        self.problem = ""
+        self.bus = Bus()
+        self.connections: dict[int, Admission] = {}
+        self.signals: list[int] = []
+        self.closed = False
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (pid {self.pid})"
+
+    def is_ready(self) -> None:
+        self.state = State.READY
+        self.owner.ready(self)
+
+    def dies(self, how: str = "was ended by SIGKILL") -> None:
+        self.state = State.OVER
+        self.owner.ended(self, self.problem or how)
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Sharing:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.put: list[Any] = []
+        self.gone: list[Any] = []
+        self.resumed = 0
+
+    def put_back(self, worker: Any) -> None:
+        self.put.append(worker)
+
+    def left(self, admissions: Any) -> None:
+        self.gone += admissions
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+
+class Service:
+    """Workers of a service, and what became of them."""
+
+    def __init__(self, count: int = 2) -> None:
+        self.clock = Clock()
+        self.made: list[Fake] = []
+        self.gave_up: list[str] = []
+        self.ready = 0
+        self.error: OSError | None = None
+        make: Any = self._make
+        self.supervisor = Supervisor(
+            count, make, self.clock, self.gave_up.append, self._is_ready, drain=4
+        )
+        self.sharing = Sharing()
+        self.supervisor.sharing = self.sharing  # type: ignore[assignment]
+        self.supervisor.start()
+
+    def _make(self, number: int, owner: Owner) -> Fake:
+        if self.error is not None:
+            raise self.error
+        self.made.append(Fake(number, 100 + len(self.made), owner))
+        return self.made[-1]
+
+    def _is_ready(self) -> None:
+        self.ready += 1
+
+    def all_ready(self) -> Service:
+        for each in self.made:
+            if each.state is State.STARTING:
+                each.is_ready()
+        return self
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, in which each that serves answers its pings."""
+        for _ in range(int(seconds / 0.5)):
+            self.clock.advance(0.5)
+            for each in self.made:
+                each.silence = 0
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service().all_ready()
+
+
+class TestStart:
+    def test_all_are_started_and_once_all_serve_it_is_told(self, logged: Logged) -> None:
+        service = Service()
+        assert [each.number for each in service.made] == [1, 2]
+        assert service.supervisor.ready_workers() == []
+        service.made[1].is_ready()
+        assert service.supervisor.ready_workers() == service.made[1:]
+        assert service.ready == 0
+        service.made[0].is_ready()
+        assert service.ready == 1
+        assert service.sharing.resumed == 2
+        assert "worker 1 (pid 100): started" in logged.text
+
+    def test_one_that_takes_too_long_is_killed(self) -> None:
+        service = Service()
+        for _ in range(60):
+            assert service.made[0].signals == []
+            service.clock.advance(1)
+        assert service.made[0].signals == [signal.SIGKILL]
+        assert service.made[0].problem == "did not begin within 60 s"
+
+    def test_where_none_can_be_started_it_is_given_up(self, logged: Logged) -> None:
+        service = Service()
+        for _ in range(20):
+            if service.gave_up:
+                break
+            for each in service.made:
+                if not each.closed:
+                    each.dies("ended with status 1; its last words: no luck")
+            service.clock.advance(0.5)
+        assert service.gave_up == [
+            "no worker can be started: ended with status 1; its last words: no luck"
+        ]
+        assert sum(each.closed for each in service.made) >= 5
+        assert "connections were lost" not in logged.text
+
+    def test_so_it_is_where_the_system_starts_none(self, logged: Logged) -> None:
+        service = Service().all_ready()
+        service.error = OSError(11, "Resource temporarily unavailable")
+        for each in service.made:
+            each.dies()
+        for _ in range(10):
+            service.clock.advance(0.5)
+        assert service.gave_up[0].endswith(": Resource temporarily unavailable")
+        assert "worker 1: cannot be started, Resource temporarily unavailable" in logged.text
+
+
+class TestDeath:
+    def test_one_that_dies_is_started_again(self, service: Service, logged: Logged) -> None:
+        first = service.made[0]
+        first.connections = {7: Admission(Verdict.ADMITTED)}
+        first.dies()
+        assert first.closed
+        assert service.sharing.put == [first]
+        assert [each.verdict for each in service.sharing.gone] == [Verdict.ADMITTED]
+        assert (
+            "[error] worker 1 (pid 100): was ended by SIGKILL; 1 connections were lost with it"
+        ) in logged.text.replace("wsservice#", "")
+        assert service.supervisor.ready_workers() == [service.made[1]]
+        service.clock.advance(0.1)
+        assert [each.number for each in service.made] == [1, 2, 1]
+        service.all_ready()
+        assert len(service.supervisor.ready_workers()) == 2
+        assert service.ready == 1
+
+    def test_each_time_it_takes_twice_as_long(self, service: Service) -> None:
+        waits = []
+        for _ in range(9):
+            service.made[-1].is_ready() if service.made[-1].state is State.STARTING else None
+            count = len(service.made)
+            service.made[-1].dies()
+            waited = 0.0
+            while len(service.made) == count:
+                service.clock.advance(0.01)
+                waited += 0.01
+            waits.append(waited)
+        for wait, longest in zip(waits, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10], strict=True):
+            assert longest / 2 <= wait + 0.02
+            assert wait <= longest + 0.02
+        assert service.gave_up == []
+
+    def test_until_it_was_sound_for_a_while(self, service: Service) -> None:
+        for _ in range(5):
+            service.made[-1].dies()
+            service.clock.advance(10)
+            service.made[-1].is_ready()
+        service.advance(11)
+        count = len(service.made)
+        service.made[-1].dies()
+        service.clock.advance(0.11)
+        assert len(service.made) == count + 1
+
+    def test_while_another_serves_it_is_tried_for_ever(self, service: Service) -> None:
+        for _ in range(30):
+            service.made[-1].dies()
+            service.advance(10.5)
+        assert service.gave_up == []
+        assert len(service.made) == 32
+
+
+class TestStuck:
+    def test_all_are_pinged(self, service: Service) -> None:
+        service.clock.advance(1)
+        assert service.made[0].bus.said == [("ping",)]
+        assert service.made[0].silence == 1
+
+    def test_what_one_that_is_silent_did_not_take_goes_to_others(self, service: Service) -> None:
+        stuck = service.made[0]
+        for _ in range(2):
+            service.made[1].silence = 0
+            service.clock.advance(1)
+        assert service.sharing.put == [stuck]
+
+    def test_after_long_it_is_killed(self, service: Service) -> None:
+        stuck, sound = service.made
+        for _ in range(10):
+            assert stuck.signals == []
+            sound.silence = 0
+            service.clock.advance(1)
+        assert stuck.signals == [signal.SIGKILL]
+        assert stuck.problem == "did not answer for 10 s, and was killed"
+        assert sound.signals == []
+
+    def test_a_parent_that_had_no_turn_counts_it_once(self, service: Service) -> None:
+        service.clock.advance(60)
+        assert [each.silence for each in service.made] == [1, 1]
+
+
+class TestRoll:
+    def test_one_after_another_is_replaced_when_the_new_one_serves(
+        self, service: Service, logged: Logged
+    ) -> None:
+        one, two = service.made
+        service.supervisor.roll()
+        assert len(service.made) == 3
+        assert service.supervisor.ready_workers() == [one, two]
+        service.made[2].is_ready()
+        assert one.state is State.LEAVING
+        assert one.bus.said == [("drain", True)]
+        assert service.sharing.put == [one]
+        assert service.supervisor.ready_workers() == [service.made[2], two]
+        assert service.supervisor.serving() == [service.made[2], two, one]
+        assert two.state is State.READY
+        service.made[3].is_ready()
+        assert two.bus.said == [("drain", True)]
+        assert "all workers are replaced" in logged.text
+        one.dies("ended with status 0")
+        assert "worker 1 (pid 100): ended with status 0; it was replaced" in logged.text
+        assert len(service.made) == 4
+        service.supervisor.roll()
+        assert len(service.made) == 5
+
+    def test_a_second_one_is_told_to_wait(self, service: Service, logged: Logged) -> None:
+        service.supervisor.roll()
+        service.supervisor.roll()
+        assert len(service.made) == 3
+        assert "workers are being replaced already" in logged.text
+
+    def test_one_that_does_not_end_is_killed(self, service: Service, logged: Logged) -> None:
+        service.supervisor.roll()
+        service.made[2].is_ready()
+        for each in service.made:
+            each.silence = -100
+        service.clock.advance(9)
+        assert service.made[0].signals == [signal.SIGKILL]
+        assert "worker 1 (pid 100): does not end, and is killed" in logged.text
+
+    def test_a_new_one_that_cannot_start_ends_it_and_the_old_ones_stay(
+        self, service: Service, logged: Logged
+    ) -> None:
+        service.supervisor.roll()
+        service.made[2].dies("ended with status 1")
+        assert "worker 1 (pid 102): ended with status 1; it was to replace another" in logged.text
+        assert "workers are not replaced any further" in logged.text
+        service.advance(20)
+        assert len(service.made) == 3
+        assert service.supervisor.ready_workers() == service.made[:2]
+        service.supervisor.roll()
+        assert len(service.made) == 4
+
+    def test_one_that_the_system_does_not_start_ends_it_too(self, service: Service) -> None:
+        service.error = OSError(11, "no")
+        service.supervisor.roll()
+        service.advance(20)
+        assert len(service.made) == 2
+        service.error = None
+        service.supervisor.roll()
+        assert len(service.made) == 3
+
+    def test_one_that_dies_before_it_is_replaced_is_not_started_twice(
+        self, service: Service
+    ) -> None:
+        service.supervisor.roll()
+        service.made[0].dies()
+        service.advance(5)
+        assert len(service.made) == 3
+        service.made[2].is_ready()
+        assert service.supervisor.ready_workers() == [service.made[2], service.made[1]]
+
+    def test_and_where_both_die_there_is_another(self, service: Service) -> None:
+        service.supervisor.roll()
+        service.made[0].dies()
+        service.made[2].dies()
+        service.advance(1)
+        assert len(service.made) == 4
+
+    def test_one_that_waits_to_be_started_is_at_once(self, service: Service) -> None:
+        service.made[0].dies()
+        service.supervisor.roll()
+        assert len(service.made) == 3
+        service.advance(5)
+        assert len(service.made) == 3
+
+    def test_one_that_was_told_to_end_by_others_is_replaced_first(
+        self, service: Service, logged: Logged
+    ) -> None:
+        one = service.made[0]
+        service.supervisor.asks_to_leave(one)  # type: ignore[arg-type]
+        service.supervisor.asks_to_leave(one)  # type: ignore[arg-type]
+        assert len(service.made) == 3
+        assert one.state is State.READY
+        service.made[2].is_ready()
+        assert one.bus.said == [("drain", True)]
+        assert "worker 1 (pid 100): was told to end, and is replaced" in logged.text
+
+
+class TestPublishing:
+    def test_what_one_publishes_goes_to_all_others(self, service: Service) -> None:
+        service.supervisor.roll()
+        service.made[2].is_ready()
+        service.supervisor.published(service.made[1], b"body")  # type: ignore[arg-type]
+        published = [each.bus.published for each in service.made]
+        # To one that leaves, since it has connections; to none that has not begun.
+        assert published == [[b"body"], [], [b"body"], []]
+
+
+class TestStop:
+    def test_all_are_told_and_waited_for(self, service: Service) -> None:
+        stopped: list[Any] = []
+        service.supervisor.stop().addCallback(stopped.append)
+        assert service.supervisor.stop() is not None
+        assert [each.bus.said for each in service.made] == [[("drain", False)]] * 2
+        service.made[0].dies("ended with status 0")
+        assert stopped == []
+        service.made[1].dies("ended with status 0")
+        assert stopped == [None]
+        assert len(service.made) == 2
+        assert service.clock.getDelayedCalls() == []
+        service.supervisor.roll()
+        assert len(service.made) == 2
+
+    def test_those_that_start_are_killed_and_none_is_started_again(self) -> None:
+        service = Service()
+        service.made[0].dies()
+        stopped: list[Any] = []
+        service.supervisor.stop().addCallback(stopped.append)
+        assert service.made[1].signals == [signal.SIGKILL]
+        service.made[1].dies()
+        assert stopped == [None]
+        service.clock.advance(100)
+        assert len(service.made) == 2
+
+    def test_those_that_do_not_end_are_killed(self, service: Service, logged: Logged) -> None:
+        service.supervisor.stop()
+        service.clock.advance(8.9)
+        assert service.made[0].signals == []
+        service.clock.advance(0.2)
+        assert [each.signals for each in service.made] == [[signal.SIGKILL]] * 2
+
+    def test_without_workers_it_is_over_at_once(self) -> None:
+        service = Service()
+        for each in service.made:
+            each.dies()
+        stopped: list[Any] = []
+        service.supervisor.stop().addCallback(stopped.append)
+        assert stopped == [None]
+
+    def test_all_can_be_killed(self, service: Service) -> None:
+        service.supervisor.kill()
+        assert [each.signals for each in service.made] == [[signal.SIGKILL]] * 2
+
+
+def test_figures_are_as_documented() -> None:
+    assert module.MARGIN == 5
