@@ -112,7 +112,9 @@ def test_one_that_no_bus_carries_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     assert end.bus.dropped == 1
 
 
-def test_much_is_written_piece_by_piece_as_long_as_it_is_read() -> None:
+def test_much_is_written_piece_by_piece_as_long_as_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     end = End(bound=10**7).connect()
     written: list[int] = []
 
@@ -120,7 +122,7 @@ def test_much_is_written_piece_by_piece_as_long_as_it_is_read() -> None:
         written.append(len(data))
         end.bus.pauseProducing()
 
-    end.bus._writer.write = write
+    monkeypatch.setattr(end.bus._writer, "write", write)
     for _ in range(10):
         end.bus.publish(b"p" * 100_000)
     end.clock.advance(0)

@@ -41,7 +41,7 @@ class Port:
 
     def __init__(self, waiting: int = 0) -> None:
         self.socket = Listener(waiting)
-        self.reading = True
+        self.reading: Any = True
         self.doRead: Any = None
 
     def startReading(self) -> None:

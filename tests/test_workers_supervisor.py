@@ -84,6 +84,8 @@ class Sharing:
 class Service:
     """Workers of a service, and what became of them."""
 
+    supervisor: Any
+
     def __init__(self, count: int = 2) -> None:
         self.clock = Clock()
         self.made: list[Fake] = []
@@ -95,7 +97,7 @@ class Service:
             count, make, self.clock, self.gave_up.append, self._is_ready, drain=4
         )
         self.sharing = Sharing()
-        self.supervisor.sharing = self.sharing  # type: ignore[assignment]
+        self.supervisor.sharing = self.sharing
         self.supervisor.start()
 
     def _make(self, number: int, owner: Owner) -> Fake:
@@ -343,8 +345,8 @@ class TestRoll:
         self, service: Service, logged: Logged
     ) -> None:
         one = service.made[0]
-        service.supervisor.asks_to_leave(one)  # type: ignore[arg-type]
-        service.supervisor.asks_to_leave(one)  # type: ignore[arg-type]
+        service.supervisor.asks_to_leave(one)
+        service.supervisor.asks_to_leave(one)
         assert len(service.made) == 3
         assert one.state is State.READY
         service.made[2].is_ready()
@@ -356,7 +358,7 @@ class TestPublishing:
     def test_what_one_publishes_goes_to_all_others(self, service: Service) -> None:
         service.supervisor.roll()
         service.made[2].is_ready()
-        service.supervisor.published(service.made[1], b"body")  # type: ignore[arg-type]
+        service.supervisor.published(service.made[1], b"body")
         published = [each.bus.published for each in service.made]
         # To one that leaves, since it has connections; to none that has not begun.
         assert published == [[b"body"], [], [b"body"], []]

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from wsservice.config import Config
+from wsservice.errors import ConfigError
+from wsservice.policy import Verdict
+from wsservice.serving import Ends, Serving
+from wsservice.workers import passing, records
+from wsservice.workers.handed import Place
+from wsservice.workers.messages import Publication, framed, said
+from wsservice.workers.passing import Handing
+
+from .support import CLOSE, TEXT, Client, close_payload
+
+
+class Reactor(MemoryReactorClock):
+    """A reactor in memory that can be told things by another thread."""
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+    def running_now(self) -> None:
+        for hook, arguments, _ in self.whenRunningHooks:
+            hook(*arguments)
+
+
+class Run:
+    """A worker in memory, with one port, and what its parent hears."""
+
+    def __init__(self, way: str = "log", **settings: Any) -> None:
+        self.reactor = Reactor()
+        self.config = Config(**settings)
+        self.parent, self.end = passing.pair()
+        self.reading, self.messages = records.pair()
+        self.alarms: list[float] = []
+        self.heard: list[Any] = []
+        self.serving = Serving(self.reactor, self.alarms.append)
+        bus: Any = self.serving.bus
+        bus.say = lambda what, **members: self.heard.append((what, *members.values()))
+        bus.publish = self.heard.append
+        self.place = Place(int(socket.AF_INET), ["192.0.2.9", 8080])
+        self.way = way
+
+    def start(self) -> Run:
+        ends = Ends(self.messages, [(self.end, self.place)])
+        self.serving.serve(self.config, ends, self.way)
+        self.reactor.running_now()
+        return self
+
+    @property
+    def service(self) -> Any:
+        service: Any = self.serving._service
+        return service
+
+    def connect(self, number: int = 7, verdict: Verdict = Verdict.ADMITTED) -> Client:
+        """A connection that was handed over, made in memory."""
+        self.service.factory.ids.handed(Handing(number, verdict, ("192.0.2.1", 5000)))
+        return Client(self.service.factory.buildProtocol(None))
+
+    def tell(self, what: str, **members: Any) -> None:
+        self.serving.bus.dataReceived(framed(said(what, **members)))
+
+    def is_stopped(self) -> bool:
+        return bool(self.reactor.hasStopped)
+
+    def close(self) -> None:
+        for each in (self.parent, self.end, self.reading, self.messages):
+            each.close()
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    run = Run(drain=4, protocol="echo").start()
+    yield run
+    run.close()
+
+
+class TestStart:
+    def test_it_says_that_it_is_ready_and_for_how_many(self, run: Run) -> None:
+        assert run.heard[0][0] == "ready"
+        assert run.heard[0][1] > 0
+        assert run.service.factory.limits._first_reserved > 100
+        assert run.service.factory.limits._most == 0
+
+    def test_it_listens_on_what_it_was_given_whatever_the_endpoint(self) -> None:
+        for settings in (
+            {"port": 1},
+            {"listen": ("systemd:domain=INET:index=0",)},
+            {"listen": ("haproxy:systemd:domain=INET:name=ws",)},
+            {"listen": ("unix:/no/such/folder/ws.sock",)},
+        ):
+            run = Run(**settings).start()
+            (port,) = run.service.ports
+            assert port.fileno() == run.end.fileno()
+            assert run.reactor.tcpServers == run.reactor.unixServers == []
+            run.close()
+
+    def test_a_connection_has_the_id_that_its_parent_gave_it(self, run: Run) -> None:
+        client = run.connect(123)
+        assert client.protocol.id == "123"
+        run.reactor.advance(0)
+        assert ("counts", [123], []) in run.heard
+        client.lose()
+        run.reactor.advance(0)
+        assert ("counts", [], [123]) in run.heard
+
+    def test_one_for_which_the_service_has_no_room_is_told_so(self, run: Run) -> None:
+        assert run.connect(1, Verdict.REFUSED).ask().startswith(b"HTTP/1.1 503 ")
+        assert run.connect(2, Verdict.DROPPED).aborted
+
+    def test_what_cannot_be_is_raised(self) -> None:
+        run = Run(protocol="nonsense")
+        with pytest.raises(ConfigError):
+            run.start()
+        run.close()
+
+    @pytest.mark.parametrize(("listen", "most"), [(("tcp:1",), 0), (("haproxy:tcp:1",), 3)])
+    def test_addresses_are_counted_here_where_a_balancer_is_in_front(
+        self, listen: tuple[str, ...], most: int
+    ) -> None:
+        run = Run(listen=listen, max_connections_per_ip=3).start()
+        assert run.service.factory.limits._most_per_address == most
+        run.close()
+
+
+class TestMessageLog:
+    def test_lines_go_to_the_parent_where_it_alone_writes(self) -> None:
+        run = Run(way="records", message_log="-").start()
+        run.connect().open().text("hello")
+        run.reactor.advance(0)
+        line = run.reading.recv(1000).decode()
+        assert line.startswith("1970-01-01T")
+        assert line.endswith("] Message received: hello\n")
+        run.close()
+
+    def test_or_to_the_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "messages"
+        run = Run(way="file", message_log=str(path)).start()
+        run.connect().open().text("hello")
+        run.reactor.advance(0)
+        moved = path.rename(tmp_path / "moved")
+        run.tell("reopen")
+        assert path.read_text() == ""
+        assert moved.read_text().endswith("Message received: hello\n")
+        run.close()
+
+
+class TestPublishing:
+    def test_what_is_published_here_goes_to_the_parent(self, run: Run) -> None:
+        run.service.hub.publish("news", b"hello")
+        assert run.heard[-1] == Publication("news", b"hello").body()
+
+    def test_what_comes_is_sent_here_and_counted_where_that_is_asked(self, run: Run) -> None:
+        client = run.connect().open("/news")
+        client.taken()
+        run.heard.clear()
+        for request in (0, 9):
+            run.serving.bus.dataReceived(
+                framed(Publication("news", b"hello", False, request).body())
+            )
+        assert client.frames() == [(TEXT, b"hello")] * 2
+        assert run.heard == [("answer", 9, {"handed": 1})]
+
+    def test_before_it_serves_nobody_has_it(self) -> None:
+        run = Run()
+        run.serving.bus.dataReceived(framed(Publication("news", b"hello", False, 9).body()))
+        assert run.heard == [("answer", 9, {"handed": 0})]
+        run.close()
+
+
+class TestEnd:
+    def test_pings_are_answered(self, run: Run) -> None:
+        run.tell("ping")
+        assert run.heard[-1] == ("pong",)
+
+    def test_told_to_drain_it_closes_all_and_ends(self, run: Run) -> None:
+        client = run.connect().open()
+        shaking = run.connect(8)
+        run.tell("drain", roll=False)
+        run.reactor.advance(0)
+        assert client.frames() == [(CLOSE, close_payload(1001))]
+        assert shaking.taken().startswith(b"HTTP/1.1 503 ")
+        assert run.alarms == [9]
+        run.tell("drain", roll=False)
+        assert not run.is_stopped()
+        client.close(1001)
+        for each in (client, shaking):
+            each.lose()
+        assert run.is_stopped()
+        assert run.end.fileno() == -1
+
+    def test_replaced_it_refuses_nobody(self, run: Run) -> None:
+        shaking = run.connect()
+        run.tell("drain", roll=True)
+        run.reactor.advance(0.5)
+        assert shaking.taken() == b""
+        shaking.open()
+        run.reactor.advance(0.1)
+        assert shaking.frames() == [(CLOSE, close_payload(1001))]
+        assert not run.is_stopped()
+        shaking.lose()
+        assert run.is_stopped()
+
+    def test_replaced_it_leaves_to_others_who_was_handed_over(self, run: Run) -> None:
+        one, two = socket.socketpair()
+        with one, two:
+            passing.hand(run.parent, one.fileno(), Handing(9, Verdict.ADMITTED, ("192.0.2.1", 5)))
+        taker = socket.socket(fileno=os.dup(run.end.fileno()))
+        run.tell("drain", roll=True)
+        with taker:
+            taken = passing.take(taker)
+        assert taken is not None
+        assert taken[0] is not None
+        taken[0].close()
+
+    def test_without_its_parent_it_ends(self, run: Run) -> None:
+        client = run.connect().open()
+        run.serving.bus.connectionLost()
+        run.reactor.advance(0)
+        assert client.frames() == [(CLOSE, close_payload(1001))]
+        client.lose()
+        assert run.is_stopped()
+
+    def test_what_its_parent_never_says_ends_the_bus(self, run: Run) -> None:
+        class Transport:
+            aborted = False
+
+            def abortConnection(self) -> None:
+                self.aborted = True
+
+        run.serving.bus.transport = Transport()
+        run.tell("nonsense")
+        assert run.serving.bus.transport.aborted
+
+
+class TestSignals:
+    @pytest.fixture
+    def handlers(self, monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+        handlers: dict[int, Any] = {}
+        monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+        return handlers
+
+    def test_told_to_end_it_asks_to_be_replaced(self, run: Run, handlers: dict[int, Any]) -> None:
+        run.serving.install_signals()
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+        assert run.heard[-1] == ("leaving",)
+        assert run.alarms == []
+
+    def test_by_the_kernel_since_its_parent_is_gone_it_has_an_end(
+        self, run: Run, handlers: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run.serving.install_signals()
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+        assert run.alarms == [9]
+
+    def test_at_once_means_but_for_its_message_log(
+        self, tmp_path: Path, handlers: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "messages"
+        run = Run(way="file", message_log=str(path)).start()
+        run.serving.install_signals()
+        ended: list[int] = []
+        monkeypatch.setattr(os, "_exit", ended.append)
+        run.connect().open().text("held")
+        handlers[signal.SIGQUIT](signal.SIGQUIT, None)
+        assert ended == [131]
+        assert path.read_text().endswith("Message received: held\n")
+        run.close()

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
+from twisted.internet.testing import MemoryReactorClock
+
+from wsservice import errors
+from wsservice.config import Config
+from wsservice.workers import parent as module
+from wsservice.workers import passing
+from wsservice.workers.copying import JSON
+from wsservice.workers.parent import ParentService
+from wsservice.workers.process import Program, State
+
+from .support import Logged
+
+
+class Fake:
+    """A worker that does nothing by itself."""
+
+    def __init__(self, number: int, program: Program, owner: Any) -> None:
+        self.number = number
+        self.program = program
+        self.owner = owner
+        self.state = State.STARTING
+        self.room = 30
+        self.silence = 0
+        self.untaken: dict[int, None] = {}
+        self.connections: dict[int, Any] = {}
+        self.load = 0
+        self.problem = ""
+        self.did: list[Any] = []
+        self.bus = self
+        self.logs = 3
+
+    def say(self, what: str, **members: Any) -> None:
+        self.did.append(what)
+
+    def finish(self) -> None:
+        self.did.append("finish")
+
+    def finish_logs(self) -> bool:
+        self.logs -= 1
+        return not self.logs
+
+    def signal(self, number: int) -> None:
+        self.did.append(number)
+
+    def take_back(self) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        self.did.append("close")
+
+    def dies(self) -> None:
+        self.state = State.OVER
+        self.owner.ended(self, "ended with status 0")
+
+
+class Listener:
+    """A socket that listens."""
+
+    family = socket.AF_INET
+
+    def getsockname(self) -> Any:
+        return ("0.0.0.0", 0)
+
+
+class ListeningPort(Port):
+    """A port that listens nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__(0, None, reactor=Clock())  # type: ignore[arg-type]
+        self.stopped: Deferred[None] = Deferred()
+        self.socket = Listener()
+
+    def stopListening(self) -> Deferred[None]:  # type: ignore[override]
+        return self.stopped
+
+
+class Run:
+    """A parent on a reactor in memory, with one port."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.reactor = MemoryReactorClock()
+        self.port: Any = ListeningPort()
+        self.gave_up: list[str] = []
+        self.made: list[Fake] = []
+        monkeypatch.setattr(module, "listen", lambda named, factory: [self.port])
+        monkeypatch.setattr(module, "Worker", self._make)
+        self.service = ParentService(Config(**settings), self.reactor, 2, self.gave_up.append)
+
+    def _make(self, *args: Any) -> Fake:
+        self.made.append(Fake(*args))
+        return self.made[-1]
+
+    def run(self) -> None:
+        """The reactor runs."""
+        for hook, arguments, _ in self.reactor.whenRunningHooks:
+            hook(*arguments)
+
+    def start(self) -> Run:
+        self.service.startService()
+        self.run()
+        for each in self.made:
+            each.state = State.READY
+            each.owner.ready(each)
+        return self
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    return Run(monkeypatch).start()
+
+
+class TestStart:
+    def test_ports_are_taken_once_and_workers_started_when_the_reactor_runs(
+        self, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    ) -> None:
+        run = Run(monkeypatch)
+        run.service.listen()
+        run.service.privilegedStartService()
+        run.service.startService()
+        assert run.service.ports == [run.port]
+        assert run.made == []
+        run.run()
+        assert [each.number for each in run.made] == [1, 2]
+        assert "messages are read by the " in logged.text
+
+    def test_a_worker_is_told_all_it_needs(self, run: Run) -> None:
+        start: Any = run.made[0].program.start
+        assert Config(**start["config"]) == Config()
+        assert start["folder"] == start["folder_now"] == os.getcwd()
+        assert start["path"] == sys.path
+        assert start["places"] == [(int(socket.AF_INET), ("0.0.0.0", 0))]
+        assert start["log"] == JSON
+        assert start["messages"] == "log"
+        assert run.made[0].program.ports == 1
+
+    def test_it_says_how_many_connections_there_is_room_for(
+        self, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    ) -> None:
+        Run(monkeypatch, max_connections=60).start()
+        assert "[wsservice#info] up to 60 connections, in 2 workers" in logged.text
+        assert "does not fit" not in logged.text
+        Run(monkeypatch, max_connections=61).start()
+        assert "--max-connections 61 does not fit: the open files of 2 workers" in logged.text
+        Run(monkeypatch, max_connections=0).start()
+        assert logged.text.count("up to 60 connections") == 3
+
+    def test_one_that_is_stopped_before_the_reactor_runs_starts_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch)
+        run.service.startService()
+        run.service.stopService()
+        run.run()
+        assert run.made == []
+
+    def test_a_port_that_is_none_of_twisteds_cannot_be_shared(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch)
+
+        class Other:
+            stopped = False
+
+            def stopListening(self) -> None:
+                self.stopped = True
+
+        run.port = Other()
+        with pytest.raises(errors.ListenError, match="cannot be shared by workers"):
+            run.service.listen()
+        assert run.port.stopped
+
+    def test_what_cannot_be_is_said_when_it_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for wrong in ({"listen": ("nonsense",)}, {"message_log": "/no/such/folder/x"}):
+            with pytest.raises(errors.WSServiceError):
+                Run(monkeypatch, **wrong)
+        monkeypatch.setattr(passing, "possible", lambda: False)
+        with pytest.raises(errors.ConfigError, match="--workers: 2 is not allowed: this system"):
+            Run(monkeypatch)
+
+    @pytest.mark.parametrize(("listen", "known"), [(("tcp:1",), True), (("haproxy:tcp:1",), False)])
+    def test_addresses_are_counted_here_unless_a_balancer_is_in_front(
+        self, monkeypatch: pytest.MonkeyPatch, listen: tuple[str, ...], known: bool
+    ) -> None:
+        run = Run(monkeypatch, listen=listen, max_connections_per_ip=3)
+        assert run.service.limits._most_per_address == (3 if known else 0)
+        assert run.service.sharing._peers_come_later is not known
+
+
+class TestMessageLog:
+    def way(self, run: Run) -> str:
+        return str(run.service._way)
+
+    def test_to_a_file_workers_write_by_themselves(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "messages"
+        assert self.way(Run(monkeypatch, message_log=str(path))) == "file"
+        assert path.read_bytes() == b""
+
+    def test_to_what_is_no_file_the_parent_does(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reading:
+            run = Run(monkeypatch, message_log=str(path)).start()
+            assert self.way(run) == "records"
+            run.made[0].program.copy_messages(b"2026 one\n")
+            run.service.reopen()
+            run.service.finish()
+            assert reading.read() == b"2026 one\n"
+        assert self.way(Run(monkeypatch, message_log="/dev/null")) == "records"
+        assert self.way(Run(monkeypatch, message_log="-")) == "records"
+
+
+class TestOperator:
+    def test_what_all_are_told(self, run: Run) -> None:
+        run.service.reopen()
+        assert [each.did for each in run.made] == [["reopen"]] * 2
+        run.service.roll()
+        assert len(run.made) == 3
+
+    def test_at_once_means_but_for_what_they_have_to_log(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        run.service.finish()
+        assert [each.did for each in run.made] == [["finish", 9]] * 2
+        assert [each.logs for each in run.made] == [0, 0]
+
+    def test_and_that_is_not_waited_for_long(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        times = iter(range(100))
+        monkeypatch.setattr(time, "sleep", lambda _: None)
+        monkeypatch.setattr(time, "monotonic", lambda: next(times) / 2)
+        run.made[0].logs = 99
+        run.service.finish()
+        assert [each.did for each in run.made] == [["finish", 9]] * 2
+
+
+class TestStop:
+    def test_it_waits_for_the_ports_and_then_for_the_workers(self, run: Run) -> None:
+        stopped: list[Any] = []
+        run.service.stopService().addCallback(stopped.append)
+        assert [each.did for each in run.made] == [[], []]
+        run.port.stopped.callback(None)
+        assert [each.did for each in run.made] == [["drain"]] * 2
+        for each in run.made:
+            assert stopped == []
+            each.dies()
+        assert stopped == [None]
+        assert not run.service.running
+
+    def test_what_is_to_be_written_is(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reading:
+            run = Run(monkeypatch, message_log=str(path)).start()
+            run.service.stopService()
+            run.port.stopped.callback(None)
+            run.made[0].program.copy_messages(b"last words\n")
+            for each in run.made:
+                each.dies()
+            assert reading.read() == b"last words\n"
+
+
+def test_the_factory_of_its_ports_makes_nothing() -> None:
+    assert not module.ServerFactory.noisy
