@@ -91,7 +91,8 @@ class Browser:
         return said
 
     def text(self, selector: str) -> str:
-        return self.find(selector).text
+        # At one go: between a find and a look the page may have replaced it.
+        return self.texts(selector)[0].strip()
 
     def click(self, selector: str) -> None:
         self.find(selector).click()
