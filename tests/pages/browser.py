@@ -92,7 +92,8 @@ class Browser:
 
     def text(self, selector: str) -> str:
         # At one go: between a find and a look the page may have replaced it.
-        return self.texts(selector)[0].strip()
+        said: str = self.run("return document.querySelector(arguments[0]).innerText", selector)
+        return said.strip()
 
     def click(self, selector: str) -> None:
         self.find(selector).click()

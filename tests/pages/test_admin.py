@@ -201,8 +201,8 @@ def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator
     page.click(button(1, "Trace"))
     count = "return document.querySelectorAll('#trace-rows li').length"
     page.wait(lambda: page.run(count) == 500, "as many frames as are kept")
-    first = page.text("#trace-rows li")
-    page.wait(lambda: page.text("#trace-rows li") != first, "newer ones")
+    latest = page.text("#trace-rows li:last-child")
+    page.wait(lambda: page.text("#trace-rows li:last-child") != latest, "newer ones")
     assert page.run(count) == 500
     page.click(button(2, "Trace"))
     page.wait_for("#trace-title", "Trace of connection 2")
