@@ -129,7 +129,7 @@ def test_many_connections_are_shown_in_pages(page: Browser, operator: Operator) 
 
 def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
     opened(page, operator)
-    page.run("arguments[0].focus()", page.find(button(2, "Trace")))
+    page.run("document.querySelector(arguments[0]).focus()", button(2, "Trace"))
     operator.connections = [*operator.connections[1:], connection(9)]
     page.wait(lambda: ids(page) == ["2", "3", "9"], "one left and one came")
     focused = "return document.activeElement.ariaLabel || document.activeElement.id"
