@@ -11,6 +11,7 @@
 #                                 ROWS='ping' for some
 #   make bench                    the same work on this service and its peers, docs/benchmarks.md;
 #                                 WORKS='echo-1 idle' SERVERS='wsservice ws' ROUNDS=5 SCALE=0.2
+#   make bench-workers            workers beside one process, killed, and replaced: docs/workers.md
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -26,7 +27,7 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick hostile bench format clean
+.PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +60,9 @@ hostile: $(test_environment)
 bench: $(environment)
 	$(bin)/python -m benchmarks $(WORKS) $(if $(SERVERS),--servers $(SERVERS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE))
+
+bench-workers: $(environment)
+	$(bin)/python -m benchmarks.workers
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .

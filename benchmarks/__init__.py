@@ -12,6 +12,7 @@ The map. Imports run one way, downwards in this list::
     machine.py      what all this ran on
     report.py       the terminal's tables, and docs/benchmarks.md
     __main__.py     rounds, one server after another
+    workers.py      what workers bring, and cost: docs/workers.md, `make bench-workers`
 
 `load.c` is the load generator, `peers/` are the servers to compare with and
 `clients/` the two clients, each as its documentation has it. `behaviours.py` is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from wsservice import ServerProtocol
 
 
@@ -10,3 +12,11 @@ class Broadcast(ServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.broadcast(payload, isBinary)
+
+
+class Computing(ServerProtocol):
+    """Answers every message with itself, after a fraction of a millisecond of computing."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        hashlib.pbkdf2_hmac("sha256", payload, b"", 400)
+        self.sendMessage(payload, isBinary)

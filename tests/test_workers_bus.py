@@ -87,11 +87,11 @@ def test_while_the_other_end_does_not_read_only_so_much_waits(logged: Logged) ->
     end.clock.advance(0)
     assert end.transport.value() == b""
     assert end.bus.dropped == 2
-    assert logged.text.count("worker 2 (pid 7) takes less than is published") == 1
+    assert logged.text.count("worker 2 (pid 7): takes less than is published") == 1
     end.bus.resumeProducing()
     assert end.bodies == [body, body, said("ping")]
     assert end.bus.publish(body)
-    assert "worker 2 (pid 7) takes again what is published; 2 messages were dropped" in logged.text
+    assert "worker 2 (pid 7): takes again what is published; 2 messages were dropped" in logged.text
 
 
 def test_one_larger_than_the_bound_passes_where_nothing_waits() -> None:

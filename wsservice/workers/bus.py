@@ -94,11 +94,11 @@ class Bus(Protocol):
     def _tell(self) -> None:
         if self._full:
             _log.warn(
-                "{other} takes less than is published: some of it is dropped", other=self.other
+                "{other}: takes less than is published: some of it is dropped", other=self.other
             )
         else:
             _log.info(
-                "{other} takes again what is published; {count} messages were dropped so far",
+                "{other}: takes again what is published; {count} messages were dropped so far",
                 other=self.other,
                 count=self.dropped,
             )
