@@ -219,6 +219,7 @@ class TestMakeService:
         reactor = MemoryReactorClock()
         monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
         monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)
+        monkeypatch.setattr(Signals, "take_hang_ups", lambda _: None)
         return reactor
 
     def options(self, *arguments: str) -> Options:
@@ -246,15 +247,16 @@ class TestMakeService:
         self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done: list[str] = []
+        monkeypatch.setattr(Signals, "take_hang_ups", lambda _: done.append("hang-ups"))
         monkeypatch.setattr(Signals, "install", lambda _: done.append("signals"))
         monkeypatch.setattr(tap, "collect_seldom", lambda: done.append("collector"))
         monkeypatch.setattr(tap, "keep_freed", lambda: None)
         monkeypatch.setattr(tap, "raise_limit", lambda: done.append("limit"))
         makeService(self.options("--listen", "tcp:99"))
-        assert done == ["limit"]
+        assert done == ["limit", "hang-ups"]
         for hook, args, kwargs in reactor.whenRunningHooks:
             hook(*args, **kwargs)
-        assert done == ["limit", "signals", "collector"]
+        assert done == ["limit", "hang-ups", "signals", "collector"]
 
     def test_what_cannot_be_is_said_to_be_where_it_was_given(
         self,
