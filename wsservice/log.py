@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -15,8 +16,8 @@ from .masking import masked
 class _EscapedFailure(Failure):
     """A failure whose traceback is printed escaped: its text may be a peer's."""
 
-    secrets: Sequence[str] = ()
-    """What is masked in it."""
+    mask: Callable[[str], str]
+    """Takes secrets out of it. Not their list, which Twisted's JSON would have in it."""
 
     def getTraceback(self, *args: Any, **kwargs: Any) -> str:
         # The text of the exception comes last. It is escaped as a whole: were it
@@ -24,14 +25,14 @@ class _EscapedFailure(Failure):
         message = self.getErrorMessage()
         text = super().getTraceback(*args, **kwargs)
         frames = text.removesuffix("\n").removesuffix(message)
-        message = escape(masked(message, self.secrets))
+        message = escape(self.mask(message))
         return "\n".join(map(escape, frames.split("\n"))) + message + "\n"
 
 
 def discreet(failure: Failure, secrets: Sequence[str]) -> Failure:
     """The same failure, in whose text secrets are masked when it is logged."""
     escaped = _EscapedFailure(failure.value, failure.type, failure.getTracebackObject())
-    escaped.secrets = secrets
+    escaped.mask = partial(masked, secrets=secrets)
     return escaped
 
 

@@ -103,7 +103,8 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         try:
             self._read_request(data)
         except Exception:
-            self.log.failure("[{who}] the handshake failed", who=self.who)
+            failure = discreet(Failure(), self._secrets())
+            self.log.failure("[{who}] the handshake failed", failure, who=self.who)
             self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _read_request(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from .conftest import Connect
-from .processes import WAYS, Daemon, Program, Programs
+from .processes import BIN, WAYS, Daemon, Program, Programs
 from .wire import CLOSE, TEXT, Wire, frame
 
 SECRET = "S3CR3T"
@@ -214,6 +214,17 @@ def test_no_way_in_has_a_secret_logged(
         assert name in text
     assert "not with ['********', " in text
     assert "open, at /chat" in text
+
+
+def test_nor_has_it_twists_own_json(programs: Programs, connect: Connect) -> None:
+    (programs.folder / "careless.py").write_text(BEHAVIOUR)
+    server = programs.start(
+        *(BIN / "twist", "--log-level=debug", "wsdemo", "--port", "0"),
+        *("--protocol", "careless.Careless", "--handshake-timeout", "2"),
+    )
+    try_every_way_in(server, connect)
+    server.log.wait_for("a callback failed", 4)
+    assert SECRET not in written(programs)
 
 
 def test_nor_has_the_refusal_of_one_too_many(programs: Programs, connect: Connect) -> None:
