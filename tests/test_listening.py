@@ -277,7 +277,7 @@ class TestTLS:
             port=0,
             tls_cert=str(certificate),
             tls_key=str(key),
-            listen=("tcp:1", ssl, f"haproxy:{ssl}", "unix:ws.sock"),
+            listen=("tcp:1", ssl, f"haproxy:{ssl}", "unix:ws.sock", ssl),
         )
 
     def test_the_port_is_wrapped_in_it(self, authority: Authority, sockets: type[Socket]) -> None:
@@ -300,6 +300,7 @@ class TestTLS:
             True,
             True,
             False,
+            True,
         ]
 
     def test_all_are_read_again_and_replaced_together(self, authority: Authority) -> None:
@@ -311,7 +312,7 @@ class TestTLS:
         assert renewal.prepare(config)() == []
         authority.certificate()
         commit = renewal.prepare(config)
-        assert len(commit()) == 3
+        assert len(commit()) == 4
         after = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]
         assert not {id(each) for each in before} & {id(each) for each in after}
         assert reactor.tcpServers == []

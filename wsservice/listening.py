@@ -145,12 +145,13 @@ class Renewal:
     """
 
     def __init__(self, named: list[tuple[str, IStreamServerEndpoint]], reactor: Any) -> None:
-        self._tls = {name: tls for name, endpoint in named if (tls := tls_of(endpoint))}
+        # The same may be named twice, with a port of 0.
+        self._tls = [(name, tls) for name, endpoint in named if (tls := tls_of(endpoint))]
         self._reactor = reactor
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
         """See `reloading.Part`. What is put in effect names the certificates that are others."""
-        commits = [(name, tls.prepare(self._read(name, config))) for name, tls in self._tls.items()]
+        commits = [(name, tls.prepare(self._read(name, config))) for name, tls in self._tls]
 
         def commit() -> list[str]:
             said = [(name, each()) for name, each in commits]
