@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
@@ -14,12 +15,14 @@ from wsservice.config import Config
 from wsservice.errors import ConfigError
 from wsservice.policy import Verdict
 from wsservice.serving import Ends, Serving
+from wsservice.threshold import Threshold
 from wsservice.workers import passing, records
 from wsservice.workers.handed import Place
 from wsservice.workers.messages import Publication, framed, said
 from wsservice.workers.passing import Handing
 
-from .support import CLOSE, TEXT, Client, close_payload
+from .certificates import Authority
+from .support import CLOSE, TEXT, Client, Logged, close_payload
 
 
 class Reactor(MemoryReactorClock):
@@ -43,7 +46,8 @@ class Run:
         self.reading, self.messages = records.pair()
         self.alarms: list[float] = []
         self.heard: list[Any] = []
-        self.serving = Serving(self.reactor, self.alarms.append)
+        self.threshold = Threshold(self.config.log_level)
+        self.serving = Serving(self.reactor, self.alarms.append, self.threshold, os.getcwd())
         bus: Any = self.serving.bus
         bus.say = lambda what, **members: self.heard.append((what, *members.values()))
         bus.publish = self.heard.append
@@ -174,6 +178,41 @@ class TestPublishing:
         run = Run()
         run.serving.bus.dataReceived(framed(Publication("news", b"hello", False, 9).body()))
         assert run.heard == [("answer", 9, {"handed": 0})]
+        run.close()
+
+
+class TestReload:
+    def tell(self, run: Run, what: str, config: Config, **members: Any) -> None:
+        run.tell(what, config=attrs.asdict(config), **members)
+
+    def test_what_was_prepared_is_put_in_effect_when_that_is_said(self, run: Run) -> None:
+        new = attrs.evolve(run.config, drain=7, greeting="", max_message_size=5, log_level="warn")
+        self.tell(run, "prepare", new, request=3)
+        assert run.heard[-1] == ("answer", 3, "")
+        client = run.connect().open()
+        assert run.service.config.drain == 4
+        self.tell(run, "commit", new)
+        assert run.service.config.drain == 7
+        assert run.threshold.level == "warn"
+        client.text("longer")
+        assert client.frames()[0][0] == CLOSE
+
+    def test_one_that_began_meanwhile_takes_it_too(self, run: Run) -> None:
+        new = attrs.evolve(run.config, drain=7)
+        self.tell(run, "prepare", attrs.evolve(new, drain=8), request=3)
+        self.tell(run, "commit", new)
+        assert run.service.config.drain == 7
+
+    def test_what_is_wrong_is_said(self, tmp_path: Path, logged: Logged) -> None:
+        key, certificate = Authority(tmp_path).certificate("localhost")
+        run = Run(tls_cert=str(certificate), tls_key=str(key)).start()
+        assert run.service.ports[0].fileno() == run.end.fileno()
+        certificate.unlink()
+        self.tell(run, "prepare", attrs.evolve(run.config, drain=7), request=3)
+        assert run.heard[-1][2].startswith("--tls-cert: ")
+        self.tell(run, "commit", attrs.evolve(run.config, drain=7))
+        assert run.service.config.drain == 10
+        assert "this worker keeps its old settings, --tls-cert: " in logged.text
         run.close()
 
 

@@ -64,7 +64,7 @@ class Handed:
         self.place = place or Place(int(socket.AF_INET), ["192.0.2.9", 8080])
         self.listener = HandedListener(end, self.place, self.roster)
         self.end = end
-        self.limits = HandedLimits(self.roster, 0)
+        self.limits = HandedLimits(self.roster, 3, peers_come_later=False)
 
     def hand(
         self, number: int, verdict: Verdict = Verdict.ADMITTED, address: Any = ("a", 1)
@@ -148,8 +148,16 @@ class TestRosterAndLimits:
         handed.limits.leave(admission)
         assert handed.told() == [("counts", {"taken": [1], "left": [1]})]
 
+    def test_what_the_parent_counts_is_not_counted_here(self, handed: Handed) -> None:
+        for most in (0, 1):
+            handed.limits.change(most, most)
+            for number in range(5):
+                handed.hand(number)
+                handed.listener.accept()[0].close()
+                assert handed.limits.arrive("192.0.2.1").verdict is Verdict.ADMITTED
+
     def test_behind_a_balancer_addresses_are_counted_here(self, handed: Handed) -> None:
-        limits = HandedLimits(handed.roster, 1)
+        limits = HandedLimits(handed.roster, 1, peers_come_later=True)
         admissions = []
         for number in (1, 2):
             handed.hand(number)

@@ -39,11 +39,18 @@ class Fake:
         self.load = 0
         self.problem = ""
         self.did: list[Any] = []
+        self.asked: list[Any] = []
         self.bus = self
         self.logs = 3
 
     def say(self, what: str, **members: Any) -> None:
         self.did.append(what)
+
+    def ask(self, request: int, answered: Any, what: str, **members: Any) -> None:
+        self.asked.append((what, answered))
+
+    def forget(self, request: int) -> None:
+        pass
 
     def finish(self) -> None:
         self.did.append("finish")
@@ -250,6 +257,34 @@ class TestOperator:
         run.made[0].logs = 99
         run.service.finish()
         assert [each.did for each in run.made] == [["finish", 9]] * 2
+
+
+class TestReload:
+    def test_workers_are_asked_before_anything_changes(self, run: Run) -> None:
+        new = Config(drain=7, max_connections=5, max_connections_per_ip=2)
+        outcome: list[str] = []
+        run.service.ask(new).addCallback(outcome.append)
+        (what, answered), (_, other) = (each.asked[0] for each in run.made)
+        assert what == "prepare"
+        answered("")
+        other("--tls-cert: no")
+        assert outcome == ["--tls-cert: no"]
+        commit = run.service.prepare(new)
+        assert run.service.supervisor.drain == 10
+        commit()
+        assert [each.did for each in run.made] == [["commit"]] * 2
+        assert run.service.supervisor.drain == 7
+        assert run.service.limits._most == 5
+        assert run.service.limits._most_per_address == 2
+        run.service.roll()
+        assert run.made[-1].program.start["config"]["drain"] == 7
+
+    def test_nothing_is_wrong_where_no_worker_says_so(self, run: Run) -> None:
+        outcome: list[str] = []
+        run.service.ask(Config()).addCallback(outcome.append)
+        run.made[0].asked[0][1]("")
+        run.reactor.advance(1)
+        assert outcome == [""]
 
 
 class TestStop:

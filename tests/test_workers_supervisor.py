@@ -56,6 +56,9 @@ class Fake:
         self.state = State.OVER
         self.owner.ended(self, self.problem or how)
 
+    ask: Any
+    forget: Any
+
     def signal(self, number: int) -> None:
         self.signals.append(number)
 
@@ -352,6 +355,41 @@ class TestRoll:
         service.made[2].is_ready()
         assert one.bus.said == [("drain", True)]
         assert "worker 1 (pid 100): was told to end, and is replaced" in logged.text
+
+
+class TestQuestions:
+    @pytest.fixture
+    def asked(self, service: Service) -> list[Any]:
+        """What is asked of each worker."""
+        asked: list[Any] = []
+        for each in service.made:
+            each.ask = lambda *question, **members: asked.append((*question, members))
+            each.forget = lambda request: asked.append(("forget", request))
+        return asked
+
+    def test_the_answers_come_in_the_order_of_the_workers(
+        self, service: Service, asked: list[Any]
+    ) -> None:
+        answers: list[Any] = []
+        service.supervisor.ask(service.made, "how", much=1).addCallback(answers.append)
+        assert [(each[0], *each[2:]) for each in asked] == [(1, "how", {"much": 1})] * 2
+        asked[1][1]("second")
+        assert answers == []
+        asked[0][1]("first")
+        assert answers == [["first", "second"]]
+
+    def test_one_that_does_not_answer_is_left_out(self, service: Service, asked: list[Any]) -> None:
+        answers: list[Any] = []
+        service.supervisor.ask(service.made, "how").addCallback(answers.append)
+        asked[0][1]("first")
+        service.clock.advance(1)
+        assert answers == [["first", None]]
+        assert asked[-1] == ("forget", 1)
+
+    def test_without_workers_there_are_none(self, service: Service) -> None:
+        answers: list[Any] = []
+        service.supervisor.ask([], "how").addCallback(answers.append)
+        assert answers == [[]]
 
 
 class TestPublishing:

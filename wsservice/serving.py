@@ -14,13 +14,17 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 from .config import Config
 from .descriptors import Shares, in_use, limit_for
+from .errors import WSServiceError
 from .hub import Member
 from .journal import Journal, journal_to, open_journal
 from .lines import FORMATS
+from .reloading import Commit, within
 from .service import WebSocketService
+from .threshold import Threshold
 from .workers.bus import Bus
 from .workers.handed import HandedLimits, HandedReactor, Place, Roster
 from .workers.hub import WorkerHub
@@ -30,13 +34,16 @@ from .workers.records import RecordDestination
 from .workers.supervisor import MARGIN
 
 _ANY = "tcp:0"
-"""An endpoint in the place of one that binds, or asks systemd: where to listen is the parent's,
-and only what an endpoint does besides, as TLS, is done in a worker."""
+"""An endpoint in the place of one that asks systemd: where to listen is the parent's, and only
+what an endpoint does besides, as TLS, is done in a worker."""
 
 _SYSTEMD = re.compile(r"(?<![^:])systemd:.*")
 
 _SHAKING = 0.1
 """Seconds after which it is looked again whether a connection is open that was not."""
+
+
+_log = Logger(namespace="wsservice")
 
 
 @attrs.frozen
@@ -57,6 +64,12 @@ def journal_for(way: str, end: socket.socket) -> Callable[[Config, Any], Journal
         return journal_to(RecordDestination(end, reactor, stamp), config, reactor)
 
     return opened
+
+
+def handed(config: Config) -> Config:
+    """The configuration of a service as a worker has it."""
+    listen = tuple(_SYSTEMD.sub(_ANY, each) for each in config.listen)
+    return attrs.evolve(config, listen=listen)
 
 
 @attrs.define(eq=False)
@@ -84,11 +97,8 @@ class WorkerService(WebSocketService):
         self, config: Config, reactor: Any, hub: WorkerHub, bus: Bus, ends: Ends, way: str
     ) -> None:
         roster = Roster(bus, reactor)
-        place = () if config.port is None else (_ANY,)
-        listen = (*place, *(_SYSTEMD.sub(_ANY, each) for each in config.listen))
-        handed = attrs.evolve(config, port=None, listen=listen)
         super().__init__(
-            handed,
+            handed(config),
             HandedReactor(reactor, ends.ports, roster),
             hub,
             journal_for(way, ends.messages),
@@ -96,10 +106,11 @@ class WorkerService(WebSocketService):
         self._reactor = reactor
         self._bus = bus
         self._replaced = False
-        behind_balancer = any(each.startswith("haproxy:") for each in config.listen)
         self.factory.ids = roster
         self.factory.limits = HandedLimits(
-            roster, config.max_connections_per_ip if behind_balancer else 0
+            roster,
+            config.max_connections_per_ip,
+            any(each.startswith("haproxy:") for each in config.listen),
         )
 
     def startService(self) -> None:
@@ -129,12 +140,21 @@ class WorkerService(WebSocketService):
 class Serving:
     """What a worker does when its parent, or the system, tells it something."""
 
-    def __init__(self, reactor: Any, end_after: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        end_after: Callable[[float], object],
+        threshold: Threshold,
+        folder: str,
+    ) -> None:
         self.bus = Bus(reactor, self._heard, self._lost)
         self._reactor = reactor
         self._end_after = end_after
         self._service: WorkerService | None = None
         self._hub: WorkerHub | None = None
+        self._threshold = threshold
+        self._folder = folder
+        self._prepared: tuple[Config, list[Commit]] | None = None
         self._leaving = False
         self._parent = os.getppid()
 
@@ -188,6 +208,36 @@ class Serving:
         if self._service is not None:
             self._service.journal.reopen()
 
+    def _prepare(self, message: Mapping[str, Any]) -> None:
+        """Look whether a configuration can be put in effect, and say what is wrong, or ""."""
+        problem = ""
+        try:
+            self._prepare_for(Config(**message["config"]))
+        except WSServiceError as error:
+            problem = str(error)
+        self.bus.say("answer", request=message["request"], answer=problem)
+
+    def _prepare_for(self, config: Config) -> list[Commit]:
+        parts = [] if self._service is None else self._service.parts
+        with within(self._folder):
+            commits = [part.prepare(handed(config)) for part in parts]
+        self._prepared = (config, commits)
+        return commits
+
+    def _commit(self, message: Mapping[str, Any]) -> None:
+        """Put a configuration in effect: that which was prepared, or another that was checked."""
+        config = Config(**message["config"])
+        prepared, self._prepared = self._prepared, None
+        try:
+            is_it = prepared is not None and prepared[0] == config
+            commits = prepared[1] if is_it and prepared else self._prepare_for(config)
+        except WSServiceError as error:
+            _log.error("this worker keeps its old settings, {why}", why=str(error))
+            return
+        for commit in commits:
+            commit()
+        self._threshold.level = config.log_level
+
     def _lost(self) -> None:
         # The parent is gone, whatever ended it: those who are here are told, and it is over.
         self._leave(False)
@@ -209,4 +259,6 @@ _HEARD: dict[str, Callable[[Serving, Mapping[str, Any]], None]] = {
     "ping": Serving._ping,
     "drain": Serving._drain,
     "reopen": Serving._reopen,
+    "prepare": Serving._prepare,
+    "commit": Serving._commit,
 }

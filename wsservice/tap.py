@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -23,10 +23,13 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
-from .service import find_protocol, service_for
-from .settings import Settings, gather, nearest
+from .reloading import Reloading, current_folder
+from .service import WebSocketService, find_protocol, service_for
+from .settings import Given, Settings, gather, nearest
 from .signals import Signals, end_with
+from .threshold import Threshold, inherited_level, use_threshold
 from .workers.parent import ParentService
+from .workers.reloading import SharedReloading
 
 _log = Logger(namespace="wsservice")
 
@@ -45,6 +48,9 @@ class Options(usage.Options):
     )
 
     settings: Settings
+    threshold: Threshold
+    folder = ""
+    _inherited: Mapping[str, Given]
     _file: str | None = None
     _check_only = False
 
@@ -78,7 +84,11 @@ class Options(usage.Options):
             )
 
     def postOptions(self) -> None:
-        self.settings = gather(self, os.environ, self._file)
+        level = None if self.parent is None else inherited_level(self.parent)
+        source = "twist --log-level"
+        self._inherited = {} if level is None else {"log_level": Given(level, source, source)}
+        self.settings = self.read()
+        self.folder = current_folder()
         try:
             self._check()
         except WSServiceError as error:
@@ -87,7 +97,12 @@ class Options(usage.Options):
             sys.stdout.writelines(f"{line}\n" for line in self.settings.as_toml())
             raise SystemExit(0)
 
+    def read(self) -> Settings:
+        """The settings as they are now in file and environment. Raises `ConfigError`."""
+        return gather(self, os.environ, self._file, self._inherited)
+
     def _check(self) -> None:
+        self.threshold = Threshold(self.settings.config.log_level)
         daemon = self.parent is not None and self.parent.get("nodaemon") in (False, 0)
         if self.settings.config.message_log == "-" and daemon:
             raise ConfigError(
@@ -96,6 +111,8 @@ class Options(usage.Options):
             )
         if self.settings.config.log_format == "json" and self.parent is not None:
             use_json(self.parent)
+        if self.parent is not None:
+            use_threshold(self.parent, self.threshold)
         if self._check_only:
             check(self.settings.config)
 
@@ -159,6 +176,13 @@ for _field in attrs.fields(Config):
     setattr(Options, f"opt_{_field.name}", _option(_field))
 
 
+def _reloading(service: WebSocketService | ParentService, options: Options) -> Reloading:
+    given = (service.config, options.read, service.parts, options.threshold, options.folder)
+    if isinstance(service, ParentService):
+        return SharedReloading(service.ask, *given)
+    return Reloading(*given)
+
+
 def makeService(options: Options) -> IService:
     """The service for twistd and twist, its ports taken.
 
@@ -176,10 +200,12 @@ def makeService(options: Options) -> IService:
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
     raise_limit()
+    reload = _reloading(service, options).reload
     if isinstance(service, ParentService):
-        signals = Signals(reactor, service.reopen, service.finish, roll=service.roll)
+        signals = Signals(reactor, service.reopen, service.finish, reload, roll=service.roll)
     else:
-        signals = Signals(reactor, service.journal.reopen, service.journal.close)
+        signals = Signals(reactor, service.journal.reopen, service.journal.close, reload)
+    signals.take_hang_ups()
     reactor.callWhenRunning(signals.install)
     keep_freed()
     reactor.callWhenRunning(collect_seldom)

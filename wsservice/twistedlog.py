@@ -34,6 +34,7 @@ from zope.interface import implementer
 
 from .destination import prefixed
 from .jsonlog import RECORD, event_as_json, in_ascii, stamp
+from .threshold import Leveled
 
 _NAMESPACE = "wsservice"
 
@@ -49,28 +50,48 @@ _TEXT = _code(textFileLogObserver(io.StringIO()).formatEvent)
 """What makes the lines of Twisted's text log."""
 
 
-def observed_file(publisher: LogPublisher) -> FileLogObserver | None:
+def observed_file(
+    publisher: LogPublisher, whatever_it_takes: bool = False
+) -> FileLogObserver | None:
     """The observer of a log of text, or of our JSON, where it alone takes `publisher`'s events.
 
-    None where there is another, or none, or where Twisted is not as known here.
+    None where there is another, or none, or where Twisted is not as known here; and,
+    unless it matters not `whatever_it_takes`, where messages are of a level that it leaves out.
     """
     try:
         # No public name tells who observes.
         observers: list[Any] = publisher._observers
         (only,) = (each for each in observers if not isinstance(each, TwistedLog))
-        if type(only) is FilteringLogObserver:
-            # As twist makes it, for --log-level.
-            should_log: Any = only._shouldLogEvent
-            if any(type(each) is not LogLevelFilterPredicate for each in should_log.args[0]):
-                return None
-            if not should_log(_event(0)):
-                return None
-            only = only._observer
+        only = _behind_filters(only, whatever_it_takes)
         if type(only) is not FileLogObserver or not (_in_json(only) or _in_text(only)):
             return None
         return only if _takes_batches(only._outFile) else None
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
+
+
+def _behind_filters(observer: Any, whatever_it_takes: bool = False) -> Any:
+    """What takes the message log's events of an observer; None where it leaves them out.
+
+    Or the one that takes events, `whatever_it_takes`.
+
+    Raises `AttributeError` or `TypeError` where Twisted is not as known here.
+    """
+    while True:
+        if type(observer) is Leveled:
+            if not observer.threshold.takes_messages and not whatever_it_takes:
+                return None
+            observer = observer.observer
+            continue
+        # As twist makes it, for --log-level.
+        if type(observer) is not FilteringLogObserver:
+            return observer
+        should_log: Any = observer._shouldLogEvent
+        if any(type(each) is not LogLevelFilterPredicate for each in should_log.args[0]):
+            return observer
+        if not should_log(_event(0)) and not whatever_it_takes:
+            return None
+        observer = observer._observer
 
 
 def _in_text(observer: FileLogObserver) -> bool:
@@ -140,6 +161,16 @@ class TwistedLog:
         # What is held belongs to the reactor's thread.
         if isInIOThread():
             self._flush()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody takes messages: none does where only what is worse is logged."""
+        try:
+            observers: list[Any] = self._publisher._observers
+            others = [each for each in observers if not isinstance(each, TwistedLog)]
+            return any(_behind_filters(each) is not None for each in others)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return True
 
     def write(self, lines: bytes) -> None:
         observer = observed_file(self._publisher)

@@ -21,6 +21,7 @@ from .config import Config
 from .errors import WSServiceError
 from .jsonlog import json_file_observer
 from .memory import collect_seldom, keep_freed
+from .threshold import Threshold
 from .workers.copying import JSON
 from .workers.messages import FIRST, LENGTH, framed, parsed, said
 
@@ -86,13 +87,17 @@ def _serve(ports: int, module: str) -> int:
     from .workers.records import text_file
 
     file = text_file(log)
-    observer = json_file_observer(file) if told["log"] == JSON else textFileLogObserver(file)
+    config = Config(**told["config"])
+    threshold = Threshold(config.log_level)
+    observer = threshold.before(
+        json_file_observer(file) if told["log"] == JSON else textFileLogObserver(file)
+    )
     globalLogBeginner.beginLoggingTo([observer])
     places = [Place(*each) for each in told["places"]]
-    serving = Serving(reactor, _end_after)
+    serving = Serving(reactor, _end_after, threshold, told["folder"])
     try:
         ends = Ends(messages, list(zip(pairs, places, strict=True)))
-        serving.serve(Config(**told["config"]), ends, told["messages"])
+        serving.serve(config, ends, told["messages"])
     except WSServiceError as error:
         bus.sendall(framed(said("failed", problem=str(error))))
         return 1

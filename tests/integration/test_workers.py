@@ -17,9 +17,20 @@ from pathlib import Path
 
 import pytest
 
+from ..certificates import Authority
 from ..needs import need_ipv6
 from .conftest import Connect
-from .processes import BIN, WAYS, Daemon, Output, Program, Programs, wait_until
+from .processes import (
+    BIN,
+    WAYS,
+    Daemon,
+    Output,
+    Program,
+    Programs,
+    can_connect,
+    free_port,
+    wait_until,
+)
 from .test_listening_places import make_certificate
 from .wire import TEXT, Wire, frame
 
@@ -471,6 +482,73 @@ def test_a_worker_that_is_told_to_end_is_replaced_first(
     wait_until(lambda: not alive(pid), "its end")
     assert f"(pid {pid}): was told to end, and is replaced" in server.log.text
     assert new in {greeted(connect(server.port)) for _ in range(2)}
+
+
+# Settings read anew
+
+
+def test_sighup_has_every_worker_take_the_new_settings_and_certificate(
+    programs: Programs,
+) -> None:
+    folder = programs.folder
+    old, new = (Authority(folder, name) for name in ("Old CA", "New CA"))
+    settings = folder / "ws.toml"
+
+    def write(authority: Authority, payload: int) -> None:
+        key, certificate = authority.certificate("localhost")
+        settings.write_text(
+            f'port = 0\nworkers = 2\nprotocol = "who.Both"\nlog_payload = {payload}\n'
+            f'tls_cert = "{certificate.name}"\ntls_key = "{key.name}"\n'
+        )
+
+    write(old, 4096)
+    server = programs.twistd("--config", settings.name)
+    both = workers(server)
+    port = server.port
+    first = [secured(port, old.file) for _ in range(2)]
+    assert {greeted(client) for client in first} == set(both)
+    settings.write_text(settings.read_text().replace("log_payload = 4096", "log_payload = -1"))
+    server.signal(signal.SIGHUP)
+    server.log.wait_for("SIGHUP: nothing was changed, ws.toml: log_payload: -1 is not allowed")
+    write(new, 0)
+    server.signal(signal.SIGHUP)
+    server.log.wait_for("SIGHUP: the settings were read anew; changed: log_payload, certificate")
+    later = [secured(port, new.file) for _ in range(2)]
+    assert {greeted(client) for client in later} == set(both)
+    for client in [*first, *later]:
+        client.send("not shown")
+        assert client.receive() == "not shown"
+        client.end()
+    server.log.wait_for(f"{MARK}(9 bytes)\n", 4)
+    os.kill(both[0], signal.SIGKILL)
+    third = workers(server, 3)[2]
+    replaced = [secured(port, new.file) for _ in range(2)]
+    assert third in {greeted(client) for client in replaced}
+    for client in replaced:
+        client.end()
+
+
+def test_a_log_level_holds_in_workers_too(programs: Programs, connect: Connect) -> None:
+    (programs.folder / "warns.py").write_text(
+        "import twisted.logger, wsservice\n"
+        "class Warns(wsservice.ServerProtocol):\n"
+        "    def onMessage(self, payload, isBinary):\n"
+        "        super().onMessage(payload, isBinary)\n"
+        "        twisted.logger.Logger().warn('a warning')\n"
+        "        self.sendMessage(payload)\n"
+    )
+    port = free_port()
+    server = programs.twistd(
+        *("--port", str(port), "--workers", "2", "--protocol", "warns.Warns"),
+        *("--log-level", "warn"),
+    )
+    wait_until(lambda: can_connect(port), "the port")
+    client = connect(port)
+    client.send("not logged")
+    assert client.receive() == "not logged"
+    server.log.wait_for("[warns#warn] a warning\n")
+    assert MARK not in server.log.text
+    assert "started" not in server.log.text
 
 
 # The end

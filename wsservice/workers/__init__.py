@@ -18,5 +18,6 @@ The map. Imports run one way, downwards in this list::
     process.py      a worker, as its parent knows it
     sharing.py      which worker gets the next connection
     supervisor.py   workers started, restarted, replaced and stopped
+    reloading.py    settings read anew in all of them
     parent.py       the service of the parent
 """

@@ -21,8 +21,8 @@ JSON = "json"
 
 
 def form(publisher: LogPublisher = globalLogPublisher) -> str:
-    """The form in which workers are to write: that of the parent's log."""
-    observer = observed_file(publisher)
+    """The form in which workers are to write: that of the parent's log, whatever its level."""
+    observer = observed_file(publisher, whatever_it_takes=True)
     return TEXT if observer is not None and observer.formatEvent is not event_as_json else JSON
 
 
@@ -31,7 +31,7 @@ def copy_to(written: str, publisher: LogPublisher = globalLogPublisher) -> Calla
     log = Logger(namespace="wsservice", observer=publisher)
 
     def copy(lines: bytes) -> None:
-        observer = observed_file(publisher)
+        observer = observed_file(publisher, whatever_it_takes=True)
         if observer is None or form(publisher) != written:
             for line in lines.decode(errors="backslashreplace").splitlines():
                 _event(line) if written == JSON else log.info("{line}", line=line)

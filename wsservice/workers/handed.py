@@ -86,10 +86,16 @@ class HandedLimits(ConnectionLimits):
     for one, and, behind a balancer, which address it is of.
     """
 
-    def __init__(self, roster: Roster, most_per_address: int) -> None:
-        super().__init__(0, most_per_address)
+    def __init__(self, roster: Roster, most_per_address: int, peers_come_later: bool) -> None:
+        super().__init__(0)
         self._roster = roster
+        self._peers_come_later = peers_come_later
+        self.change(0, most_per_address)
         self._numbers: dict[Admission, int] = {}
+
+    def change(self, most: int, most_per_address: int) -> None:
+        """Set how many there may be of an address from now on, where that is counted here."""
+        super().change(0, most_per_address if self._peers_come_later else 0)
 
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """A connection was handed over."""
@@ -223,6 +229,10 @@ class HandedReactor:
         wantPID: int = 0,
     ) -> Port:
         """As `IReactorUNIX` has it."""
+        return self._port(factory)
+
+    def listenAnyAddress(self, factory: IProtocolFactory) -> Port:
+        """As `listening.AnyAddressEndpoint` wants it."""
         return self._port(factory)
 
     def adoptStreamPort(

@@ -22,8 +22,9 @@ from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError
 from ..journal import open_destination
-from ..listening import endpoints, listen
+from ..listening import Renewal, endpoints, listen
 from ..policy import ConnectionLimits
+from ..reloading import Part
 from . import copying, passing
 from .handed import Place
 from .process import Owner, Program, Worker
@@ -70,9 +71,13 @@ class ParentService(Service):
         self._messages, self._way = _messages(config, reactor)
         self.ports: list[IListeningPort] | None = None
         later = any(each.startswith("haproxy:") for each in config.listen)
+        self._peers_come_later = later
         self.limits = ConnectionLimits(
             config.max_connections, 0 if later else config.max_connections_per_ip
         )
+        #: What may be given other settings while it runs, in this order. Certificates are
+        #: the workers', but read here too, for what there is to say of them.
+        self.parts: list[Part] = [Renewal(self._named, reactor), self]
         self.supervisor = Supervisor(
             count, self._make, reactor, give_up, self._all_ready, config.drain
         )
@@ -148,6 +153,29 @@ class ParentService(Service):
             room=min(room, most) if most else room,
             count=count,
         )
+
+    # Other settings
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`: limits, how long to drain, and all that is the workers'."""
+
+        def commit() -> None:
+            self.config = config
+            self.limits.change(
+                config.max_connections,
+                0 if self._peers_come_later else config.max_connections_per_ip,
+            )
+            self.supervisor.drain = config.drain
+            for worker in self.supervisor.all():
+                worker.bus.say("commit", config=attrs.asdict(config))
+
+        return commit
+
+    def ask(self, config: Config) -> Deferred[str]:
+        """What is wrong with a configuration by any of the workers; "" if nothing is."""
+        workers = self.supervisor.ready_workers()
+        asked = self.supervisor.ask(workers, "prepare", config=attrs.asdict(config))
+        return asked.addCallback(lambda answers: next(filter(None, answers), ""))
 
     # What an operator asks for
 

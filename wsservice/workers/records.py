@@ -82,6 +82,8 @@ def text_file(end: socket.socket) -> io.TextIOWrapper:
 class RecordDestination:
     """The end to write, as a destination of the message log. `stamp` is that of its lines."""
 
+    wanted = True
+
     def __init__(
         self, end: socket.socket, reactor: IReactorTime, stamp: Callable[[float], bytes]
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -33,6 +34,9 @@ _TICK = 1.0
 _STUCK = 10
 """Pings in a row without an answer, after which a worker is killed. Counted, and not timed:
 where the parent itself had no turn, its workers had no chance to answer."""
+
+_ANSWER = 1.0
+"""Seconds that a worker has to answer a question."""
 
 _LONGEST_START = 60
 """Ticks that a worker may take to begin."""
@@ -82,6 +86,7 @@ class Supervisor(Owner):
         self._give_up = give_up
         self._when_ready = when_ready
         self._all_were_ready = False
+        self._asked = 0
         self._failures = 0
         self._given_up = False
         self._rolling: list[Slot] | None = None
@@ -306,6 +311,37 @@ class Supervisor(Owner):
         for each in self.serving():
             if each is not worker:
                 each.bus.publish(body)
+
+    # Questions
+
+    def ask(self, workers: Sequence[Worker], what: str, **members: Any) -> Deferred[list[Any]]:
+        """Ask workers something: what each answered, None where it did not within a second."""
+        waiting = list(workers)
+        answers: dict[Worker, Any] = dict.fromkeys(workers)
+        self._asked += 1
+        request = self._asked
+        done: Deferred[list[Any]] = Deferred()
+
+        def end() -> None:
+            for each in waiting:
+                each.forget(request)
+            done.callback(list(answers.values()))
+
+        deadline = self._reactor.callLater(_ANSWER, end)
+
+        def answered(answer: Any, worker: Worker) -> None:
+            answers[worker] = answer
+            waiting.remove(worker)
+            if not waiting:
+                deadline.cancel()
+                end()
+
+        if not waiting:
+            deadline.cancel()
+            end()
+        for worker in workers:
+            worker.ask(request, partial(answered, worker=worker), what, **members)
+        return done
 
     # The end
 
