@@ -60,6 +60,7 @@ class Lines:
         self.reopened = 0
         self.closed = 0
         self.flush: Callable[[], None] = lambda: None
+        self.wanted = True
 
     @property
     def lines(self) -> list[str]:

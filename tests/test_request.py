@@ -459,3 +459,36 @@ def test_names_that_a_peer_makes_up_are_freed_with_its_request() -> None:
     made_up = names.pop(names.index("x-made-up"))
     assert sys.intern("".join(["x-", "made-", "up"])) is not made_up
     assert [*map(id, names)] == [*map(id, accepted(head()).headers)]
+
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (head(line=f"GET /?{SECRET}"), 'a request line that is none: "GET..."'),
+        (head(line=f"{SECRET} a b"), "a request line that is none: 10 octets"),
+        (head(line=f"Cookie: {SECRET}"), 'a request line that is none: "Cookie..."'),
+        (head(line=f"{SECRET} / HTTP/1.1"), "the method 17 octets"),
+        (head(f"Cookie : {SECRET}"), 'a header that is none: "Cookie..."'),
+        (head(f" {SECRET}"), "a header that is none: 7 octets"),
+        (
+            head(line=f"GET http://a/b?{SECRET} HTTP/1.1"),
+            'a target that is no path: "http://a/b..."',
+        ),
+        (head(line=f"GET http://me:{SECRET}@a/ HTTP/1.1"), 'a target that is no path: "..."'),
+        (head(line=f"GET /a#{SECRET} HTTP/1.1"), 'a target with a fragment: "/a..."'),
+        (head(host=f"me:{SECRET}@a"), 'a host that is none: "..."'),
+        (
+            head(f"Sec-WebSocket-Protocol: {SECRET}, {SECRET}"),
+            "subprotocols that are none, or one of them twice",
+        ),
+        (
+            head().replace(b"Upgrade: websocket\r\n", f"Cookie: {SECRET}\n".encode()),
+            'a line that does not end in CR LF: "Cookie..."',
+        ),
+    ],
+)
+def test_no_secret_stands_in_a_reason(octets: bytes, reason: str) -> None:
+    assert refused(octets).reason == reason

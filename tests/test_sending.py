@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsservice.sending import Gathering, Kind, PreparedMessage, SendQueue, Sent
+from wsservice.sending import Bound, Gathering, Kind, PreparedMessage, SendQueue, Sent
 
 
 class Outlet:
@@ -12,7 +12,8 @@ class Outlet:
         self.written: list[bytes] = []
         self.room = room
         self.gathering = Gathering()
-        self.queue = SendQueue(self.write, limit, self.gathering, overhead)
+        self.bound = Bound(limit)
+        self.queue = SendQueue(self.write, self.bound, self.gathering, overhead)
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -139,7 +140,7 @@ def test_an_outcome_is_true_where_the_message_is_on_its_way(
 def test_what_is_sent_while_it_gathers_leaves_in_one_write_for_each() -> None:
     outlet = Outlet()
     others: list[bytes] = []
-    other = SendQueue(others.append, 0, outlet.gathering)
+    other = SendQueue(others.append, Bound(0), outlet.gathering)
     outlet.gathering.under_way = True
     assert outlet.put(b"a", b"b") == [Sent.SENT, Sent.SENT]
     other.put(b"c", Kind.MESSAGE)
@@ -214,7 +215,7 @@ def test_a_write_that_fails_keeps_no_other_connection_waiting() -> None:
     def fail(data: bytes) -> None:
         raise OSError("no")
 
-    bad = SendQueue(fail, 0, good.gathering)
+    bad = SendQueue(fail, Bound(0), good.gathering)
     good.gathering.under_way = True
     bad.put(b"a", Kind.MESSAGE)
     good.put(b"b")
@@ -237,3 +238,25 @@ def test_what_is_gathered_never_fills_a_small_queue_at_the_end(limit: int) -> No
         else:
             outlet.gathering.end()
             assert not outlet.queue.half_full
+
+
+def test_a_bound_holds_for_all_that_have_it_from_when_it_is_changed() -> None:
+    outlet = Outlet(limit=100, room=1)
+    outlet.put(b"x" * 60, b"y" * 10)
+    assert state(outlet) == (70, True, False)
+    outlet.bound.change(70)
+    assert state(outlet) == (70, True, True)
+    outlet.bound.change(1000)
+    assert state(outlet) == (70, False, False)
+    outlet.bound.change(0)
+    assert state(outlet) == (70, False, False)
+
+
+def test_what_is_gathered_is_bounded_by_it_too() -> None:
+    outlet = Outlet(limit=0)
+    outlet.gathering.under_way = True
+    outlet.put(b"x" * 60)
+    assert outlet.written == []
+    outlet.bound.change(100)
+    outlet.put(b"y")
+    assert outlet.written == [b"x" * 60 + b"y"]

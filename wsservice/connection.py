@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autobahn.exception import Disconnected
@@ -29,10 +29,10 @@ from zope.interface import implementer
 from . import frames
 from .compression import deflate
 from .keepalive import KeepAlive
-from .log import PeerLogger
+from .log import PeerLogger, discreet
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
-from .sending import Kind, PreparedMessage, SendQueue, Sent, no_payload
+from .sending import Bound, Kind, PreparedMessage, SendQueue, Sent, no_payload
 from .timers import Timer
 from .transports import SocketWriter, explained, plain, tls_reason
 
@@ -68,6 +68,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     #: Whether our frames are masked: a client's are (RFC 6455, 5.3).
     _masks = False
 
+    _send_bound: Bound
+
     _introduced = False
     _peer_finished = False
     _drop_call: Timer | None = None
@@ -79,7 +81,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def connectionMade(self) -> None:
         self._tcp = plain(self.transport)
         writer = self.transport if self._tcp is None else SocketWriter(self._tcp)
-        self._queue = SendQueue(writer.write, self._limits.send_buffer, self.factory.gathering)
+        self._queue = SendQueue(writer.write, self._send_bound, self.factory.gathering)
         self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
         self._begin()
@@ -104,7 +106,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._is_over()
         reason = explained(reason)
         if isinstance(reason.value, SSL.Error):
-            self.log.error("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
+            self.log.info("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
         # Not what is above it: for some lines of debugging, which are dropped, each
         # would format half of what there is to know.
         WebSocketProtocol._connectionLost(self, reason)  # type: ignore[arg-type]
@@ -303,13 +305,23 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def _make_room(self, size: int) -> bool:
         """The peer reads too slowly: do as the settings say. True if there is room now."""
-        drop = self._limits.slow_client == "drop"
+        # What a message refers to cannot be left out: such a connection began before the
+        # settings said so.
+        drop = self._limits.slow_client == "drop" and not self._keeps_context()
         dropped = self._queue.drop_messages(size if drop else None)
         self.factory.slow_messages += dropped if drop else dropped + 1
         if not drop:
             self.factory.slow_closed += 1
             self._fail_connection(CloseCode.TRY_AGAIN_LATER, "reads too slowly")
         return drop
+
+    def _keeps_context(self) -> bool:
+        """Whether compressed messages refer to those before them."""
+        extension = self._perMessageCompress
+        if extension is None:
+            return False
+        end = "client" if self._masks else "server"
+        return not getattr(extension, f"{end}_no_context_takeover")
 
     def _output_waits(self) -> None:
         self._hold(Hold.OUTPUT)
@@ -378,11 +390,16 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._hold(Hold.DECIDING)
         return decision
 
+    def _secrets(self) -> Sequence[str]:
+        """What this connection's peer said that is not for a log."""
+        return ()
+
     def _too_much_waits(self, too_much: bool) -> None:
         (self._hold if too_much else self._release)(Hold.CALLBACK)
 
     def _callback_failed(self, failure: Failure) -> None:
         """Log what a callback raised, and close this connection with 1011, which tells nothing."""
+        failure = discreet(failure, self._secrets())
         self.log.failure("[{who}] a callback failed", failure, who=self.who)
         # What waits was meant for a behaviour that works; its end it must be told.
         self._forget_calls(but=self.onClose)

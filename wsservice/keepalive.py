@@ -40,6 +40,9 @@ class KeepAlive(Reading):
         if self.state != self.STATE_OPEN:
             return
         interval = self._limits.ping_interval
+        if not interval:  # it was switched off meanwhile
+            self._keepalive = self._pinged_at = None
+            return
         now = self._seconds()
         idle = now - self._last_life
         silent = self._pinged_at is not None and self._last_life <= self._pinged_at

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import http
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -27,6 +27,8 @@ from .beginning import Beginning
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
 from .ending import Ending
+from .log import discreet
+from .masking import masked, secrets_of
 from .plain import TEXT, plain_answer
 from .policy import NO_ROOM, Verdict, channel_of, check_origin
 from .reading import Hold
@@ -101,7 +103,8 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         try:
             self._read_request(data)
         except Exception:
-            self.log.failure("[{who}] the handshake failed", who=self.who)
+            failure = discreet(Failure(), self._secrets())
+            self.log.failure("[{who}] the handshake failed", failure, who=self.who)
             self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _read_request(self, data: bytes) -> None:
@@ -207,6 +210,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
             self._denial = str(error.reason or "").encode(errors="replace")
             self.failHandshake(error.reason or "", error.code)
             return
+        failure = discreet(failure, self._secrets())
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -258,7 +262,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
             "[{who}] refused with {code}: {reason}",
             who=self.who,
             code=code,
-            reason=str(reason or "")[:_LOGGED_REASON],
+            reason=masked(str(reason or ""), self._secrets())[:_LOGGED_REASON],
         )
         headers = [*TEXT] if self._denial else []
         self._send_answer(code, [*headers, *(responseHeaders or [])], self._denial)
@@ -276,7 +280,18 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
 
     def _onOpen(self) -> None:
         self.factory.hub.join(self)
+        if self.factory.says_more:
+            self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self.factory.says_more:
+            self.log.detail("[{who}] over, {code}", who=self.who, code=code)
+        super()._onClose(wasClean, code, reason)
+
+    def _secrets(self) -> Sequence[str]:
+        request = self.__dict__.get("_request")
+        return () if request is None else secrets_of(request)
 
 
 def ip_address(address: object) -> str | None:
@@ -296,11 +311,11 @@ def _checked_decision(
     """A subprotocol and headers of what `onConnect` returned. Raises `ValueError` if it cannot."""
     subprotocol, headers = decision if isinstance(decision, tuple) else (decision, {})
     if subprotocol is not None and subprotocol not in offered:
-        raise ValueError(f"onConnect returned the subprotocol {subprotocol!r}, not one offered")
+        raise ValueError("onConnect returned a subprotocol that was not offered")
     for name, values in headers.items():
         for value in _each(values):
             if not TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(f"onConnect returned a header that is none: {name!r}: {value!r}")
+                raise ValueError(f"onConnect returned a header that is none: {name!r}")
     return subprotocol, headers
 
 

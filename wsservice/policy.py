@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from .request import Host, Refusal, Request, parse_host
+from .request import Host, Refusal, Request, parse_host, without_secrets
 
 RETRY_AFTER = 10
 """Seconds after which one that was refused for want of room may ask again."""
@@ -110,7 +110,8 @@ def check_origin(request: Request, allowed: AllowedOrigins) -> Refusal | None:
     """The refusal of a request whose origin is not allowed: 403."""
     if allowed.allows(request.origin, request.host):
         return None
-    return Refusal(403, f'the origin "{request.origin}" is not allowed at {request.host.name}')
+    origin = without_secrets(request.origin or "")
+    return Refusal(403, f'the origin "{origin}" is not allowed at {request.host.name}')
 
 
 # How many
@@ -156,6 +157,11 @@ class ConnectionLimits:
         self._admitted = 0
         self._refused = 0
         self._by_address: dict[str, int] = {}
+
+    def change(self, most: int, most_per_address: int) -> None:
+        """Set how many there may be from now on. Those that there are stay."""
+        self._most = most
+        self._most_per_address = most_per_address
 
     def reserve(self, first: int, most_refused: int) -> None:
         """Refuse connections whose descriptor is `first` or higher; fewer may wait for that."""

@@ -124,25 +124,42 @@ class Gathering:
             raise error
 
 
+class Bound:
+    """How much may wait in each of the queues that have it in common. May be changed at any time.
+
+    `limit` is how many octets may wait before no more messages are taken, 0 for
+    any number.
+    """
+
+    __slots__ = ("limit", "most_gathered")
+
+    def __init__(self, limit: int) -> None:
+        self.change(limit)
+
+    def change(self, limit: int) -> None:
+        """Set the limit."""
+        self.limit = limit
+        # Else one write could make a queue full before anybody was told that it fills.
+        self.most_gathered = min(_GATHERED, limit // 2) if limit else _GATHERED
+
+
 class SendQueue:
     """Frames on their way to a transport that can say stop.
 
-    `limit` is how many octets may wait before no more messages are taken, 0 for
-    any number. `overhead` counts with each frame: without it, a few tiny ones
+    `bound` is how much may wait. `overhead` counts with each frame: without it, a few tiny ones
     would take thirty times what they are. `write` hands octets to the transport;
     `pause` and `resume` are called as the transport asks. While `gathering` is
     under way, frames that need not wait are written together.
     """
 
     __slots__ = (
+        "_bound",
         "_gathered",
         "_gathered_size",
         "_gathering",
         "_held",
         "_in_transport",
         "_last",
-        "_limit",
-        "_most_gathered",
         "_overhead",
         "_pong_waits",
         "_waiting",
@@ -154,14 +171,12 @@ class SendQueue:
     def __init__(
         self,
         write: Callable[[bytes], object],
-        limit: int,
+        bound: Bound,
         gathering: Gathering,
         overhead: int = OVERHEAD,
     ) -> None:
         self._write = write
-        self._limit = limit
-        # Else one write could make it full before anybody was told that it fills.
-        self._most_gathered = min(_GATHERED, limit // 2) if limit else _GATHERED
+        self._bound = bound
         self._gathering = gathering
         self._overhead = overhead
         self._gathered: list[bytes] = []
@@ -184,12 +199,12 @@ class SendQueue:
     @property
     def full(self) -> bool:
         """Whether no more messages are taken."""
-        return 0 < self._limit <= self.octets
+        return 0 < self._bound.limit <= self.octets
 
     @property
     def half_full(self) -> bool:
         """Whether more than half of what may wait does."""
-        return 0 < self._limit < 2 * self.octets
+        return 0 < self._bound.limit < 2 * self.octets
 
     def put(self, data: bytes, kind: Kind) -> Sent:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
@@ -199,7 +214,7 @@ class SendQueue:
                     self._gathering.gatherers.append(self)
                 self._gathered.append(data)
                 self._gathered_size += len(data)
-                if self._gathered_size > self._most_gathered:
+                if self._gathered_size > self._bound.most_gathered:
                     self.send_gathered()
             else:
                 self._last = len(data)
@@ -234,7 +249,7 @@ class SendQueue:
         dropped = 0
         if room is not None:
             room += self._overhead
-        while (room is None or self.octets + room > self._limit) and self._forget_message():
+        while (room is None or self.octets + room > self._bound.limit) and self._forget_message():
             dropped += 1
         return dropped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,13 +13,13 @@ from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from zope.interface import implementer
 
-from . import page
 from .compression import server_accept
 from .config import Config
-from .factory import ConnectionFactory, common_options, deployed
+from .factory import ConnectionFactory, common_options, deployed, redeploy
 from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
+from .page import PUBLIC, Page, load
 from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
 from .reading import BATCH
 from .timers import Timers
@@ -128,6 +129,14 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     noisy = False
 
+    #: What there is to say of connections.
+    allowed_origins: AllowedOrigins
+    greeting: bytes
+    page: Page | None
+
+    #: Whether lines of debugging are logged.
+    says_more: bool
+
     def __init__(
         self,
         config: Config,
@@ -139,17 +148,31 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         super().__init__(server="", reactor=reactor)
         self.journal = journal
         self.hub = hub
-        self.greeting = config.greeting.encode()
         self.ids = map(str, itertools.count(1))
-        self.page = None if config.no_page else page.load(page.PUBLIC)
-        self.allowed_origins = AllowedOrigins.of(config.allow_origin)
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)
         self._batched_timer = Timers(reactor)
+        self._deployed = deployed(protocol, config, server_options(config), reactor)
+        self.protocol = self._deployed
+        self.prepare(config)()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`: options, limits and origins, and what clients are sent first."""
         options = server_options(config)
-        for name, value in options.items():
-            setattr(self, name, value)
-        self.protocol = deployed(protocol, config, options, reactor)
+        allowed_origins = AllowedOrigins.of(config.allow_origin)
+        shown = None if config.no_page else load(PUBLIC)
+
+        def commit() -> None:
+            for name, value in options.items():
+                setattr(self, name, value)
+            redeploy(self._deployed, config, options)
+            self.allowed_origins = allowed_origins
+            self.limits.change(config.max_connections, config.max_connections_per_ip)
+            self.greeting = config.greeting.encode()
+            self.page = shown
+            self.says_more = config.log_level == "debug"
+
+        return commit
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is spoken within TLS (ALPN, RFC 7301; RFC 8441 would be another)."""

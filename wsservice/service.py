@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.application.service import Service
@@ -23,8 +23,9 @@ from .errors import ConfigError
 from .escape import escape
 from .hub import LocalHub, Member
 from .journal import open_journal
-from .listening import endpoints, listen
+from .listening import Renewal, endpoints, listen
 from .polling import poll_together
+from .reloading import Part
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
 from .tls import quicken
 
@@ -124,11 +125,24 @@ class WebSocketService(Service):
         self.config = config
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
+        certificates = Renewal(self._endpoints, reactor)
         protocol = find_protocol(config.protocol)
         self.journal = open_journal(config, reactor)
         self.hub = LocalHub()
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
+        #: What may be given other settings while it runs, in this order.
+        self.parts: list[Part] = [certificates, self.factory, self.journal, self]
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`: how long to drain, and whether there is room for connections."""
+
+        def commit() -> None:
+            before, self.config = self.config, config
+            if before.max_connections != config.max_connections:
+                self._fit()
+
+        return commit
 
     def listen(self) -> None:
         """Take the ports. Connections are served once the reactor runs."""
@@ -154,7 +168,7 @@ class WebSocketService(Service):
         limit = limit_for(self._reactor)
         shares = Shares.of(limit)
         self.factory.limits.reserve(shares.first_reserved, shares.refusals)
-        room, most = shares.room(in_use()), self.config.max_connections
+        room, most = shares.room(in_use() - len(self.hub)), self.config.max_connections
         if room < most:
             _log.warn(
                 "--max-connections {most} does not fit: at most {limit} files may be open, which"
