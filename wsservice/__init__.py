@@ -8,6 +8,7 @@ The map. Imports run one way, downwards in this list::
     page/           the pages for people                                      PURE
     plain.py        what is answered to plain HTTP                            PURE
     policy.py       who may connect, how many; close codes, channels          PURE
+    counting.py     what is counted, for who watches the service              PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
     settings.py     file, environment and command line, merged to a Config    PURE
     log.py          the logger that escapes
@@ -19,6 +20,7 @@ The map. Imports run one way, downwards in this list::
     callbacks.py    a behaviour's callbacks, one after another
     reading.py      from octets to onMessage: codec or Autobahn, in slices
     keepalive.py    whether a peer is still there
+    watching.py     showing what passes on one connection to who watches it
     connection.py   Autobahn's protocol made safe: what server and client share
     factory.py      what all connections of a factory have in common
     destination.py  a file or standard output, for lines
@@ -37,6 +39,7 @@ The map. Imports run one way, downwards in this list::
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
+    admin/          the face for who runs it; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1
     memory.py       what Python and the C library are told of memory

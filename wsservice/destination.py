@@ -28,6 +28,9 @@ _log = Logger(namespace="wsservice")
 class Destination(Protocol):
     """Where lines go."""
 
+    #: Lines that could not be written.
+    dropped: int
+
     def write(self, lines: bytes) -> None:
         """Take lines, at least one, each with its end, and put the time before each."""
 

@@ -90,16 +90,21 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
     if config.port is not None:
         named.append((f"--port {config.port}", AnyAddressEndpoint(reactor, config.port)))
     for description in config.listen:
-        option = f"--listen {escape(description)}"
-        try:
-            named.append((option, serverFromString(reactor, description)))
-        except Exception as error:
-            # Every endpoint parser, a plugin's too, raises what it likes.
-            raise ConfigError(
-                f"{option}: is no endpoint that can be listened on, {reason(error)};"
-                " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
-            ) from error
+        named.append(endpoint("--listen", description, reactor))
     return named
+
+
+def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamServerEndpoint]:
+    """The endpoint that an option's value names, and both by name. Raises `ConfigError`."""
+    name = f"{option} {escape(description)}"
+    try:
+        return name, serverFromString(reactor, description)
+    except Exception as error:
+        # Every endpoint parser, a plugin's too, raises what it likes.
+        raise ConfigError(
+            f"{name}: is no endpoint that can be listened on, {reason(error)};"
+            " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
+        ) from error
 
 
 def reason(error: BaseException) -> str:

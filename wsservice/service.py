@@ -8,7 +8,7 @@ import random
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -18,8 +18,8 @@ from twisted.logger import Logger
 
 from . import frames
 from .config import Config
-from .descriptors import Shares, in_use, limit_for
-from .errors import ConfigError
+from .descriptors import Shares, in_use, limit_for, lowest_free
+from .errors import ConfigError, WSServiceError
 from .escape import escape
 from .hub import LocalHub, Member
 from .journal import open_journal
@@ -27,6 +27,9 @@ from .listening import endpoints, listen
 from .polling import poll_together
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
 from .tls import quicken
+
+if TYPE_CHECKING:
+    from .admin import Admin, Check
 
 _log = Logger(namespace="wsservice")
 
@@ -129,6 +132,31 @@ class WebSocketService(Service):
         self.hub = LocalHub()
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
+        self._stopping = False
+        #: What /readyz asks. Whatever else the service cannot do without has its place here.
+        self.checks: list[Check] = [self._not_running, self._no_room]
+        self.admin = self._open_admin()
+
+    def _open_admin(self) -> Admin | None:
+        if not self.config.admin:
+            return None
+        # What it needs, twisted.web among it, nobody else does.
+        from .admin import Admin
+
+        return Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
+
+    def _not_running(self) -> str | None:
+        if self._stopping:
+            return "draining"
+        return None if self.running else "starting"
+
+    def _no_room(self) -> str | None:
+        limits = self.factory.limits
+        if limits.full:
+            return "no room for more connections"
+        if lowest_free() >= limits.first_reserved:
+            return "no descriptors for more connections"
+        return None
 
     def listen(self) -> None:
         """Take the ports. Connections are served once the reactor runs."""
@@ -137,6 +165,17 @@ class WebSocketService(Service):
             for port in self.ports:
                 quicken(port, self.factory.gathering)
                 poll_together(port, self.factory.gathering)
+            if self.admin is not None:
+                self._listen_for_admin(self.admin)
+
+    def _listen_for_admin(self, admin: Admin) -> None:
+        try:
+            admin.listen()
+        except WSServiceError:
+            for port in self.ports or ():
+                port.stopListening()
+            self.ports = None
+            raise
 
     def privilegedStartService(self) -> None:
         self.listen()
@@ -147,7 +186,10 @@ class WebSocketService(Service):
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
         # Only then the reactor has opened all it needs for itself.
         self._reactor.callWhenRunning(self._fit)
+        self._stopping = False
         super().startService()
+        if self.admin is not None:
+            self.admin.start()
 
     def _fit(self) -> None:
         """Leave descriptors for all else, and say how many connections there is room for."""
@@ -170,16 +212,19 @@ class WebSocketService(Service):
         """Take no more connections, close those there are with 1001, end the message log.
 
         Many are told one after another, over at most half of `Config.drain`
-        seconds. Fires when all are closed, or after all of them.
+        seconds. Fires when all are closed, or after all of them. The admin face
+        is the last to go, so that it can be asked meanwhile.
         """
+        self._stopping = True
         super().stopService()
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
         goodbyes = Goodbyes(self._reactor, self.hub, self.config.drain / 2)
 
-        def end(_: object) -> None:
+        def end(_: object) -> Deferred[None] | None:
             goodbyes.end()
             self.journal.close()
+            return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)
 
