@@ -135,6 +135,13 @@ def test_a_payload_is_cut_between_characters(traced: Traced) -> None:
     assert data["payload"] == "x" + "\u20ac" * 341
 
 
+def test_octets_are_cut_sooner(traced: Traced) -> None:
+    for size in (256, 257):
+        traced.client.send(frame(BINARY, b"z" * size))
+    shown = [(len(data["payload"]), data["cut"]) for _, data in traced.reader.events]
+    assert shown == [(512, False)] * 2 + [(512, True)] * 2
+
+
 def test_octets_that_are_no_text_are_shown_all_the_same(traced: Traced) -> None:
     traced.client.send(frame(PING, b"\xff"))
     traced.client.send(frame(TEXT, b"\xff"))
@@ -161,7 +168,7 @@ def test_a_slow_reader_gets_what_was_held_and_is_told_what_was_not(traced: Trace
     traced.trace.resumeProducing()
     events = traced.reader.events
     held = [data for name, data in events if name == "frame"]
-    assert 100 < len(held) < 200
+    assert 200 < len(held) < 500
     assert events[-1] == ("dropped", {"count": 4000 - len(held)})
     traced.client.text("again")
     assert [payload for _, _, payload in traced.reader.frames] == ["again", "again"]

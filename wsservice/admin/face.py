@@ -36,7 +36,11 @@ def check(config: Config, reactor: Any) -> None:
 
 
 def _endpoint(config: Config, reactor: Any) -> tuple[str, Any]:
-    named = endpoint("--admin", config.admin, reactor)
+    described = config.admin
+    if described.startswith("unix:") and ":mode=" not in described:
+        # Twisted's own would be for every user of the machine.
+        described += ":mode=660"
+    named = endpoint("--admin", described, reactor)
     if not config.admin_token_file:
         # What an endpoint says of itself; what it turns out to be is looked at once it listens.
         interface = getattr(named[1], "_interface", None)

@@ -35,6 +35,9 @@ _HEARTBEAT = 15.0
 _PATIENCE = 4
 """Signs of life that a reader may leave unread."""
 
+_SHOWN_IN_HEX = 256
+"""Octets that are shown of what is no text."""
+
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _CONTINUATION = 0
 
@@ -233,30 +236,34 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
 
 def _as_json(frame: Frame, direction: str, time: str, is_text: bool) -> dict[str, Any]:
     """A frame as its event has it."""
+    payload, is_whole = _payload(frame, is_text)
     shown = {
         "time": time,
         "direction": direction,
         "opcode": frame.opcode,
         "fin": frame.fin,
         "size": frame.size,
-        "payload": _payload(frame, is_text),
-        "cut": frame.is_cut,
+        "payload": payload,
+        "cut": not is_whole,
     }
     if frame.is_compressed:
         shown["compressed"] = True
     return shown
 
 
-def _payload(frame: Frame, is_text: bool) -> str:
-    """A payload for people: text as it is, what is not as hex digits, a close's code in digits."""
+def _payload(frame: Frame, is_text: bool) -> tuple[str, bool]:
+    """A payload for people, and whether that is all of it.
+
+    Text is as it is, what is none in hex digits, a close's code a number.
+    """
     octets, opcode = frame.payload, frame.opcode
     if opcode == _CLOSE:
         code = str(int.from_bytes(octets[:2], "big")) if len(octets) > 1 else ""
-        return f"{code} {octets[2:].decode(errors='replace')}".strip()
+        return f"{code} {octets[2:].decode(errors='replace')}".strip(), not frame.is_cut
     if opcode in (_PING, _PONG):
         text = octets.decode(errors="replace")
-        return text if "\ufffd" not in text else octets.hex()
+        return (text if "\ufffd" not in text else octets.hex()), not frame.is_cut
     if opcode in (_TEXT, _CONTINUATION) and is_text:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        return decoder.decode(octets, not frame.is_cut)
-    return octets.hex()
+        return decoder.decode(octets, not frame.is_cut), not frame.is_cut
+    return octets[:_SHOWN_IN_HEX].hex(), frame.size <= _SHOWN_IN_HEX
