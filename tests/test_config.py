@@ -39,6 +39,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "max_connections_per_ip": 0,
         "no_page": False,
         "drain": 10.0,
+        "admin": "",
+        "admin_token_file": "",
     }
 
 

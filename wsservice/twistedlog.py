@@ -134,6 +134,9 @@ class TwistedLog:
     objects of JSON.
     """
 
+    #: What observers lose, Twisted tells nobody.
+    dropped = 0
+
     def __init__(
         self,
         reactor: IReactorTime,
