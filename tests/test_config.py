@@ -40,6 +40,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "workers": 1,
         "no_page": False,
         "drain": 10.0,
+        "admin": "",
+        "admin_token_file": "",
     }
 
 

@@ -16,6 +16,19 @@ def test_no_limit() -> None:
     assert {limits.arrive("192.0.2.1").verdict for _ in range(1000)} == {ADMITTED}
 
 
+def test_whether_there_is_room_is_known_before_anybody_comes() -> None:
+    limits = ConnectionLimits(1)
+    seen = [limits.full]
+    there = limits.arrive()
+    seen.append(limits.full)
+    limits.leave(there)
+    seen.append(limits.full)
+    assert seen == [False, True, False]
+    limits.reserve(7, 1)
+    assert limits.first_reserved == 7
+    assert not ConnectionLimits(0).full
+
+
 def test_in_all() -> None:
     limits = ConnectionLimits(2, most_refused=2)
     there = [limits.arrive() for _ in range(6)]

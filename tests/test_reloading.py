@@ -26,6 +26,7 @@ NEEDS_RESTART = {
     "message_log",
     "message_log_format",
     "log_format",
+    "admin",
 }
 
 

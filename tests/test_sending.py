@@ -260,3 +260,59 @@ def test_what_is_gathered_is_bounded_by_it_too() -> None:
     outlet.bound.change(100)
     outlet.put(b"y")
     assert outlet.written == [b"x" * 60 + b"y"]
+
+
+class TestCounting:
+    def counted(self, outlet: Outlet) -> tuple[int, int]:
+        assert outlet.queue.octets_sent == len(b"".join(outlet.written))
+        return outlet.queue.messages_sent, outlet.queue.octets_sent
+
+    def test_what_is_written_at_once(self) -> None:
+        outlet = Outlet()
+        outlet.put(b"one", b"three")
+        assert outlet.queue.put_other(b"ping", Kind.OTHER) is Sent.SENT
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_is_gathered(self) -> None:
+        outlet = Outlet()
+        outlet.gathering.under_way = True
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"ping", Kind.PONG)
+        outlet.gathering.end()
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_waits_once_it_is_written(self) -> None:
+        outlet = Outlet(room=1)
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"pong", Kind.PONG)
+        outlet.queue.put_other(b"gnop", Kind.PONG)
+        assert self.counted(outlet) == (1, 3)
+        outlet.drain()
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_is_flushed(self) -> None:
+        outlet = Outlet(room=1)
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"close", Kind.OTHER)
+        outlet.queue.flush()
+        assert self.counted(outlet) == (2, 13)
+
+    def test_what_was_said_to_be_sent_and_lost(self) -> None:
+        outlet = Outlet()
+        outlet.gathering.under_way = True
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"close", Kind.OTHER)
+        outlet.queue.forget_gathered()
+        # Never fewer than before.
+        assert outlet.queue.messages_sent == 2
+        assert outlet.queue.octets_sent == 0
+
+
+def test_octets_may_go_another_way_for_a_while() -> None:
+    outlet = Outlet()
+    elsewhere: list[bytes] = []
+    before = outlet.queue.write_by(elsewhere.append)
+    outlet.put(b"a")
+    outlet.queue.write_by(before)
+    outlet.put(b"b")
+    assert (elsewhere, outlet.written) == ([b"a"], [b"b"])

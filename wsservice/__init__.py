@@ -8,6 +8,7 @@ The map. Imports run one way, downwards in this list::
     page/           the pages for people                                      PURE
     plain.py        what is answered to plain HTTP                            PURE
     policy.py       who may connect, how many; close codes, channels          PURE
+    counting.py     what is counted, for who watches the service              PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
     settings.py     file, environment and command line, merged to a Config    PURE
     masking.py      what of a request is not for a log                        PURE
@@ -20,6 +21,7 @@ The map. Imports run one way, downwards in this list::
     callbacks.py    a behaviour's callbacks, one after another
     reading.py      from octets to onMessage: codec or Autobahn, in slices
     keepalive.py    whether a peer is still there
+    watching.py     showing what passes on one connection to who watches it
     connection.py   Autobahn's protocol made safe: what server and client share
     factory.py      what all connections of a factory have in common
     destination.py  a file or standard output, for lines
@@ -41,6 +43,7 @@ The map. Imports run one way, downwards in this list::
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
     reloading.py    settings read anew while it runs: all in effect, or none
+    admin/          the face for who runs it; its own map in its docstring
     workers/        many processes for one service; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
     serving.py      a worker's service, which does what its parent says

@@ -115,9 +115,16 @@ def _text(value: Any) -> str:
     return value
 
 
-def _some_text(value: Any) -> str:
+def _line(value: Any) -> str:
     text = _text(value)
-    if not text or not text.isprintable():
+    if not text.isprintable():
+        raise ValueError(value)
+    return text
+
+
+def _some_text(value: Any) -> str:
+    text = _line(value)
+    if not text:
         raise ValueError(value)
     return text
 
@@ -374,6 +381,20 @@ class Config(Limits):
         reloads=OPEN,
     )
 
+    admin: str = setting(
+        "",
+        _converter("a Twisted endpoint string such as tcp:9090:interface=127.0.0.1", _line),
+        "ENDPOINT",
+        "serve health, metrics and connections there, to operators; a Twisted endpoint string",
+    )
+    admin_token_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "ask for the token in this file there; without it, only for loopback and unix sockets",
+        reloads=NEW,
+    )
+
     def __attrs_post_init__(self) -> None:
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
@@ -381,6 +402,11 @@ class Config(Limits):
             raise ConfigError(
                 "--tls-cert: is not allowed without a --port to speak TLS on;"
                 " give that too, or --listen ssl:443:privateKey=key.pem:certKey=cert.pem"
+            )
+        if self.admin_token_file and not self.admin:
+            raise ConfigError(
+                f"--admin-token-file: {self.admin_token_file!r} is not allowed without --admin,"
+                " an endpoint such as tcp:9090:interface=127.0.0.1"
             )
         formats = (self.message_log_format, self.log_format)
         if self.message_log == "log" and formats == ("json", "text"):

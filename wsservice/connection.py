@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from . import frames
 from .compression import deflate
+from .counting import Traffic
 from .keepalive import KeepAlive
 from .log import PeerLogger, discreet
 from .policy import CloseCode
@@ -254,6 +255,17 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._output_waits()
         return outcome
 
+    def traffic(self) -> Traffic:
+        """What passed so far."""
+        queue = self._queue
+        return Traffic(
+            self.messages_received,
+            queue.messages_sent,
+            self.octets_received,
+            queue.octets_sent,
+            queue.octets,
+        )
+
     def pause_reading(self) -> None:
         """Read no more of the peer, until `resume_reading`; nothing that came meanwhile is lost."""
         self._hold(Hold.BEHAVIOUR)
@@ -310,7 +322,9 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         drop = self._limits.slow_client == "drop" and not self._keeps_context()
         dropped = self._queue.drop_messages(size if drop else None)
         self.factory.slow_messages += dropped if drop else dropped + 1
-        if not drop:
+        if drop:
+            self.factory.slow_dropped += 1
+        else:
             self.factory.slow_closed += 1
             self._fail_connection(CloseCode.TRY_AGAIN_LATER, "reads too slowly")
         return drop
@@ -349,16 +363,19 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn's one door out, for all but whole messages."""
         is_pong = self.state == self.STATE_OPEN and data[0] == 0x8A
-        self._queue.put(data, Kind.PONG if is_pong else Kind.OTHER)
+        self._queue.put_other(data, Kind.PONG if is_pong else Kind.OTHER)
 
     # What Autobahn calls
 
     def _opened(self) -> None:
         """The behaviour knows that the connection is open; what came already is read next."""
 
-    def _onOpen(self) -> None:
+    def _forget_heads(self) -> None:
         # Autobahn keeps both heads of the handshake for as long as it lives.
         self.http_request_data = self.http_response_data = self.http_status_line = ""
+
+    def _onOpen(self) -> None:
+        self._forget_heads()
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
@@ -373,6 +390,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         self._run(self.onPing, payload)
 
     def _onPong(self, payload: bytes) -> None:
+        self._ponged()
         self._run(self.onPong, payload)
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:

@@ -28,6 +28,9 @@ _log = Logger(namespace="wsservice")
 class Destination(Protocol):
     """Where lines go."""
 
+    #: Lines that could not be written.
+    dropped: int
+
     @property
     def wanted(self) -> bool:
         """Whether lines that are written now reach anybody: else they need not be made."""

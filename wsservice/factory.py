@@ -89,8 +89,10 @@ def _shared(protocol: type[Connection], limits: Limits, options: dict[str, Any])
 class ConnectionFactory:
     """What the connections of a factory have in common. To be mixed in before Autobahn's."""
 
-    #: Messages left out because a peer read too slowly, and connections closed for it.
+    #: Messages left out because a peer read too slowly, how often there was need to leave
+    #: out any, and connections closed for it.
     slow_messages = 0
+    slow_dropped = 0
     slow_closed = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

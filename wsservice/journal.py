@@ -81,6 +81,11 @@ class Journal:
         if self._room < 0:
             self._make_room()
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost so far, because they could not be written."""
+        return self._destination.dropped
+
     def flush(self) -> None:
         """Write what is held."""
         fresh: list[Any] = []

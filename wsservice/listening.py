@@ -102,27 +102,28 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
         if config.tls_cert is not None:
             tls = ServerTLS(read_certificate(config.tls_cert, config.tls_key))
         named.append((f"--port {config.port}", AnyAddressEndpoint(reactor, config.port, tls)))
-    named += [(_option(each), _parsed(each, reactor)) for each in config.listen]
-    return named
+    return named + [endpoint("--listen", each, reactor) for each in config.listen]
 
 
-def _option(description: str) -> str:
-    return f"--listen {escape(description)}"
+def _name(option: str, description: str) -> str:
+    return f"{option} {escape(description)}"
 
 
-def _parsed(description: str, reactor: Any) -> IStreamServerEndpoint:
+def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamServerEndpoint]:
+    """The endpoint that an option's value names, and both by name. Raises `ConfigError`."""
+    name = _name(option, description)
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-        secure = _secure_endpoint(endpoint)
+        parsed: IStreamServerEndpoint = serverFromString(reactor, description)
+        secure = _secure_endpoint(parsed)
         if secure is not None:
             secure._sslContextFactory = ServerTLS(secure._sslContextFactory)
     except Exception as error:
         # Every endpoint parser, a plugin's too, raises what it likes.
         raise ConfigError(
-            f"{_option(description)}: is no endpoint that can be listened on, {reason(error)};"
+            f"{name}: is no endpoint that can be listened on, {reason(error)};"
             " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
         ) from error
-    return endpoint
+    return name, parsed
 
 
 def _secure_endpoint(endpoint: Any) -> Any:
@@ -145,7 +146,7 @@ def tls_of(endpoint: object) -> ServerTLS | None:
 class Renewal:
     """Reads the certificates of endpoints again: of `--port`, and of `ssl:`.
 
-    `named` is what `endpoints` gave.
+    `named` is what `endpoints` and `endpoint` gave.
     """
 
     def __init__(self, named: list[tuple[str, IStreamServerEndpoint]], reactor: Any) -> None:
@@ -166,8 +167,9 @@ class Renewal:
     def _read(self, name: str, config: Config) -> CertificateOptions:
         if name.startswith("--port ") and config.tls_cert is not None:
             return read_certificate(config.tls_cert, config.tls_key)
-        (description,) = {each for each in config.listen if _option(each) == name}
-        secure: Any = _secure_endpoint(_parsed(description, self._reactor))
+        described = [*(("--listen", each) for each in config.listen), ("--admin", config.admin)]
+        ((option, description),) = {each for each in described if _name(*each) == name}
+        secure: Any = _secure_endpoint(endpoint(option, description, self._reactor)[1])
         options: CertificateOptions = secure._sslContextFactory.options
         return options
 

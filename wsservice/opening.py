@@ -26,14 +26,16 @@ from twisted.python.failure import Failure
 from .beginning import Beginning
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
+from .counting import close_label
 from .ending import Ending
 from .log import discreet
 from .masking import masked, secrets_of
 from .plain import TEXT, plain_answer
-from .policy import NO_ROOM, Verdict, channel_of, check_origin
+from .policy import NO_ROOM, CloseCode, Verdict, channel_of, check_origin
 from .reading import Hold
 from .request import TOKEN, PlainRequest, Refusal, Request, RequestReader
 from .transports import peer_descriptor, peer_name
+from .watching import Watching
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
@@ -46,7 +48,7 @@ _LOGGED_REASON = 200
 """Characters of a refusal's reason in the log; some of it is the peer's."""
 
 
-class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerProtocol):  # type: ignore[misc]
     """A connection of a server, as far as its opening handshake goes."""
 
     factory: Any
@@ -66,11 +68,16 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
     trafficStats = NOT_COUNTED
     send_queue = NOT_QUEUED
 
+    #: When it was accepted, in seconds since 1970.
+    since = 0.0
+
     _reader: RequestReader | None = None
     _answered = False
     _denial = b""
 
     def connectionMade(self) -> None:
+        self.since = self._seconds()
+        self.factory.counts.accepted += 1
         address = self.transport.getPeer()
         self._admission = self.factory.admit(ip_address(address), descriptor(self.transport))
         self.id = next(self.factory.ids)
@@ -90,10 +97,40 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
             )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # Before the hub knows, which may have waited for this one to end the service.
+        if self._watchers:
+            self._tell_watchers_of_end()
         self.factory.hub.leave(self)
         self.factory.limits.leave(self._admission)
         self.factory.countConnections -= 1
         super().connectionLost(reason)
+        self.factory.counts.left(self.traffic())
+        if self._has_opened:
+            self.factory.counts.closes[close_label(self.close_code)] += 1
+
+    @property
+    def user_agent(self) -> str:
+        """What the peer says it is; "" where it does not, or has not asked yet."""
+        request = self.__dict__.get("_request")
+        return "" if request is None else str(request.headers.get("user-agent", ""))
+
+    @property
+    def close_code(self) -> int:
+        """The code of the close frame that began the end.
+
+        1005 where that had none, 1006 where there was no such frame.
+        """
+        code: int | None = self.localCloseCode
+        if code is None:
+            code = self.remoteCloseCode
+        if code is None:
+            code = CloseCode.NO_STATUS if self.wasClean else CloseCode.ABNORMAL
+        return code
+
+    def onOpenHandshakeTimeout(self) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self.factory.counts.refusals["timed out"] += 1
+        super().onOpenHandshakeTimeout()
 
     def writeConnectionLost(self) -> None:
         super().writeConnectionLost()
@@ -104,6 +141,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
             self._read_request(data)
         except Exception:
             failure = discreet(Failure(), self._secrets())
+            self.factory.counts.refusals["failed"] += 1
             self.log.failure("[{who}] the handshake failed", failure, who=self.who)
             self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -149,11 +187,14 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
 
     def _answer_plain(self, request: PlainRequest) -> None:
         answer = plain_answer(request, self.factory.page)
+        if answer.status == http.HTTPStatus.UPGRADE_REQUIRED:
+            self.factory.counts.refusals["no WebSocket"] += 1
         self.log.info("[{who}] {what}", who=self.who, what=answer.what)
         self._send_answer(answer.status, answer.headers, answer.body, request.method == "HEAD")
         self._end_refused(answer.what)
 
     def _refuse(self, refusal: Refusal) -> None:
+        self.factory.counts.refusals[refusal.kind] += 1
         if refusal.status is not None:
             self.failHandshake(refusal.reason, refusal.status, list(refusal.headers))
         else:
@@ -161,6 +202,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
 
     def _drop_if_crowded(self) -> None:
         if self._admission.verdict is Verdict.DROPPED:
+            self.factory.counts.refusals[NO_ROOM.kind] += 1
             self._drop_refused("too many connections, also of those to be refused", abort=True)
 
     def _drop_refused(self, reason: str, abort: bool = False) -> None:
@@ -207,10 +249,12 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         error = failure.value
         # Another status than that of a refusal would leave the client waiting.
         if isinstance(error, ConnectionDeny) and 300 <= error.code <= 599:
+            self.factory.counts.refusals["denied"] += 1
             self._denial = str(error.reason or "").encode(errors="replace")
             self.failHandshake(error.reason or "", error.code)
             return
         failure = discreet(failure, self._secrets())
+        self.factory.counts.refusals["failed"] += 1
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -231,6 +275,9 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         self.sendData("\r\n".join([*head, "", ""]).encode())
         self._has_opened = True
         self.state = self.STATE_OPEN
+        counts = self.factory.counts
+        counts.opened += 1
+        counts.handshakes.observe(self._seconds() - self.since)
         if self.openHandshakeTimeoutCall is not None:
             self.openHandshakeTimeoutCall.cancel()
             self.openHandshakeTimeoutCall = None
@@ -277,6 +324,9 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         head = "".join(f"{name}: {value}\r\n" for name, value in lines)
         octets = f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode()
         self.sendData(octets if head_only else octets + body)
+
+    def _forget_heads(self) -> None:
+        """Autobahn got none."""
 
     def _onOpen(self) -> None:
         self.factory.hub.join(self)

@@ -111,14 +111,16 @@ def check_origin(request: Request, allowed: AllowedOrigins) -> Refusal | None:
     if allowed.allows(request.origin, request.host):
         return None
     origin = without_secrets(request.origin or "")
-    return Refusal(403, f'the origin "{origin}" is not allowed at {request.host.name}')
+    reason = f'the origin "{origin}" is not allowed at {request.host.name}'
+    return Refusal(403, reason, kind="origin")
 
 
 # How many
 
 _LATER = (("Retry-After", str(RETRY_AFTER)),)
-NO_ROOM = Refusal(503, "too many connections", _LATER)
-STOPPING = Refusal(503, "the service stops", _LATER)
+NO_ROOM = Refusal(503, "too many connections", _LATER, "no room")
+STOPPING = Refusal(503, "the service stops", _LATER, "stopping")
+CLOSED_BY_OPERATOR = Refusal(503, "closed by the operator", _LATER, "operator")
 
 
 class Verdict(enum.Enum):
@@ -168,9 +170,19 @@ class ConnectionLimits:
         self._first_reserved = first
         self._most_refused = min(self._most_refused, most_refused)
 
+    @property
+    def full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return 0 < self._most <= self._admitted
+
+    @property
+    def first_reserved(self) -> int:
+        """The number of the first descriptor that no connection may have."""
+        return self._first_reserved
+
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """A connection was accepted; `address` is its IP address, None where not known yet."""
-        if 0 < self._most <= self._admitted or descriptor >= self._first_reserved:
+        if self.full or descriptor >= self._first_reserved:
             return Admission(self._turn_away())
         self._admitted += 1
         admission = Admission(Verdict.ADMITTED)

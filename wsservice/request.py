@@ -97,12 +97,13 @@ class Refusal:
     `status` is the HTTP status to answer with, None where the peer speaks no
     HTTP and is to be left without a word. `reason` is for the log: it may hold
     the peer's own text, not escaped. `headers` go into the answer and hold
-    none of it.
+    none of it; nor does `kind`, by which refusals are counted.
     """
 
     status: int | None
     reason: str
     headers: tuple[tuple[str, str], ...] = ()
+    kind: str = attrs.field(default="bad request", eq=False)
 
 
 @attrs.frozen
@@ -282,9 +283,10 @@ class RequestReader:
 
 def _check_first_octet(octet: int) -> None:
     if octet == _TLS_HANDSHAKE:
-        _refuse(None, "TLS on a port without it")
+        raise _RefusedError(Refusal(None, "TLS on a port without it", kind="no HTTP"))
     if octet not in _METHOD_STARTS:
-        _refuse(400, f"no HTTP: the first octet is 0x{octet:02x}")
+        reason = f"no HTTP: the first octet is 0x{octet:02x}"
+        raise _RefusedError(Refusal(400, reason, kind="no HTTP"))
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str]:

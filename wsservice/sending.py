@@ -164,6 +164,8 @@ class SendQueue:
         "_pong_waits",
         "_waiting",
         "_write",
+        "messages_sent",
+        "octets_sent",
         "paused",
         "waits",
     )
@@ -190,6 +192,9 @@ class SendQueue:
         self.paused = False
         #: Whether what is sent now would wait.
         self.waits = False
+        #: What was handed to the transport so far.
+        self.octets_sent = 0
+        self.messages_sent = 0
 
     @property
     def octets(self) -> int:
@@ -217,7 +222,9 @@ class SendQueue:
                 if self._gathered_size > self._bound.most_gathered:
                     self.send_gathered()
             else:
-                self._last = len(data)
+                self._last = size = len(data)
+                self.octets_sent += size
+                self.messages_sent += 1
                 self._write(data)
             return SENT
         if kind is Kind.PONG:
@@ -229,18 +236,29 @@ class SendQueue:
         self._held += len(data) + self._overhead
         return Sent.QUEUED
 
+    def put_other(self, data: bytes, kind: Kind) -> Sent:
+        """The same with what is no message, and not to be counted as one."""
+        outcome = self.put(data, kind)
+        # Messages are counted without a look at each, by whoever writes them.
+        if outcome is SENT:
+            self.messages_sent -= 1
+        return outcome
+
     def send_gathered(self) -> None:
         """Write what was gathered."""
         gathered = self._gathered
         if gathered:
             data = b"".join(gathered)
+            self.messages_sent += len(gathered)
             gathered.clear()
             self._gathered_size = 0
-            self._last = len(data)
+            self._last = size = len(data)
+            self.octets_sent += size
             self._write(data)
 
     def forget_gathered(self) -> None:
         """Do not write what was gathered: the transport is gone."""
+        self.messages_sent += len(self._gathered)  # as was said of each
         self._gathered.clear()
         self._gathered_size = 0
 
@@ -289,6 +307,7 @@ class SendQueue:
                 self._pong_waits = False
             self._held -= len(data) + self._overhead
             self._last = len(data)
+            self._count(data, kind)
             self._write(data)
         self.waits = self.paused
 
@@ -296,6 +315,17 @@ class SendQueue:
         """Hand all that waits to the transport, whether it wants it or not."""
         self.send_gathered()
         while self._waiting:
-            self._write(self._waiting.popleft()[0])
+            data, kind = self._waiting.popleft()
+            self._count(data, kind)
+            self._write(data)
         self._held = self._in_transport = 0
         self.waits = self.paused
+
+    def _count(self, data: bytes, kind: Kind) -> None:
+        self.octets_sent += len(data)
+        self.messages_sent += kind is Kind.MESSAGE
+
+    def write_by(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        """Hand octets to another function from now on; gives the one that it was so far."""
+        before, self._write = self._write, write
+        return before

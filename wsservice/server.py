@@ -15,13 +15,22 @@ from zope.interface import implementer
 
 from .compression import server_accept
 from .config import Config
+from .counting import Counts
 from .factory import ConnectionFactory, common_options, deployed, redeploy
 from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
-from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
+from .policy import (
+    CLOSED_BY_OPERATOR,
+    STOPPING,
+    Admission,
+    AllowedOrigins,
+    CloseCode,
+    ConnectionLimits,
+)
 from .reading import BATCH
+from .request import Refusal
 from .timers import Timers
 
 _LOGGED_BATCH = 256
@@ -74,10 +83,20 @@ class ServerProtocol(OpeningProtocol):
 
     def go_away(self) -> None:
         """Say goodbye because the service stops: 1001, or 503 where the handshake is not done."""
+        self._part(CloseCode.GOING_AWAY, "", STOPPING)
+
+    def close_for_operator(self, code: int, reason: str) -> None:
+        """Say goodbye because somebody who runs the service wants it, or 503 as above.
+
+        `code` is one that may be sent, `reason` has at most 123 octets of UTF-8.
+        """
+        self._part(code, reason, CLOSED_BY_OPERATOR)
+
+    def _part(self, code: int, reason: str, refusal: Refusal) -> None:
         if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=CloseCode.GOING_AWAY)
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode() or None)
         elif self.state == self.STATE_CONNECTING:
-            self._refuse(STOPPING)
+            self._refuse(refusal)
 
 
 _LOG_MESSAGE = ServerProtocol.onMessage
@@ -148,6 +167,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         super().__init__(server="", reactor=reactor)
         self.journal = journal
         self.hub = hub
+        self.counts = Counts()
         self.ids: Iterator[str] = map(str, itertools.count(1))
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)

@@ -69,7 +69,7 @@ def journal_for(way: str, end: socket.socket) -> Callable[[Config, Any], Journal
 def handed(config: Config) -> Config:
     """The configuration of a service as a worker has it."""
     listen = tuple(_SYSTEMD.sub(_ANY, each) for each in config.listen)
-    return attrs.evolve(config, listen=listen)
+    return attrs.evolve(config, listen=listen, admin="", admin_token_file="")
 
 
 @attrs.define(eq=False)

@@ -138,6 +138,10 @@ def check(config: Config) -> None:
 
     find_protocol(config.protocol)
     endpoints(config, reactor)
+    if config.admin:
+        from .admin import check as check_admin
+
+        check_admin(config, reactor)
 
 
 def _plainer(problem: str) -> str:

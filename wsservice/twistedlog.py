@@ -139,6 +139,9 @@ class TwistedLog:
     objects of JSON.
     """
 
+    #: What observers lose, Twisted tells nobody.
+    dropped = 0
+
     def __init__(
         self,
         reactor: IReactorTime,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from ..counting import Histogram
 from ..sending import SENT, PreparedMessage
 
 
@@ -29,9 +31,13 @@ class LocalHub:
     once its handshake is done, `join` the channel it is on, and `leave`. The
     hub's own count therefore holds whatever a behaviour's callbacks raise. One
     that is over but for the peer's end of it may `settle` before it leaves.
+    `seconds` is a clock that nobody sets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.perf_counter) -> None:
+        self._seconds = seconds
+        #: From a message's being published to its being handed to the last connection.
+        self.publishing = Histogram()
         # Each with the channel that it joined, whatever its own has become since.
         self._members: dict[Member, str | None] = {}
         # In the order of their coming, which is how they lie in memory.
@@ -43,8 +49,12 @@ class LocalHub:
         return len(self._members)
 
     def __iter__(self) -> Iterator[Member]:
-        """All connections of now, in no order; safe against those that leave meanwhile."""
+        """All connections of now, as they came; safe against those that leave meanwhile."""
         return iter(tuple(self._members))
+
+    def channel_sizes(self) -> list[int]:
+        """How many open connections each channel has that has any."""
+        return [len(members) for members in self._channels.values()]
 
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
@@ -83,9 +93,11 @@ class LocalHub:
 
         Returns to how many it was handed.
         """
+        began = self._seconds()
         members = tuple(self._channels.get(channel, ()))
         message = PreparedMessage(payload, isBinary)
         outcomes = [member.sendPreparedMessage(message) for member in members]
+        self.publishing.observe(self._seconds() - began)
         # Whether an outcome is true is asked in Python: not where it is the usual one.
         return sum([1 for each in outcomes if each is SENT or each])
 

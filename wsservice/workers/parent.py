@@ -63,6 +63,8 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
+        if config.admin:
+            raise ConfigError("--admin: is not allowed with --workers; give one of the two")
         self.config = config
         self._reactor = reactor
         self._named: list[tuple[str, IStreamServerEndpoint]] = endpoints(config, reactor)

@@ -83,6 +83,7 @@ class RecordDestination:
     """The end to write, as a destination of the message log. `stamp` is that of its lines."""
 
     wanted = True
+    dropped = 0
 
     def __init__(
         self, end: socket.socket, reactor: IReactorTime, stamp: Callable[[float], bytes]
