@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from wsservice.admin.access import Access
 from wsservice.admin.exchange import Answer, Asked
 from wsservice.admin.figures import Figures
+from wsservice.admin.people import LocalPeople
 from wsservice.admin.routes import Routes
 from wsservice.admin.tracing import MOST_TRACES, Trace, Traces
 from wsservice.server import EchoServerProtocol
@@ -30,10 +31,9 @@ class Face:
         self.traces = Traces(self.served.clock)
         self.routes = Routes(
             Access(token),
-            lambda: self.served.hub,
+            LocalPeople(lambda: self.served.hub, self.traces),
             lambda: self.reasons,
             Figures(Source(self.served), self.served.clock),
-            self.traces,
         )
 
     def ask(self, target: str, method: str = "GET", body: bytes = b"", **headers: str) -> Any:

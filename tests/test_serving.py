@@ -74,6 +74,7 @@ class Run:
         self.serving.bus.dataReceived(framed(said(what, **members)))
 
     def is_stopped(self) -> bool:
+        self.reactor.advance(0)
         return bool(self.reactor.hasStopped)
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ from .support import Logged
 class Fake:
     """A worker that does nothing by itself."""
 
+    dropped = 0
+
     def __init__(self, number: int, program: Program, owner: Any) -> None:
         self.number = number
         self.program = program

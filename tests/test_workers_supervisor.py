@@ -17,6 +17,8 @@ from .support import Logged
 class Bus:
     """A bus that keeps what is said on it."""
 
+    dropped = 0
+
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.published: list[bytes] = []

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .policy import CloseCode
 
@@ -59,6 +59,19 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    def state(self) -> list[float]:
+        """What `of` makes another one of."""
+        return [self.total, *self._counts]
+
+    @classmethod
+    def of(cls, state: Sequence[float], bounds: Sequence[float] = LATENCIES) -> Histogram:
+        """One of a state, or of the sum of several."""
+        made = cls(bounds)
+        if len(state) == len(made._counts) + 1:
+            made.total = state[0]
+            made._counts = [int(each) for each in state[1:]]
+        return made
+
     def buckets(self) -> list[tuple[str, float]]:
         """Each bound, as Prometheus has it, and how many were no more; `+Inf` comes last."""
         counted = 0
@@ -105,6 +118,27 @@ class Counts:
         # What passed on connections that are over.
         self._messages_received = self._messages_sent = 0
         self._octets_received = self._octets_sent = 0
+
+    def state(self) -> dict[str, Any]:
+        """What `of` makes another one of."""
+        return {
+            "accepted": self.accepted,
+            "opened": self.opened,
+            "handshakes": self.handshakes.state(),
+            "closes": dict(self.closes),
+            "refusals": dict(self.refusals),
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Counts:
+        """One of a state, or of the sum of several, but for what passed."""
+        made = cls()
+        made.accepted = int(state.get("accepted", 0))
+        made.opened = int(state.get("opened", 0))
+        made.handshakes = Histogram.of(state.get("handshakes", ()))
+        made.closes.update(state.get("closes", {}))
+        made.refusals.update(state.get("refusals", {}))
+        return made
 
     @property
     def past(self) -> Traffic:

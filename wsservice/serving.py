@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -32,6 +32,9 @@ from .workers.messages import MessageError, Publication, is_publication, parsed,
 from .workers.parent import RECORDS
 from .workers.records import RecordDestination
 from .workers.supervisor import MARGIN
+
+if TYPE_CHECKING:
+    from .workers.shown import Shown
 
 _ANY = "tcp:0"
 """An endpoint in the place of one that asks systemd: where to listen is the parent's, and only
@@ -152,6 +155,7 @@ class Serving:
         self._end_after = end_after
         self._service: WorkerService | None = None
         self._hub: WorkerHub | None = None
+        self._shown: Shown | None = None
         self._threshold = threshold
         self._folder = folder
         self._prepared: tuple[Config, list[Commit]] | None = None
@@ -163,6 +167,15 @@ class Serving:
         self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way)
         self._service.listen()
+        if config.admin:
+            # What it needs nobody else does.
+            from .workers.shown import Shown
+
+            service = self._service
+            self._shown = Shown(
+                service.factory, service.hub, service.journal, self.bus, self._reactor
+            )
+            self._shown.start()
         self._service.startService()
 
     def install_signals(self) -> None:
@@ -188,6 +201,9 @@ class Serving:
             self._deliver(publication(body))
             return
         message = parsed(body)
+        if self._shown is not None and message["say"] in self._shown.asked:
+            self._shown.asked[message["say"]](message)
+            return
         heard = _HEARD.get(message["say"])
         if heard is None:
             raise MessageError(f"{message['say']!r} is not known")
@@ -247,9 +263,12 @@ class Serving:
             return
         self._leaving = True
         self._end_after(self._service.config.drain + MARGIN)
-        self._service.leave(replaced).addBoth(lambda _: self._stop())
+        # In a turn of its own: what the last connection brings about as it ends is done then.
+        self._service.leave(replaced).addBoth(lambda _: self._reactor.callLater(0, self._stop))
 
     def _stop(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
         self.bus.flush()
         with contextlib.suppress(ReactorNotRunning):
             self._reactor.stop()

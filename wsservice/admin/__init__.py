@@ -8,6 +8,7 @@ The map. Imports run one way, downwards in this list::
     listing.py    the list of connections, and closing one
     octets.py     frames, out of the octets that pass
     tracing.py    one connection's frames as they happen
+    people.py     connections listed, closed and traced, by id
     lag.py        how late the reactor is
     routes.py     which answer a request gets
     web.py        HTTP, by twisted.web, with bounds
@@ -16,6 +17,6 @@ The map. Imports run one way, downwards in this list::
 Whatever a peer of the service said leaves here within JSON, in ASCII.
 """
 
-from .face import Admin, Check, check
+from .face import Admin, Check, Face, check
 
-__all__ = ["Admin", "Check", "check"]
+__all__ = ["Admin", "Check", "Face", "check"]

@@ -18,6 +18,7 @@ from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
 from .figures import Figures
 from .lag import Lag
+from .people import LocalPeople, People
 from .routes import Routes
 from .tracing import Traces
 from .web import AdminFactory
@@ -49,8 +50,8 @@ def _endpoint(config: Config, reactor: Any) -> tuple[str, Any]:
     return named
 
 
-class Admin:
-    """The admin face of a service.
+class Face:
+    """The admin face of whatever has `people` and `figures`.
 
     `checks` are asked by /readyz, in their order; more may be added at any time.
     Raises `ConfigError` when made, and from `listen` too, which also raises `ListenError`.
@@ -60,34 +61,18 @@ class Admin:
         self,
         config: Config,
         reactor: Any,
-        factory: ServerFactory,
-        hub: LocalHub,
-        journal: Journal,
+        people: People,
+        figures: Figures,
         checks: list[Check],
     ) -> None:
         self._config = config
         #: Where it listens, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
-        self._lag = Lag(reactor)
         self._checks = checks
-        self._traces = Traces(reactor)
-        source = _Source(config, factory, hub, journal, self)
-        self.figures = Figures(source, reactor)
-        self._routes = Routes(
-            Access.of(config), source.connections, self.reasons, self.figures, self._traces
-        )
+        self.figures = figures
+        self._routes = Routes(Access.of(config), people, self.reasons, figures)
         self._factory = AdminFactory(self._routes.respond, reactor)
         self.ports: list[IListeningPort] = []
-
-    @property
-    def lag(self) -> Histogram:
-        """How late the reactor calls."""
-        return self._lag.seconds
-
-    @property
-    def traces(self) -> int:
-        """How many traces are going on."""
-        return len(self._traces)
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
@@ -120,16 +105,13 @@ class Admin:
                     raise
 
     def start(self) -> None:
-        """Measure what is measured all the time."""
-        self._lag.start()
+        """Begin what goes on all the time."""
 
     def stop(self) -> Deferred[None]:
-        """Take no more requests, end traces, let go of who asks: what was said leaves before.
+        """Take no more requests, let go of who asks: what was said leaves before.
 
         Fires when that is done, within a second or so.
         """
-        self._lag.stop()
-        self._traces.end()
         return self._stop_listening().addCallback(lambda _: self._factory.end())
 
     def _refuse_exposed(self, port: IListeningPort) -> None:
@@ -143,6 +125,45 @@ class Admin:
         for each in stopping:
             each.addErrback(lambda failure: _log.failure("cannot stop listening", failure))
         return DeferredList(stopping).addCallback(lambda _: None)
+
+
+class Admin(Face):
+    """The admin face of a service in one process."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        factory: ServerFactory,
+        hub: LocalHub,
+        journal: Journal,
+        checks: list[Check],
+    ) -> None:
+        self._lag = Lag(reactor)
+        self._traces = Traces(reactor)
+        source = _Source(config, factory, hub, journal, self)
+        people = LocalPeople(source.connections, self._traces)
+        super().__init__(config, reactor, people, Figures(source, reactor), checks)
+
+    @property
+    def lag(self) -> Histogram:
+        """How late the reactor calls."""
+        return self._lag.seconds
+
+    @property
+    def traces(self) -> int:
+        """How many traces are going on."""
+        return len(self._traces)
+
+    def start(self) -> None:
+        """Measure what is measured all the time."""
+        self._lag.start()
+
+    def stop(self) -> Deferred[None]:
+        """End traces too."""
+        self._lag.stop()
+        self._traces.end()
+        return super().stop()
 
 
 class _Source:

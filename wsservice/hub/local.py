@@ -56,6 +56,10 @@ class LocalHub:
         """How many open connections each channel has that has any."""
         return [len(members) for members in self._channels.values()]
 
+    def channels(self) -> dict[str, int]:
+        """How many open connections each channel has that has any, by its name."""
+        return {name: len(members) for name, members in self._channels.items()}
+
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
         self._members[member] = None

@@ -19,5 +19,8 @@ The map. Imports run one way, downwards in this list::
     sharing.py      which worker gets the next connection
     supervisor.py   workers started, restarted, replaced and stopped
     reloading.py    settings read anew in all of them
+    sums.py         figures of several, added up                        PURE
+    shown.py        what a worker shows of itself
+    overall.py      the admin face: what all workers come to
     parent.py       the service of the parent
 """

@@ -7,7 +7,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from .. import frames
 from ..config import Config
 from ..destination import Destination
-from ..errors import ConfigError, ListenError
+from ..errors import ConfigError, ListenError, WSServiceError
 from ..journal import open_destination
 from ..listening import Renewal, endpoints, listen
 from ..policy import ConnectionLimits
@@ -30,6 +30,10 @@ from .handed import Place
 from .process import Owner, Program, Worker
 from .sharing import Sharing
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ..admin import Check
+    from .overall import OverallAdmin
 
 LOG, FILE, RECORDS = "log", "file", "records"
 """Where a worker writes the lines of the message log: with its log, to the file by itself, or
@@ -63,8 +67,6 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
-        if config.admin:
-            raise ConfigError("--admin: is not allowed with --workers; give one of the two")
         self.config = config
         self._reactor = reactor
         self._named: list[tuple[str, IStreamServerEndpoint]] = endpoints(config, reactor)
@@ -77,14 +79,40 @@ class ParentService(Service):
         self.limits = ConnectionLimits(
             config.max_connections, 0 if later else config.max_connections_per_ip
         )
-        #: What may be given other settings while it runs, in this order. Certificates are
-        #: the workers', but read here too, for what there is to say of them.
-        self.parts: list[Part] = [Renewal(self._named, reactor), self]
         self.supervisor = Supervisor(
             count, self._make, reactor, give_up, self._all_ready, config.drain
         )
         self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
         self.supervisor.sharing = self.sharing
+        self._stopping = False
+        #: What /readyz asks. Whatever else the service cannot do without has its place here.
+        self.checks: list[Check] = [self._not_running, self._no_worker, self._no_room]
+        self.admin = self._open_admin()
+        with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
+        #: What may be given other settings while it runs, in this order. Certificates are
+        #: the workers', but read here too, for what there is to say of them.
+        self.parts: list[Part] = [Renewal(with_tls, reactor), self]
+        if self.admin is not None:
+            self.parts.append(self.admin)
+
+    def _open_admin(self) -> OverallAdmin | None:
+        if not self.config.admin:
+            return None
+        # What it needs, twisted.web among it, nobody else does.
+        from .overall import OverallAdmin
+
+        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks)
+
+    def _not_running(self) -> str | None:
+        if self._stopping:
+            return "draining"
+        return None if self.running else "starting"
+
+    def _no_worker(self) -> str | None:
+        return None if self.supervisor.ready_workers() else "no worker serves"
+
+    def _no_room(self) -> str | None:
+        return "no room for more connections" if self.limits.full else None
 
     # Start
 
@@ -100,6 +128,17 @@ class ParentService(Service):
                 raise ListenError(f"{option}: cannot be shared by workers; give --workers 1")
         self.ports = ports
         self.sharing.serve(ports)
+        if self.admin is not None:
+            self._listen_for_admin(self.admin)
+
+    def _listen_for_admin(self, admin: OverallAdmin) -> None:
+        try:
+            admin.listen()
+        except WSServiceError:
+            for port in self.ports or ():
+                port.stopListening()
+            self.ports = None
+            raise
 
     def privilegedStartService(self) -> None:
         self.listen()
@@ -212,16 +251,19 @@ class ParentService(Service):
     def stopService(self) -> Deferred[None]:
         """Take no more connections, have the workers close those there are, and end.
 
-        Fires when all have ended, which takes `Config.drain` and a few seconds at most.
+        Fires when all have ended, which takes `Config.drain` and a few seconds at most. The
+        admin face is the last to go, so that it can be asked meanwhile.
         """
+        self._stopping = True
         super().stopService()
         stopped = DeferredList([maybeDeferred(port.stopListening) for port in self.ports or ()])
         self.ports = None
         self.sharing.close()
 
-        def end(_: object) -> None:
+        def end(_: object) -> Deferred[None] | None:
             if self._messages is not None:
                 self._messages.close()
+            return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self.supervisor.stop()).addCallback(end)
 

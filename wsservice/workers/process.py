@@ -64,6 +64,12 @@ class Owner:
     def published(self, worker: Worker, body: bytes) -> None:
         """It published something."""
 
+    def figures_of(self, worker: Worker, figures: dict[str, Any]) -> None:
+        """It says for the last time how much of everything there was."""
+
+    def traced(self, number: int, event: str | None) -> None:
+        """It says what happened on a connection that is traced; None ends that."""
+
 
 @attrs.frozen
 class Program:
@@ -249,6 +255,12 @@ class Worker(ProcessProtocol):
     def _has_ponged(self, _message: Mapping[str, Any]) -> None:
         self.silence = 0
 
+    def _has_figures(self, message: Mapping[str, Any]) -> None:
+        self._owner.figures_of(self, message["figures"])
+
+    def _has_traced(self, message: Mapping[str, Any]) -> None:
+        self._owner.traced(message["trace"], message["event"])
+
     def _is_leaving(self, _message: Mapping[str, Any]) -> None:
         self._owner.asks_to_leave(self)
 
@@ -347,6 +359,8 @@ _HEARD: dict[str, Callable[[Worker, Mapping[str, Any]], None]] = {
     "answer": Worker._has_answered,
     "pong": Worker._has_ponged,
     "leaving": Worker._is_leaving,
+    "figures": Worker._has_figures,
+    "traced": Worker._has_traced,
 }
 
 

@@ -6,7 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -60,6 +60,19 @@ class Slot:
     restart: IDelayedCall | None = None
 
 
+class Watcher(Protocol):
+    """What shows the workers to people."""
+
+    def figures_of(self, worker: Worker, figures: dict[str, Any]) -> None:
+        """A worker says for the last time what its figures are."""
+
+    def traced(self, number: int, event: str | None) -> None:
+        """A worker says something of a trace."""
+
+    def lost(self, worker: Worker) -> None:
+        """A worker is gone."""
+
+
 class Supervisor(Owner):
     """The workers of a service, `count` of them, each made by `make`.
 
@@ -77,6 +90,11 @@ class Supervisor(Owner):
         drain: float,
     ) -> None:
         self.drain = drain
+        #: Who shows all this to people, if anybody does.
+        self.watcher: Watcher | None = None
+        #: How many ended without having been told to.
+        self.lost = 0
+        self._dropped = 0
         self.sharing: Sharing | None = None
         self.slots = [Slot(number) for number in range(1, count + 1)]
         self.leaving: list[Worker] = []
@@ -174,6 +192,9 @@ class Supervisor(Owner):
             if self._stopped is None:
                 self.sharing.put_back(worker)
             self.sharing.left(list(worker.connections.values()))
+        self._dropped += worker.bus.dropped
+        if self.watcher is not None:
+            self.watcher.lost(worker)
         lost = len(worker.connections)
         worker.connections.clear()
         worker.close()
@@ -185,6 +206,7 @@ class Supervisor(Owner):
         elif followed:
             self._replacement_failed(slot, worker, how)
         else:
+            self.lost += 1
             what = how
             if slot.since is not None:
                 what += f"; {lost} connections were lost with it"
@@ -312,7 +334,20 @@ class Supervisor(Owner):
             if each is not worker:
                 each.bus.publish(body)
 
-    # Questions
+    @property
+    def dropped(self) -> int:
+        """Publications that found no room on their way to a worker."""
+        return self._dropped + sum(worker.bus.dropped for worker in self.all())
+
+    # What is shown
+
+    def figures_of(self, worker: Worker, figures: dict[str, Any]) -> None:
+        if self.watcher is not None:
+            self.watcher.figures_of(worker, figures)
+
+    def traced(self, number: int, event: str | None) -> None:
+        if self.watcher is not None:
+            self.watcher.traced(number, event)
 
     def ask(self, workers: Sequence[Worker], what: str, **members: Any) -> Deferred[list[Any]]:
         """Ask workers something: what each answered, None where it did not within a second."""

@@ -1,0 +1,326 @@
+"""The admin face of a parent: what all workers come to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from twisted.internet.defer import Deferred
+
+from ..admin import Check, Face
+from ..admin.exchange import Answer, Headers, Outlet, Stream
+from ..admin.figures import Figures
+from ..admin.listing import Closing, Wanted
+from ..admin.people import gone, not_open, too_many
+from ..admin.tracing import MOST_TRACES, Trace
+from ..config import Config
+from ..counting import Counts, Histogram, Traffic
+from .process import Worker
+from .shown import OPEN
+from .sums import added, outlasting
+from .supervisor import Supervisor
+
+_NOTHING = Traffic(0, 0, 0, 0, 0)
+
+
+class Overall:
+    """The figures of all workers, as of when they were asked last.
+
+    Of one that is gone, or does not answer, it is what was known of it last.
+    """
+
+    def __init__(self, supervisor: Supervisor, gauges: Callable[[], Mapping[str, float]]) -> None:
+        self._supervisor = supervisor
+        self.gauges = gauges
+        self._gone: dict[str, Any] = {}
+        self._known: dict[Worker, dict[str, Any]] = {}
+        self._all: dict[str, Any] = {}
+        #: How many workers did not answer when they were asked last.
+        self.silent = 0
+
+    async def refresh(self) -> None:
+        """Ask the workers."""
+        workers = self._supervisor.serving()
+        answers = await self._supervisor.ask(workers, "figures")
+        self.silent = sum(not isinstance(answer, dict) for answer in answers)
+        for worker, answer in zip(workers, answers, strict=True):
+            if isinstance(answer, dict):
+                self.heard(worker, answer)
+        total = self._gone
+        for figures in self._known.values():
+            total = added(total, figures)
+        self._all = total
+
+    def heard(self, worker: Worker, figures: dict[str, Any]) -> None:
+        """A worker has said what its figures are."""
+        self._known[worker] = figures
+
+    def lost(self, worker: Worker) -> None:
+        """A worker is gone."""
+        figures = self._known.pop(worker, None)
+        if figures is not None:
+            self._gone = added(self._gone, outlasting(figures))
+
+    @property
+    def traffic(self) -> Traffic:
+        """What passed on all connections there ever were."""
+        return Traffic(*map(int, self._all["traffic"])) if "traffic" in self._all else _NOTHING
+
+    @property
+    def held(self) -> int:
+        """All connections of now."""
+        return int(self._all.get("held", 0))
+
+    @property
+    def each(self) -> Mapping[Worker, Mapping[str, Any]]:
+        """The figures of each worker that is there."""
+        return self._known
+
+    # As `figures.Source` has it
+
+    @property
+    def counts(self) -> Counts:
+        return Counts.of(self._all.get("counts", {}))
+
+    @property
+    def publishing(self) -> Histogram:
+        return Histogram.of(self._all.get("publishing", ()))
+
+    @property
+    def lag(self) -> Histogram:
+        return Histogram.of(self._all.get("lag", ()))
+
+    def connections(self) -> Iterable[Any]:
+        return ()
+
+    def channel_sizes(self) -> list[int]:
+        return list(self._all.get("channels", {}).values())
+
+    def counters(self) -> Mapping[str, float]:
+        names = ("slow_closed", "slow_dropped", "slow_messages", "log_dropped", "bus_dropped")
+        known = self._all.get("counters", {})
+        counters: dict[str, float] = {name: known.get(name, 0) for name in names}
+        return counters
+
+
+class OverallFigures(Figures):
+    """The same figures as of one process, and those of workers."""
+
+    def __init__(self, overall: Overall, supervisor: Supervisor, reactor: Any) -> None:
+        self._overall = overall
+        self._supervisor = supervisor
+        super().__init__(overall, reactor)
+
+    async def _add_up(self) -> None:
+        await self._overall.refresh()
+        self._traffic, self._held = self._overall.traffic, self._overall.held
+
+    def collect(self) -> Iterator[Metric]:
+        """As `prometheus_client` has it."""
+        yield from super().collect()
+        yield GaugeMetricFamily(
+            "wsservice_workers", "Workers that serve.", len(self._supervisor.ready_workers())
+        )
+        yield GaugeMetricFamily(
+            "wsservice_workers_silent",
+            "Workers that did not answer within a second, whose figures are older.",
+            self._overall.silent,
+        )
+        yield CounterMetricFamily(
+            "wsservice_workers_lost",
+            "Workers that ended without having been told to.",
+            self._supervisor.lost,
+        )
+        yield CounterMetricFamily(
+            "wsservice_publications_dropped",
+            "Publications that found no room on their way to other workers.",
+            self._overall.counters()["bus_dropped"] + self._supervisor.dropped,
+        )
+        cpu = CounterMetricFamily(
+            "wsservice_worker_cpu_seconds", "CPU time of a worker.", labels=["worker"]
+        )
+        memory = GaugeMetricFamily(
+            "wsservice_worker_resident_memory_bytes", "Memory of a worker.", labels=["worker"]
+        )
+        for slot in self._supervisor.slots:
+            known = None if slot.current is None else self._overall.each.get(slot.current)
+            if known is not None:
+                cpu.add_metric([str(slot.number)], known["cpu"])
+                memory.add_metric([str(slot.number)], known["memory"])
+        yield from (cpu, memory)
+
+
+class OverallTrace:
+    """A trace that a worker makes, for a reader who is here."""
+
+    headers: Headers = Trace.headers
+
+    def __init__(self, number: int, id_: str, worker: Worker, among: dict[int, Any]) -> None:
+        self._number = number
+        self._id = id_
+        self.worker = worker
+        self._among = among
+        self._outlet: Outlet | None = None
+
+    def begin(self, outlet: Outlet) -> None:
+        """As `Stream` has it."""
+        self._outlet = outlet
+        self.worker.bus.say("trace", trace=self._number, connection=self._id)
+
+    def heard(self, event: str | None) -> None:
+        """The worker says what happened; None where that was the last."""
+        if event is None:
+            self.end()
+        elif self._outlet is not None:
+            self._outlet.write(event.encode())
+
+    def end(self) -> None:
+        """There is no more. Once is enough, more does no harm."""
+        self._among.pop(self._number, None)
+        outlet, self._outlet = self._outlet, None
+        if outlet is not None:
+            outlet.end()
+
+    def pauseProducing(self) -> None:
+        """As `Stream` has it."""
+        self._flow("pause")
+
+    def resumeProducing(self) -> None:
+        """As `Stream` has it."""
+        self._flow("resume")
+
+    def stopProducing(self) -> None:
+        """As `Stream` has it."""
+        self._outlet = None
+        self._among.pop(self._number, None)
+        self._flow("stop")
+
+    def _flow(self, to: str) -> None:
+        self.worker.bus.say("flow", trace=self._number, to=to)
+
+
+class OverallPeople:
+    """The connections of all workers. See `admin.people.People`."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._numbers = itertools.count(1)
+        self.traces: dict[int, OverallTrace] = {}
+
+    async def listed(self, wanted: Wanted) -> dict[str, Any]:
+        """As `People` has it, of those that answer."""
+        workers = self._supervisor.serving()
+        said = await self._supervisor.ask(workers, "list", **attrs.asdict(wanted))
+        answers = [each for each in said if isinstance(each, dict)]
+        found = [one for each in answers for one in each["connections"]]
+        found.sort(key=lambda one: int(one["id"]))
+        shown = found[: wanted.limit]
+        more = len(found) > len(shown) or any(each["next"] is not None for each in answers)
+        return {
+            "total": sum(each["total"] for each in answers),
+            "connections": shown,
+            "next": shown[-1]["id"] if more and shown else None,
+        }
+
+    async def close(self, id_: str, closing: Closing) -> bool:
+        """As `People` has it."""
+        asked = {"connection": id_, "code": int(closing.code), "reason": closing.reason}
+        return bool(await self._ask(id_, "close", **asked))
+
+    async def trace(self, id_: str) -> Stream | Answer:
+        """As `People` has it."""
+        state = await self._ask(id_, "look", connection=id_)
+        worker = self._worker_of(id_)
+        if state is None or worker is None:
+            return gone(id_)
+        if state != OPEN:
+            return not_open(id_)
+        if len(self.traces) >= MOST_TRACES:
+            return too_many()
+        number = next(self._numbers)
+        trace = OverallTrace(number, id_, worker, self.traces)
+        self.traces[number] = trace
+        return trace
+
+    def _worker_of(self, id_: str) -> Worker | None:
+        number = int(id_)
+        owners = (each for each in self._supervisor.serving() if number in each.connections)
+        return next(owners, None)
+
+    async def _ask(self, id_: str, what: str, **members: Any) -> Any:
+        worker = self._worker_of(id_)
+        if worker is None:
+            return None
+        (answer,) = await self._supervisor.ask([worker], what, **members)
+        return answer
+
+    def heard(self, number: int, event: str | None) -> None:
+        """A worker says something of a trace."""
+        trace = self.traces.get(number)
+        if trace is not None:
+            trace.heard(event)
+
+    def lost(self, worker: Worker) -> None:
+        """A worker is gone, and all that it traced."""
+        for trace in tuple(self.traces.values()):
+            if trace.worker is worker:
+                trace.end()
+
+    def end(self) -> None:
+        """End all traces."""
+        for trace in tuple(self.traces.values()):
+            trace.end()
+
+
+class OverallAdmin(Face):
+    """The admin face of a parent."""
+
+    def __init__(
+        self, config: Config, reactor: Any, supervisor: Supervisor, checks: list[Check]
+    ) -> None:
+        self._overall = Overall(supervisor, self._gauges)
+        self._most = config.max_connections
+        self._people = OverallPeople(supervisor)
+        figures = OverallFigures(self._overall, supervisor, reactor)
+        super().__init__(config, reactor, self._people, figures, checks)
+        supervisor.watcher = self
+
+    def _gauges(self) -> Mapping[str, float]:
+        return {
+            "ready": not self.reasons(),
+            "max_connections": self._most,
+            "traces": len(self._people.traces),
+        }
+
+    def prepare(self, config: Config) -> Callable[[], list[str]]:
+        """See `reloading.Part`."""
+        token = super().prepare(config)
+
+        def commit() -> list[str]:
+            self._most = config.max_connections
+            return token()
+
+        return commit
+
+    # What the supervisor tells
+
+    def figures_of(self, worker: Worker, figures: dict[str, Any]) -> None:
+        """A worker says for the last time what its figures are."""
+        self._overall.heard(worker, figures)
+
+    def traced(self, number: int, event: str | None) -> None:
+        """A worker says something of a trace."""
+        self._people.heard(number, event)
+
+    def lost(self, worker: Worker) -> None:
+        """A worker is gone."""
+        self._overall.lost(worker)
+        self._people.lost(worker)
+
+    def stop(self) -> Deferred[None]:
+        """End traces too."""
+        self._people.end()
+        return super().stop()

@@ -1,0 +1,161 @@
+"""What a worker shows its parent, for the admin face: figures, connections, traces."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from ..admin.lag import Lag
+from ..admin.listing import Closing, Wanted, find, list_of
+from ..admin.people import is_opening
+from ..admin.tracing import Trace, Traces
+from ..counting import Traffic
+from ..hub import LocalHub
+from ..journal import Journal
+from ..server import ServerFactory
+from .bus import Bus
+
+OPEN, OPENING = "open", "opening"
+"""How far a connection is that is to be traced; None for one that is gone."""
+
+
+@attrs.frozen
+class _Outlet:
+    """The reader of a trace, who is at the parent."""
+
+    _bus: Bus
+    _number: int
+    _among: dict[int, Trace]
+
+    def write(self, octets: bytes) -> None:
+        """Send some of it."""
+        self._bus.say("traced", trace=self._number, event=octets.decode())
+
+    def end(self) -> None:
+        """That was all."""
+        self._among.pop(self._number, None)
+        self._bus.say("traced", trace=self._number, event=None)
+
+    abort = end
+
+
+class Shown:
+    """Answers what the parent asks. Each method named in `asked` takes a message."""
+
+    def __init__(
+        self, factory: ServerFactory, hub: LocalHub, journal: Journal, bus: Bus, reactor: Any
+    ) -> None:
+        self._factory = factory
+        self._hub = hub
+        self._journal = journal
+        self._bus = bus
+        self._lag = Lag(reactor)
+        self._traces = Traces(reactor)
+        self._numbered: dict[int, Trace] = {}
+        #: By what is said.
+        self.asked: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "figures": self._tell_figures,
+            "list": self._list,
+            "close": self._close,
+            "look": self._look,
+            "trace": self._trace,
+            "flow": self._flow,
+        }
+
+    def start(self) -> None:
+        """Measure what is measured all the time."""
+        self._lag.start()
+
+    def stop(self) -> None:
+        """Say for the last time how much of everything there was."""
+        self._lag.stop()
+        self._traces.end()
+        self._bus.say("figures", figures=self.figures())
+
+    def figures(self) -> dict[str, Any]:
+        """All that is counted here, in what JSON can say. The sum of several is one of all."""
+        passed = [each.traffic() for each in self._connections()]
+        traffic = Traffic(*map(sum, zip(self._factory.counts.past, *passed, strict=True)))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "counts": self._factory.counts.state(),
+            "traffic": list(traffic),
+            "held": len(passed),
+            "channels": self._hub.channels(),
+            "publishing": self._hub.publishing.state(),
+            "lag": self._lag.seconds.state(),
+            "counters": {
+                "slow_closed": self._factory.slow_closed,
+                "slow_dropped": self._factory.slow_dropped,
+                "slow_messages": self._factory.slow_messages,
+                "log_dropped": self._journal.dropped,
+                "bus_dropped": self._bus.dropped,
+            },
+            "cpu": used.ru_utime + used.ru_stime,
+            "memory": _resident(),
+        }
+
+    def _connections(self) -> list[Any]:
+        # They may have come by several ports, and the list is in the order of ids.
+        everybody: list[Any] = list(self._hub)
+        return sorted(everybody, key=lambda each: int(each.id))
+
+    def _answer(self, message: Mapping[str, Any], answer: Any) -> None:
+        self._bus.say("answer", request=message["request"], answer=answer)
+
+    def _tell_figures(self, message: Mapping[str, Any]) -> None:
+        self._answer(message, self.figures())
+
+    def _list(self, message: Mapping[str, Any]) -> None:
+        wanted = Wanted(message["limit"], message["after"])
+        self._answer(message, list_of(self._connections(), wanted))
+
+    def _close(self, message: Mapping[str, Any]) -> None:
+        connection = find(self._connections(), message["connection"])
+        if connection is not None:
+            closing = Closing(message["code"], message["reason"])
+            connection.close_for_operator(closing.code, closing.reason)
+        self._answer(message, connection is not None)
+
+    def _look(self, message: Mapping[str, Any]) -> None:
+        connection = find(self._connections(), message["connection"])
+        answer = None
+        if connection is not None:
+            answer = OPENING if is_opening(connection) else OPEN
+        self._answer(message, answer)
+
+    def _trace(self, message: Mapping[str, Any]) -> None:
+        number = message["trace"]
+        outlet = _Outlet(self._bus, number, self._numbered)
+        connection = find(self._connections(), message["connection"])
+        trace = None if connection is None else self._traces.trace(connection)
+        if trace is None:
+            outlet.end()
+            return
+        self._numbered[number] = trace
+        trace.begin(outlet)
+
+    def _flow(self, message: Mapping[str, Any]) -> None:
+        trace = self._numbered.get(message["trace"])
+        if trace is None:
+            return
+        if message["to"] == "pause":
+            trace.pauseProducing()
+        elif message["to"] == "resume":
+            trace.resumeProducing()
+        else:
+            del self._numbered[message["trace"]]
+            trace.stopProducing()
+
+
+def _resident() -> int:
+    """Octets of memory that are this process's, 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
