@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 
-from ..sending import OVERHEAD, Sent
+from ..sending import OVERHEAD
 
 Payload: TypeAlias = tuple[bytes, bool]
 """Of a message, and whether it is binary."""
@@ -42,15 +42,19 @@ class Outbox:
         self._sent = sent
         self._kept: deque[Payload] = deque()
         self._size = 0
-        # A `ClientProtocol`, or whatever has its `sendMessage`.
+        # A `ClientProtocol`, or whatever has its `sendMessage` and `has_room`.
         self._line: Any = None
-        self._line_has_enough = False
         self._emptied: list[Deferred[None]] = []
         #: Whether more than the limit was kept, and half of that was not sent yet.
         self.full = False
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def octets(self) -> int:
+        """Octets of the messages that are kept."""
+        return self._size - OVERHEAD * len(self._kept)
 
     def put(self, payloads: Iterable[Payload]) -> None:
         """Send these, now or later."""
@@ -69,7 +73,6 @@ class Outbox:
 
     def go_on(self) -> None:
         """The connection has room."""
-        self._line_has_enough = False
         self._send()
         if not self._kept:
             emptied, self._emptied = self._emptied, []
@@ -82,6 +85,11 @@ class Outbox:
     def lost(self) -> None:
         """The connection is over."""
         self._line = None
+
+    def forget(self) -> None:
+        """Do not send what is kept."""
+        self._kept.clear()
+        self._size = 0
 
     def empty(self) -> Deferred[None]:
         """Fires when nothing is kept any more. Fails with the error given to `end`."""
@@ -98,12 +106,12 @@ class Outbox:
             each.errback(error())
 
     def _send(self) -> None:
-        while self._line is not None and self._kept and not self._line_has_enough:
+        # Asked before each: one that is large may fill the send buffer by itself, and
+        # the next would be taken for too much.
+        while self._line is not None and self._kept and self._line.has_room:
             payload, is_binary = self._kept[0]
-            outcome = self._line.sendMessage(payload, is_binary)
-            if not outcome:
+            if not self._line.sendMessage(payload, is_binary):
                 return  # it is closing
             self._kept.popleft()
             self._size -= len(payload) + OVERHEAD
             self._sent()
-            self._line_has_enough = outcome is Sent.QUEUED
