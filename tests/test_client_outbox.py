@@ -33,12 +33,12 @@ class Sending:
     """An outbox for three messages of ten octets."""
 
     def __init__(self, limit: int = 3 * (10 + OVERHEAD)) -> None:
-        self.told: list[str] = []
+        self.told: list[Any] = []
         self.outbox = Outbox(
             limit,
             pause=lambda: self.told.append("pause"),
             resume=lambda: self.told.append("resume"),
-            sent=lambda: self.told.append("sent"),
+            sent=self.told.append,
         )
         self.line = FakeLine()
 
@@ -59,7 +59,7 @@ def test_what_comes_without_a_connection_is_kept_and_sent_in_order(sending: Send
     sending.send(b"c")
     assert sending.line.sent == [b"a", b"b", b"c"]
     assert len(sending.outbox) == 0
-    assert sending.told == ["sent"] * 3
+    assert sending.told == [2, 1]
 
 
 def test_it_asks_for_a_pause_when_too_much_is_kept_and_for_more_at_half(sending: Sending) -> None:
@@ -69,10 +69,10 @@ def test_it_asks_for_a_pause_when_too_much_is_kept_and_for_more_at_half(sending:
     assert sending.told == ["pause"]
     sending.line.room = 3
     sending.outbox.begin(sending.line)
-    assert sending.told == ["pause", *["sent"] * 3]
+    assert sending.told == ["pause", 3]
     sending.line.room = 1
     sending.outbox.go_on()
-    assert sending.told == ["pause", *["sent"] * 4, "resume"]
+    assert sending.told == ["pause", 3, 1, "resume"]
 
 
 def test_empty_messages_are_bounded_too(sending: Sending) -> None:

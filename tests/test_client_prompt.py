@@ -255,7 +255,7 @@ class TestCommands:
         run.server_sends(PONG, b"x")
         assert run.enter("/stats") == [
             "  open for 0 s",
-            "  sent 1 message, 5 bytes; 0 bytes of it still waiting",
+            "  sent 1 message, 5 bytes; 0 bytes still waiting",
             "  received 1 message, 2 bytes",
             "  round trip: 0.0 ms the last, 0.0 ms to 0.0 ms in 1 ping",
         ]
@@ -278,7 +278,7 @@ class TestCommands:
         assert run.console is console
         assert console.started == 1
         assert run.lines == ["> before", "· closing, to connect anew", CONNECTED]
-        assert run.enter("/stats")[1] == "  sent 0 messages, 0 bytes; 0 bytes of it still waiting"
+        assert run.enter("/stats")[1] == "  sent 0 messages, 0 bytes; 0 bytes still waiting"
 
 
 class TestStaying:
@@ -319,7 +319,7 @@ class TestStaying:
             "> (binary, 1 byte) ff",
         ]
         assert run.server.frames() == [(TEXT, b"one"), (TEXT, b"text"), (BINARY, b"\xff")]
-        assert run.enter("/stats")[1] == "  sent 3 messages, 8 bytes; 0 bytes of it still waiting"
+        assert run.enter("/stats")[1] == "  sent 3 messages, 8 bytes; 0 bytes still waiting"
 
     def test_a_ping_is_not_kept(self, run: Run) -> None:
         assert run.enter("/ping") == ["· the connection is not open, nothing was sent"]

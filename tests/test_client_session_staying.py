@@ -362,6 +362,13 @@ class TestPerson:
         assert run.open().frames() == [(TEXT, b"kept")]
         assert run.session.kept == 1
 
+    def test_no_more_is_kept_than_the_send_buffer_has_room_for(self) -> None:
+        run = Stay("--send-buffer", "1000", face=Face()).away()
+        for size in (500, 500):
+            assert run.session.keeps
+            run.session.send(b"x" * size)
+        assert not run.session.keeps
+
     def test_nothing_is_kept_once_it_leaves(self) -> None:
         run = Stay(face=Face())
         run.open()

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 
-from ..sending import OVERHEAD
+from ..sending import OVERHEAD, Sent
 
 Payload: TypeAlias = tuple[bytes, bool]
 """Of a message, and whether it is binary."""
@@ -25,7 +25,7 @@ class Outbox:
     One is handed over when the connection's transport takes it at once, so that
     what waits is still here when the connection is lost. `limit` is how many
     octets are kept before `pause` is called, 0 for any number; `resume` is when
-    half of it was sent. `sent` is called for each message that was handed over.
+    half of it was sent. `sent` is told how many more messages were handed over.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Outbox:
         *,
         pause: Callable[[], object],
         resume: Callable[[], object],
-        sent: Callable[[], object],
+        sent: Callable[[int], object],
     ) -> None:
         self._limit = limit
         self._pause = pause
@@ -58,9 +58,9 @@ class Outbox:
 
     def put(self, payloads: Iterable[Payload]) -> None:
         """Send these, now or later."""
-        for payload, is_binary in payloads:
-            self._kept.append((payload, is_binary))
-            self._size += len(payload) + OVERHEAD
+        for each in payloads:
+            self._kept.append(each)
+            self._size += len(each[0]) + OVERHEAD
         self._send()
         if 0 < self._limit < self._size and not self.full:
             self.full = True
@@ -106,12 +106,21 @@ class Outbox:
             each.errback(error())
 
     def _send(self) -> None:
+        before = len(self._kept)
+        try:
+            self._hand_over()
+        finally:
+            count = before - len(self._kept)
+            if count:
+                self._sent(count)
+
+    def _hand_over(self) -> None:
         # Asked before each: one that is large may fill the send buffer by itself, and
         # the next would be taken for too much.
-        while self._line is not None and self._kept and self._line.has_room:
-            payload, is_binary = self._kept[0]
-            if not self._line.sendMessage(payload, is_binary):
-                return  # it is closing
-            self._kept.popleft()
+        line, kept = self._line, self._kept
+        while line is not None and kept and line.has_room:
+            payload, is_binary = kept[0]
+            if line.sendMessage(payload, is_binary) is Sent.CLOSED:
+                return
+            kept.popleft()
             self._size -= len(payload) + OVERHEAD
-            self._sent()

@@ -15,10 +15,12 @@ class Outgoing:
     """Messages on their way to a connection, or to the one after it.
 
     `limit` is how many octets are kept before their source is told to pause, 0
-    for any number. `sent` is called for each message that a connection took.
+    for any number. `sent` is told how many more messages a connection took.
     """
 
-    def __init__(self, messages: Iterable[Payload], limit: int, sent: Callable[[], object]) -> None:
+    def __init__(
+        self, messages: Iterable[Payload], limit: int, sent: Callable[[int], object]
+    ) -> None:
         self._talk: Talk | None = None
         self._source: IPushProducer | None = None
         self._outbox = Outbox(limit, pause=self._pause, resume=self._resume, sent=sent)
@@ -26,6 +28,11 @@ class Outgoing:
 
     def __len__(self) -> int:
         return len(self._outbox)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more is wanted."""
+        return self._outbox.full
 
     @property
     def octets_waiting(self) -> int:

@@ -139,7 +139,7 @@ class Prompt:
             case typed.Headers():
                 self._block(self._handshakes)
             case typed.Statistics():
-                self._block(self._stats.lines(time.monotonic(), self._session.waiting))
+                self._tell_statistics()
             case typed.Reconnect():
                 self._reconnect()
             case typed.Help():
@@ -164,6 +164,10 @@ class Prompt:
     def _was_sent(self, what: str, payload: bytes) -> None:
         self._stats.sent.add(payload)
         self._print(self._display.sent(time.time(), what))
+
+    def _tell_statistics(self) -> None:
+        session = self._session
+        self._block(self._stats.lines(time.monotonic(), session.waiting, session.is_open))
 
     def _reconnect(self) -> None:
         is_away = self._session.connection is None

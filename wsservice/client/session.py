@@ -104,7 +104,8 @@ class Session:
     @property
     def keeps(self) -> bool:
         """Whether what is sent now, and the connection not open, is for the next one."""
-        if self._verdict is not None or self._status is not None:
+        is_over = self._verdict is not None or self._status is not None
+        if is_over or self._outgoing.is_full:
             return False
         leaves = self.connection is not None and is_asked_for(self.connection)
         return self._connects_anew or (self.command.reconnect and not leaves)
@@ -225,10 +226,10 @@ class Session:
         """The connection takes more to send."""
         self._outgoing.go_on()
 
-    def _sent(self) -> None:
+    def _sent(self, count: int) -> None:
         # Whoever does not stay learns the same from the exit status.
         if self.command.reconnect:
-            self._arrivals.sent()
+            self._arrivals.sent(count)
 
     def _opened(self, connection: Talk) -> None:
         self.connection = connection
