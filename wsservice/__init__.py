@@ -34,6 +34,7 @@ The map. Imports run one way, downwards in this list::
     client/         connect(), and the program; its own map in its docstring
     tls.py          TLS with less done for each message
     accepting.py    a port that waits where there is a shortage of descriptors
+    activation.py   sockets that systemd hands over
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for

@@ -17,6 +17,7 @@ from twisted.internet.tcp import Port as TCPPort
 from zope.interface import implementer
 
 from .accepting import pause_in_shortage
+from .activation import adopt, missing
 from .config import Config
 from .errors import ConfigError, ListenError
 from .escape import escape
@@ -92,9 +93,13 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
     for description in config.listen:
         option = f"--listen {escape(description)}"
         try:
-            named.append((option, serverFromString(reactor, description)))
+            endpoint = serverFromString(reactor, description)
+            adopt(endpoint)
+            named.append((option, endpoint))
         except Exception as error:
             # Every endpoint parser, a plugin's too, raises what it likes.
+            if absent := missing(description, error):
+                raise ConfigError(f"{option}: {absent}") from error
             raise ConfigError(
                 f"{option}: is no endpoint that can be listened on, {reason(error)};"
                 " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
