@@ -38,6 +38,7 @@ The map. Imports run one way, downwards in this list::
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
+    notify.py       what the service manager that started the process is told
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1
     memory.py       what Python and the C library are told of memory

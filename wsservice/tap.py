@@ -20,6 +20,7 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
+from .notify import ServiceManager
 from .service import WebSocketService, find_protocol
 from .settings import Settings, gather, nearest
 from .signals import Signals
@@ -150,7 +151,8 @@ def makeService(options: Options) -> IService:
     # not for everybody to write.
     os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
-        service = WebSocketService(options.settings.config, reactor)
+        manager = ServiceManager.of(os.environ, reactor)
+        service = WebSocketService(options.settings.config, reactor, manager)
         service.listen()
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
