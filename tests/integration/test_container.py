@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import yaml
 from wsservice.config import DEFAULT_PORT, Config
 
 from ..needs import need
-from .processes import BIN
+from .processes import BIN, Programs, free_port
+from .wire import Wire
 
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
@@ -72,6 +74,35 @@ def test_signals_reach_the_service_and_its_port_is_the_one_that_it_says() -> Non
     assert ("STOPSIGNAL", "SIGTERM") in told.items()
     assert "-n" in command()
     assert "--pidfile=" in command()
+
+
+def test_the_container_serves_and_is_healthy_while_it_does(programs: Programs) -> None:
+    # As the image has it, but with ports that are free here.
+    port, admin = free_port(), free_port()
+    _, _, check = final()["HEALTHCHECK"].partition(" CMD ")
+
+    def here(arguments: list[str]) -> list[str]:
+        text = json.dumps(arguments).replace("/opt/wsservice/bin", str(BIN))
+        for documented, free in ((str(DEFAULT_PORT), port), ("8081", admin)):
+            assert documented in json.dumps([*command(), check])
+            text = text.replace(documented, str(free))
+        changed: list[str] = json.loads(text)
+        return changed
+
+    def is_healthy() -> bool:
+        return subprocess.run(here(json.loads(check)), capture_output=True).returncode == 0
+
+    assert not is_healthy()
+    server = programs.start(*here(command()))
+    server.log.wait_for("starting on", 2)
+    assert is_healthy()
+    client = Wire(port)
+    assert client.upgrade().receive() == "Hello from server"
+    server.signal(signal.SIGTERM)
+    assert client.answer_close().code == 1001
+    client.end()
+    assert server.wait() == 0
+    assert not is_healthy()
 
 
 def test_what_is_copied_is_there_and_is_all_that_is_built_from() -> None:

@@ -344,7 +344,9 @@ def service_command(programs: Programs, folder: Path) -> list[str]:
     settings = (DEPLOY / "ws.toml").read_text()
     assert f"/var/log/{logs}/" in settings
     copy = folder / "ws.toml"
-    copy.write_text(settings.replace(f"/var/log/{logs}/", f"{folder}/"))
+    copy.write_text(
+        settings.replace(f"/var/log/{logs}/", f"{folder}/").replace("tcp:8081:", "tcp:0:")
+    )
     for documented, here in (
         ("/opt/wsservice/bin/", f"{BIN}/"),
         ("/etc/wsservice/ws.toml", str(copy)),
