@@ -24,6 +24,7 @@ from .escape import escape
 from .hub import LocalHub, Member
 from .journal import Journal, open_journal
 from .listening import Renewal, endpoints, listen
+from .notify import ServiceManager
 from .polling import poll_together
 from .reloading import Part
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
@@ -41,6 +42,9 @@ _AT_ONCE = 100
 
 _EACH_SECOND = 200
 """Of more, so many in a second, as far as `Config.drain` leaves time for it."""
+
+_LEEWAY = 5.0
+"""Seconds that stopping may take beside `Config.drain`."""
 
 _SHORT_NAMES: dict[str, type[ServerProtocol]] = {
     "greeting": GreetingServerProtocol,
@@ -120,7 +124,7 @@ class Goodbyes:
 
 
 class WebSocketService(Service):
-    """A WebSocket server as a Twisted service.
+    """A WebSocket server as a Twisted service. `manager` is told how it goes.
 
     Raises `ConfigError` or `JournalError` when made, `ListenError` from
     `listen`, which runs when the service starts if it was not called before.
@@ -130,10 +134,12 @@ class WebSocketService(Service):
         self,
         config: Config,
         reactor: Any,
+        manager: ServiceManager | None = None,
         hub: LocalHub | None = None,
         open_journal: Callable[[Config, Any], Journal] = open_journal,
     ) -> None:
         self.config = config
+        self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
         protocol = find_protocol(config.protocol)
@@ -210,10 +216,14 @@ class WebSocketService(Service):
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
         # Only then the reactor has opened all it needs for itself.
         self._reactor.callWhenRunning(self._fit)
+        self._reactor.callWhenRunning(self._say_ready)
         self._stopping = False
         super().startService()
         if self.admin is not None:
             self.admin.start()
+
+    def _say_ready(self) -> None:
+        self.manager.ready(lambda: f"connections: {len(self.hub)}")
 
     def _fit(self) -> None:
         """Leave descriptors for all else, and say how many connections there is room for."""
@@ -241,6 +251,7 @@ class WebSocketService(Service):
         """
         self._stopping = True
         super().stopService()
+        self.manager.stopping(self.config.drain + _LEEWAY)
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
         goodbyes = Goodbyes(self._reactor, self._to_be_told(), self.config.drain / 2)
@@ -248,6 +259,7 @@ class WebSocketService(Service):
         def end(_: object) -> Deferred[None] | None:
             goodbyes.end()
             self.journal.close()
+            self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)
@@ -288,15 +300,15 @@ class WebSocketService(Service):
 
 
 def service_for(
-    config: Config, reactor: Any, give_up: Callable[[str], None]
+    config: Config, reactor: Any, manager: ServiceManager, give_up: Callable[[str], None]
 ) -> WebSocketService | ParentService:
     """The service that a configuration asks for: one process, or a parent and its workers.
 
-    `give_up` is called with what is wrong where no worker can be started. Raises
+    `manager` is told how it goes, `give_up` what is wrong where no worker can be started. Raises
     `ConfigError` or `JournalError`.
     """
     count = available() if config.workers == "auto" else int(config.workers)
     if count == 1:
-        return WebSocketService(config, reactor)
+        return WebSocketService(config, reactor, manager)
     find_protocol(config.protocol)
-    return ParentService(config, reactor, count, give_up)
+    return ParentService(config, reactor, count, give_up, manager)

@@ -103,8 +103,8 @@ class WorkerService(WebSocketService):
         super().__init__(
             handed(config),
             HandedReactor(reactor, ends.ports, roster),
-            hub,
-            journal_for(way, ends.messages),
+            hub=hub,
+            open_journal=journal_for(way, ends.messages),
         )
         self._reactor = reactor
         self._bus = bus

@@ -23,6 +23,7 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
+from .notify import ServiceManager
 from .reloading import Reloading, current_folder
 from .service import WebSocketService, find_protocol, service_for
 from .settings import Given, Settings, gather, nearest
@@ -199,12 +200,18 @@ def makeService(options: Options) -> IService:
     # not for everybody to write.
     os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
-        service = service_for(options.settings.config, reactor, _give_up)
+        manager = ServiceManager.of(os.environ, reactor)
+        service = service_for(options.settings.config, reactor, manager, _give_up)
         service.listen()
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
     raise_limit()
-    reload = _reloading(service, options).reload
+    reloading = _reloading(service, options)
+
+    def reload() -> None:
+        with manager.reload():
+            reloading.reload()
+
     if isinstance(service, ParentService):
         signals = Signals(reactor, service.reopen, service.finish, reload, roll=service.roll)
     else:

@@ -23,13 +23,14 @@ from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
 from ..journal import open_destination
 from ..listening import Renewal, endpoints, listen
+from ..notify import ServiceManager
 from ..policy import ConnectionLimits
 from ..reloading import Part
 from . import copying, passing
 from .handed import Place
 from .process import Owner, Program, Worker
 from .sharing import Sharing
-from .supervisor import Supervisor
+from .supervisor import MARGIN, Supervisor
 
 if TYPE_CHECKING:
     from ..admin import Check
@@ -54,13 +55,19 @@ class ServerFactory(Factory):
 class ParentService(Service):
     """A WebSocket server in `count` worker processes, as a Twisted service.
 
-    `give_up` is called with what is wrong where no worker can be started. Raises
+    `give_up` is called with what is wrong where no worker can be started; `manager` is
+    told how it goes, and that it is ready once all workers serve. Raises
     `ConfigError` or `JournalError` when made, `ListenError` from `listen`, which
     runs when the service starts if it was not called before.
     """
 
     def __init__(
-        self, config: Config, reactor: Any, count: int, give_up: Callable[[str], None]
+        self,
+        config: Config,
+        reactor: Any,
+        count: int,
+        give_up: Callable[[str], None],
+        manager: ServiceManager | None = None,
     ) -> None:
         if not passing.possible():
             raise ConfigError(
@@ -68,6 +75,7 @@ class ParentService(Service):
                 " one process to another; give 1"
             )
         self.config = config
+        self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._named: list[tuple[str, IStreamServerEndpoint]] = endpoints(config, reactor)
         # Whatever a process may change later, paths are those of its beginning.
@@ -194,6 +202,11 @@ class ParentService(Service):
             room=min(room, most) if most else room,
             count=count,
         )
+        self.manager.ready(self._state)
+
+    def _state(self) -> str:
+        serving = self.supervisor.serving()
+        return f"connections: {sum(worker.load for worker in serving)}, workers: {len(serving)}"
 
     # Other settings
 
@@ -256,6 +269,7 @@ class ParentService(Service):
         """
         self._stopping = True
         super().stopService()
+        self.manager.stopping(self.config.drain + 2 * MARGIN)
         stopped = DeferredList([maybeDeferred(port.stopListening) for port in self.ports or ()])
         self.ports = None
         self.sharing.close()
@@ -263,6 +277,7 @@ class ParentService(Service):
         def end(_: object) -> Deferred[None] | None:
             if self._messages is not None:
                 self._messages.close()
+            self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self.supervisor.stop()).addCallback(end)
