@@ -23,6 +23,7 @@ NEEDS_RESTART = {
     "listen",
     "port",
     "protocol",
+    "workers",
     "message_log",
     "message_log_format",
     "log_format",

@@ -173,12 +173,12 @@ class TestPublishing:
                 framed(Publication("news", b"hello", False, request).body())
             )
         assert client.frames() == [(TEXT, b"hello")] * 2
-        assert run.heard == [("answer", 9, {"handed": 1})]
+        assert run.heard == [("answer", 9, {"handed": 1, "dropped": 0})]
 
     def test_before_it_serves_nobody_has_it(self) -> None:
         run = Run()
         run.serving.bus.dataReceived(framed(Publication("news", b"hello", False, 9).body()))
-        assert run.heard == [("answer", 9, {"handed": 0})]
+        assert run.heard == [("answer", 9, {"handed": 0, "dropped": 0})]
         run.close()
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from wsservice.sending import SENT, PreparedMessage
+from wsservice.sending import SENT, PreparedMessage, Sent
 from wsservice.workers.hub import WorkerHub
 from wsservice.workers.messages import Publication, publication
 
@@ -12,10 +12,11 @@ class Member:
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
+        self.slow = False
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
         self.got.append(preparedMsg.payload)
-        return SENT
+        return Sent.SLOW if self.slow else SENT
 
     def go_away(self) -> None:
         raise AssertionError
@@ -51,6 +52,9 @@ def test_what_is_published_is_sent_here_and_passed_on() -> None:
 
 def test_what_comes_is_sent_here_only() -> None:
     hub, bus, member = joined()
-    assert hub.deliver(Publication("news", b"one")) == 1
+    assert hub.deliver(Publication("news", b"one")) == (1, 0)
     assert member.got == [b"one"]
     assert bus.published == []
+    member.slow = True
+    assert hub.deliver(Publication("news", b"two")) == (0, 1)
+    assert hub.deliver(Publication("other", b"two")) == (0, 0)

@@ -8,8 +8,9 @@ from twisted.internet.task import Clock
 
 from wsservice.policy import Admission, Verdict
 from wsservice.workers import supervisor as module
+from wsservice.workers.messages import Publication, publication
 from wsservice.workers.process import Owner, State
-from wsservice.workers.supervisor import Supervisor
+from wsservice.workers.supervisor import Published, Supervisor
 
 from .support import Logged
 
@@ -60,6 +61,7 @@ class Fake:
 
     ask: Any
     forget: Any
+    ask_body: Any
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
@@ -387,6 +389,23 @@ class TestQuestions:
         service.clock.advance(1)
         assert answers == [["first", None]]
         assert asked[-1] == ("forget", 1)
+
+    def test_what_the_parent_publishes_all_have_and_say_to_how_many(self, service: Service) -> None:
+        asked: list[Any] = []
+        for each in service.made:
+            each.ask_body = lambda *question: asked.append(question)
+            each.forget = lambda request: None
+        published: list[Published] = []
+        service.supervisor.publish("news", b"hello", True).addCallback(published.append)
+        assert [publication(each[2]) for each in asked] == [
+            Publication("news", b"hello", True, 1)
+        ] * 2
+        asked[0][1]({"handed": 3, "dropped": 1})
+        asked[1][1]({"handed": 4, "dropped": 0})
+        service.supervisor.publish("news", b"hello").addCallback(published.append)
+        asked[2][1](None)
+        service.clock.advance(1)
+        assert published == [Published(7, 1, 0), Published(0, 0, 2)]
 
     def test_without_workers_there_are_none(self, service: Service) -> None:
         answers: list[Any] = []

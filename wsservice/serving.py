@@ -210,9 +210,10 @@ class Serving:
         heard(self, message)
 
     def _deliver(self, message: Publication) -> None:
-        handed = 0 if self._hub is None else self._hub.deliver(message)
+        handed, dropped = (0, 0) if self._hub is None else self._hub.deliver(message)
         if message.request:
-            self.bus.say("answer", request=message.request, answer={"handed": handed})
+            answer = {"handed": handed, "dropped": dropped}
+            self.bus.say("answer", request=message.request, answer=answer)
 
     def _ping(self, _message: Mapping[str, Any]) -> None:
         self.bus.say("pong")

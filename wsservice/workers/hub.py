@@ -27,6 +27,12 @@ class WorkerHub(LocalHub):
         self._bus.publish(Publication(channel, payload, isBinary).body())
         return handed
 
-    def deliver(self, publication: Publication) -> int:
-        """Send what another worker, or the parent, published; returns to how many."""
-        return super().publish(publication.channel, publication.payload, publication.binary)
+    def deliver(self, publication: Publication) -> tuple[int, int]:
+        """Send what another worker, or the parent, published.
+
+        Returns to how many it was handed, and how many did not take it.
+        """
+        channel = publication.channel
+        count = len(self._channels.get(channel, ()))
+        handed = super().publish(channel, publication.payload, publication.binary)
+        return handed, count - handed

@@ -30,7 +30,7 @@ from . import copying, passing
 from .handed import Place
 from .process import Owner, Program, Worker
 from .sharing import Sharing
-from .supervisor import MARGIN, Supervisor
+from .supervisor import MARGIN, Published, Supervisor
 
 if TYPE_CHECKING:
     from ..admin import Check
@@ -232,6 +232,13 @@ class ParentService(Service):
         return asked.addCallback(lambda answers: next(filter(None, answers), ""))
 
     # What an operator asks for
+
+    def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message to every open connection on a channel, in every worker.
+
+        Fires with to how many it was handed, within a second.
+        """
+        return self.supervisor.publish(channel, payload, isBinary)
 
     def reopen(self) -> None:
         """Begin the message log anew at the same path, after the file was moved away."""

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from ..escape import escape
 from ..policy import Admission
+from .messages import Publication
 from .process import Owner, State, Worker
 from .sharing import SILENT, Sharing
 
@@ -38,6 +39,9 @@ where the parent itself had no turn, its workers had no chance to answer."""
 _ANSWER = 1.0
 """Seconds that a worker has to answer a question."""
 
+_REQUESTS = 2**31
+"""Numbers that questions have, until they begin anew."""
+
 _LONGEST_START = 60
 """Ticks that a worker may take to begin."""
 
@@ -58,6 +62,28 @@ class Slot:
     since: float | None = None
     """When its worker began to serve, if it does."""
     restart: IDelayedCall | None = None
+
+
+@attrs.frozen
+class Published:
+    """What became of a message."""
+
+    handed: int
+    """To how many connections it was handed."""
+    dropped: int
+    """How many did not take it: they read too slowly, or are closing."""
+    unknown: int
+    """How many workers did not say, or had no room for it."""
+
+    @classmethod
+    def of(cls, answers: Sequence[Any]) -> Published:
+        """By what each worker answered, None where it did not."""
+        known = [each for each in answers if each is not None]
+        return cls(
+            sum(int(each["handed"]) for each in known),
+            sum(int(each["dropped"]) for each in known),
+            len(answers) - len(known),
+        )
 
 
 class Watcher(Protocol):
@@ -351,9 +377,33 @@ class Supervisor(Owner):
 
     def ask(self, workers: Sequence[Worker], what: str, **members: Any) -> Deferred[list[Any]]:
         """Ask workers something: what each answered, None where it did not within a second."""
-        waiting = list(workers)
+        return self._answers(
+            workers,
+            lambda worker, request, answered: worker.ask(request, answered, what, **members),
+        )
+
+    def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message to every open connection on a channel, in every worker.
+
+        Fires with what became of it, within a second.
+        """
+        done = self._answers(
+            self.serving(),
+            lambda worker, request, answered: worker.ask_body(
+                request, answered, Publication(channel, payload, isBinary, request).body()
+            ),
+        )
+        return done.addCallback(Published.of)
+
+    def _answers(
+        self,
+        workers: Sequence[Worker],
+        put: Callable[[Worker, int, Callable[[Any], None]], None],
+    ) -> Deferred[list[Any]]:
         answers: dict[Worker, Any] = dict.fromkeys(workers)
-        self._asked += 1
+        waiting = list(workers)
+        # Never 0, which is that of what has no answer; and no more than fits in 32 bits.
+        self._asked = self._asked % _REQUESTS + 1
         request = self._asked
         done: Deferred[list[Any]] = Deferred()
 
@@ -375,7 +425,7 @@ class Supervisor(Owner):
             deadline.cancel()
             end()
         for worker in workers:
-            worker.ask(request, partial(answered, worker=worker), what, **members)
+            put(worker, request, partial(answered, worker=worker))
         return done
 
     # The end
