@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from benchmarks import building, servers
+from benchmarks import workers as shared
 from benchmarks.errors import BenchmarkError, MeasurementError
 from benchmarks.measuring import Bench
 from benchmarks.works import WORKS, Work, scaled
@@ -250,3 +252,26 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_workers_do_the_work_that_is_measured(load: Path, tmp_path: Path, count: int) -> None:
+    task = attrs.evolve(shared.LOADS[1], count=200, connections=4)
+    rate, cost = shared.sample(task, count, tmp_path, load)
+    assert rate > 0
+    assert cost > 0
+    assert len(shared.started(tmp_path)) == (count if count > 1 else 0)
+
+
+def test_a_caller_is_greeted_or_tells_that_it_was_not(tmp_path: Path) -> None:
+    with shared.service(tmp_path, 1, "greeting") as (port, _):
+        shared.call(port)
+    with pytest.raises(OSError, match="refused"):
+        shared.call(port)
+    with shared.service(tmp_path, 1, "echo") as (port, pid), shared.Callers(port) as callers:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: callers.refused, "a caller to be refused")
+
+
+def test_the_document_is_a_chapter_of_the_manual() -> None:
+    assert shared.HEADING in shared.DOCUMENT.read_text()
