@@ -459,3 +459,19 @@ def test_names_that_a_peer_makes_up_are_freed_with_its_request() -> None:
     made_up = names.pop(names.index("x-made-up"))
     assert sys.intern("".join(["x-", "made-", "up"])) is not made_up
     assert [*map(id, names)] == [*map(id, accepted(head()).headers)]
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"GET /a?secret HTTP/1.1 x\r\n",
+        b"GET /a?secret\n",
+        b"GET http://a/?secret HTTP/1.1\r\n",
+        b"GET /a?secret#there HTTP/1.1\r\n",
+        b"GET /" + b"a" * 90 + b"?secret#there HTTP/1.1\r\n",
+    ],
+)
+def test_a_query_is_not_told(octets: bytes) -> None:
+    reason = refused(octets).reason
+    assert "secret" not in reason
+    assert "?..." in reason

@@ -24,13 +24,15 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from .beginning import Beginning
+from .channels import ChannelError, channel_of
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
 from .ending import Ending
 from .plain import TEXT, plain_answer
-from .policy import NO_ROOM, Verdict, channel_of, check_origin
+from .policy import NO_ROOM, Verdict, check_origin
 from .reading import Hold
 from .request import TOKEN, PlainRequest, Refusal, Request, RequestReader
+from .resuming import Resuming
 from .transports import peer_descriptor, peer_name
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
@@ -44,7 +46,9 @@ _LOGGED_REASON = 200
 """Characters of a refusal's reason in the log; some of it is the peer's."""
 
 
-class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class OpeningProtocol(  # type: ignore[misc]
+    Beginning, Ending, Resuming, Connection, WebSocketServerProtocol
+):
     """A connection of a server, as far as its opening handshake goes."""
 
     factory: Any
@@ -91,6 +95,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         self.factory.hub.leave(self)
         self.factory.limits.leave(self._admission)
         self.factory.countConnections -= 1
+        self._stop_catching_up()
         super().connectionLost(reason)
 
     def writeConnectionLost(self) -> None:
@@ -173,6 +178,14 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         """Ask the behaviour, by `onConnect`, and answer as it says."""
         self._request = request
         self.channel = channel_of(request.path)
+        if request.query:
+            try:
+                self._take_query(request.query, request.subprotocols)
+            except ChannelError as error:
+                # It has nothing of the query: the peer may be told as well.
+                self._denial = f"{error}\n".encode()
+                self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
+                return
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         try:
@@ -215,6 +228,8 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         subprotocol, headers = _checked_decision(res, self.websocket_protocols)
         if self.state != self.STATE_CONNECTING:
             return  # it was lost while onConnect decided
+        if self._request.subprotocols:
+            subprotocol = self._negotiated(subprotocol, self._request.subprotocols)
         self.websocket_protocol_in_use = subprotocol
         head = [_SWITCHING]
         for name, values in headers.items():
@@ -275,7 +290,7 @@ class OpeningProtocol(Beginning, Ending, Connection, WebSocketServerProtocol):  
         self.sendData(octets if head_only else octets + body)
 
     def _onOpen(self) -> None:
-        self.factory.hub.join(self)
+        self._join()
         super()._onOpen()
 
 

@@ -184,6 +184,12 @@ def _shown(octets: bytes) -> str:
     return _quoted(octets[: _SHOWN + 1].decode("latin-1"))
 
 
+def _shown_target(octets: bytes) -> str:
+    """The same of a target, or a line with one: a query may be secret, and has no place in a log."""
+    before, mark, _ = octets.partition(b"?")
+    return _shown(before + mark + b"..." if mark else octets)
+
+
 def _quoted(text: str) -> str:
     return f'"{text[:_SHOWN]}{"..." if len(text) > _SHOWN else ""}"'
 
@@ -246,7 +252,7 @@ class RequestReader:
         line = bytes(self._head[self._line_start : end])
         self._line_start = self._searched = end + 1
         if not line.endswith(b"\r"):
-            _refuse(400, f"a line that does not end in CR LF: {_shown(line)}")
+            _refuse(400, f"a line that does not end in CR LF: {_shown_target(line)}")
         return line[:-1]
 
     def _too_long(self, limit: int) -> NoReturn:
@@ -275,7 +281,7 @@ def _check_first_octet(octet: int) -> None:
 def _parse_request_line(line: bytes) -> tuple[str, str]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        _refuse(400, f"a request line that is none: {_shown(line)}")
+        _refuse(400, f"a request line that is none: {_shown_target(line)}")
     method, target, version = match.groups()
     if version != b"1.1":
         _refuse(505, f"HTTP/{version.decode()}")
@@ -284,9 +290,9 @@ def _parse_request_line(line: bytes) -> tuple[str, str]:
     if method not in (b"GET", b"HEAD"):
         _refuse(501, f"the method {_shown(method)}")
     if not target.startswith(b"/"):
-        _refuse(400, f"a target that is no path: {_shown(target)}")
+        _refuse(400, f"a target that is no path: {_shown_target(target)}")
     if b"#" in target:
-        _refuse(400, f"a target with a fragment: {_shown(target)}")
+        _refuse(400, f"a target with a fragment: {_shown_target(target)}")
     return method.decode(), target.decode()
 
 
