@@ -1,9 +1,21 @@
 from __future__ import annotations
 
 import pytest
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateResponse
+from autobahn.exception import PayloadCorruptError, PayloadExceededError
+from autobahn.websocket.compress import (
+    PerMessageDeflate,
+    PerMessageDeflateOffer,
+    PerMessageDeflateResponse,
+)
 
-from wsservice.compression import acceptable, client_accept, client_offers, server_accept
+from wsservice.compression import (
+    acceptable,
+    client_accept,
+    client_offers,
+    deflate,
+    inflate,
+    server_accept,
+)
 
 DEFLATE = "permessage-deflate"
 
@@ -46,3 +58,27 @@ def test_a_client_takes_what_the_server_chose_within_its_own_bounds() -> None:
     assert accept is not None
     assert (accept.window_bits, accept.mem_level) in {(9, 4), (12, 4)}
     assert client_accept(object()) is None
+
+
+def extension() -> PerMessageDeflate:
+    accept = server_accept([PerMessageDeflateOffer()])
+    made: PerMessageDeflate = PerMessageDeflate.create_from_offer_accept(True, accept)
+    return made
+
+
+@pytest.mark.parametrize("payload", [b"", b"hello", b"x" * 100])
+def test_what_was_deflated_is_inflated(payload: bytes) -> None:
+    both = extension()
+    for limit in (0, 100):
+        assert inflate(both, deflate(payload, 12), limit) == payload
+
+
+def test_no_more_than_one_octet_over_the_limit_is_inflated() -> None:
+    assert inflate(extension(), deflate(b"x" * 101, 12), 100) == b"x" * 101
+    with pytest.raises(PayloadExceededError):
+        inflate(extension(), deflate(b"x" * 102, 12), 100)
+
+
+def test_what_makes_no_sense_is_not_inflated() -> None:
+    with pytest.raises(PayloadCorruptError):
+        inflate(extension(), b"\xff\xff\xff", 0)

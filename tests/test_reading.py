@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from typing import Any
 
 import pytest
@@ -31,7 +32,9 @@ KEY = b"\x11\x22\x33\x44"
 
 def outcome(protocol: type[Recorder], octets: bytes, cuts: list[int], **config: Any) -> Any:
     served = Served(protocol, ping_interval=0, **config)
-    client = served.connect().open()
+    client = served.connect()
+    deflate = ("Sec-WebSocket-Extensions: permessage-deflate",) if config.get("compression") else ()
+    assert client.ask("/", *deflate).startswith(b"HTTP/1.1 101 ")
     start = 0
     for cut in [*sorted(cut % (len(octets) + 1) for cut in cuts), len(octets)]:
         client.send(octets[start:cut])
@@ -67,6 +70,55 @@ hostile = st.one_of(
 traffic = st.lists(
     st.one_of(masked_text, masked_binary, large, pings, fragments, hostile), max_size=6
 ).map(b"".join)
+
+
+def deflated(payload: bytes) -> bytes:
+    machine = zlib.compressobj(wbits=-12)
+    return (machine.compress(payload) + machine.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+compressed = st.tuples(
+    st.sampled_from([0xC1, 0xC2]),
+    st.one_of(
+        st.text(max_size=200).map(lambda text: deflated(text.encode())),
+        st.binary(max_size=200).map(deflated),
+        st.integers(90, 110).map(lambda size: deflated(b"x" * size)),
+        st.binary(max_size=20),
+    ),
+).map(lambda each: codec.encode(each[0], each[1], KEY))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.one_of(compressed, masked_text, pings, fragments, hostile), max_size=6),
+    st.lists(st.integers(0, 10**6), max_size=4),
+    st.sampled_from([0, 100]),
+)
+def test_any_compressed_octets_do_what_they_do_to_autobahn_alone(
+    parts: list[bytes], cuts: list[int], limit: int
+) -> None:
+    config = {"compression": True, "max_message_size": limit, "greeting": ""}
+    octets = b"".join(parts)
+    theirs = outcome(ByAutobahn, octets, cuts, **config)
+    for name in BUILT:
+        with used(name):
+            assert outcome(Recorder, octets, cuts, **config) == theirs
+
+
+def test_a_compressed_message_that_came_whole_is_not_autobahns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = Served(Recorder, compression=True)
+    client = served.connect()
+    client.ask("/", "Sec-WebSocket-Extensions: permessage-deflate")
+    seen: list[object] = []
+    monkeypatch.setattr(client.protocol, "_to_autobahn", seen.append)
+    machine = zlib.compressobj(wbits=-12)
+    for _ in range(2):  # the second refers to the first
+        octets = machine.compress("grüße".encode()) + machine.flush(zlib.Z_SYNC_FLUSH)
+        client.send(codec.encode(0xC1, octets[:-4], KEY))
+    assert client.protocol.seen == [("grüße".encode(), False)] * 2
+    assert seen == []
 
 
 @settings(deadline=None, max_examples=150)

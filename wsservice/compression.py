@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autobahn.websocket.compress import (
+    PerMessageDeflate,
     PerMessageDeflateOffer,
     PerMessageDeflateOfferAccept,
     PerMessageDeflateResponse,
@@ -68,6 +69,20 @@ def deflate(payload: bytes, window_bits: int) -> bytes:
     )
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return data[:-4]  # RFC 7692, 7.2.1
+
+
+def inflate(extension: PerMessageDeflate, octets: bytes, limit: int) -> bytes:
+    """A message of a connection, as it was before it was compressed.
+
+    Of one that is larger than `limit` octets (0: no limit), no more than one octet
+    over that. Raises Autobahn's `PayloadExceededError` where it is larger still, and
+    `PayloadCorruptError` where it makes no sense.
+    """
+    extension.start_decompress_message()
+    payload: bytes = extension.decompress_message_data(octets, limit + 1 if limit else None)
+    if not 0 < limit < len(payload):
+        extension.end_decompress_message()
+    return payload
 
 
 def server_accept(

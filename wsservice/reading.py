@@ -8,9 +8,11 @@ worked off in slices, so that no connection keeps the others waiting.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
+from autobahn.exception import PayloadCorruptError, PayloadExceededError
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.tcp import Connection as TCPConnection
@@ -18,6 +20,7 @@ from twisted.python.failure import Failure
 
 from . import frames
 from .callbacks import Callbacks
+from .compression import inflate
 from .config import Limits
 from .policy import CloseCode
 
@@ -37,6 +40,11 @@ _SLICE = 0.004
 BATCH = 32
 """Messages that are decoded before the clock is looked at."""
 
+
+_BINARY = b"\x82"
+_COMPRESSED_TEXT, _COMPRESSED_BINARY = 0xC1, 0xC2
+_COMPRESSED = (_COMPRESSED_TEXT, _COMPRESSED_BINARY)
+"""First octets of frames: whole messages (RFC 6455, 5.2, and RFC 7692, 6)."""
 
 _NOTHING_DECODED: tuple[list[tuple[bytes, bool, int]], int] = ([], frames.FOREIGN)
 
@@ -67,6 +75,17 @@ def most_compressed(limit: int) -> int:
     return limit and limit + limit // 8 + READ_SIZE
 
 
+def _is_text(octets: bytes, whole: bool) -> bool:
+    """Whether it is UTF-8; where it is not `whole`, as far as it goes."""
+    if octets.isascii():
+        return True
+    try:
+        codecs.utf_8_decode(octets, "strict", whole)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Reading(Callbacks):
     """The way in. To be mixed in before Autobahn's protocol, whose names it uses."""
 
@@ -83,6 +102,7 @@ class Reading(Callbacks):
     _invalid_payload: Callable[[str], bool]
     _fail_connection: Callable[[int, str], None]
     _isMessageCompressed: bool
+    _perMessageCompress: Any
     frame_data: list[bytes | bytearray] | None
     message_data_total_length: int
     onMessageBegin: Callable[[bool], None]
@@ -185,7 +205,44 @@ class Reading(Callbacks):
             rest = self.current_frame.length - self.current_frame_masker.pointer()
             return self._to_autobahn(buffer, position, position + rest)
         size = frames.frame_size(buffer, position)
-        return self._to_autobahn(buffer, position, position + size) if size else position
+        if not size:
+            return position
+        end = position + size
+        if self._codec_next and buffer[position] in _COMPRESSED and end <= len(buffer):
+            octets = self._compressed(buffer, position, end)
+            if octets is not None:
+                self._inflate(octets, buffer[position] == _COMPRESSED_BINARY)
+                return end
+        return self._to_autobahn(buffer, position, end)
+
+    def _compressed(self, buffer: bytes, start: int, end: int) -> bytes | None:
+        """What a compressed message of one frame has in it, None where that is Autobahn's."""
+        masked, limit, _ = self._decoding
+        if self._perMessageCompress is None:
+            return None
+        # The same frame as a binary one, which the codec takes as it is.
+        frame = _BINARY + buffer[start + 1 : end]
+        messages, _ = frames.decode(frame, 0, masked, most_compressed(limit), 1)
+        return messages[0][0] if messages else None
+
+    def _inflate(self, octets: bytes, is_binary: bool) -> None:
+        """A compressed message came whole: what Autobahn does with it, at once."""
+        limit = self._limits.max_message_size
+        try:
+            payload = inflate(self._perMessageCompress, octets, limit)
+        except PayloadExceededError:
+            self._too_big()
+            return
+        except PayloadCorruptError as error:
+            self._invalid_payload(f"a message cannot be decompressed: {error}")
+            return
+        too_big = 0 < limit < len(payload)
+        if not is_binary and not _is_text(payload, not too_big):
+            self._invalid_payload("invalid UTF-8 in a text message")
+        elif too_big:
+            self._too_big()
+        else:
+            self._call(self.onMessage, payload, is_binary)
 
     def _look(self) -> None:
         """See whether it is the codec that reads what comes next."""

@@ -91,7 +91,9 @@ class Browser:
         return said
 
     def text(self, selector: str) -> str:
-        return self.find(selector).text
+        # At one go: between a find and a look the page may have replaced it.
+        said: str = self.run("return document.querySelector(arguments[0]).innerText", selector)
+        return said.strip()
 
     def click(self, selector: str) -> None:
         self.find(selector).click()

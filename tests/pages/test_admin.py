@@ -129,7 +129,7 @@ def test_many_connections_are_shown_in_pages(page: Browser, operator: Operator) 
 
 def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
     opened(page, operator)
-    page.run("arguments[0].focus()", page.find(button(2, "Trace")))
+    page.run("document.querySelector(arguments[0]).focus()", button(2, "Trace"))
     operator.connections = [*operator.connections[1:], connection(9)]
     page.wait(lambda: ids(page) == ["2", "3", "9"], "one left and one came")
     focused = "return document.activeElement.ariaLabel || document.activeElement.id"
@@ -201,8 +201,8 @@ def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator
     page.click(button(1, "Trace"))
     count = "return document.querySelectorAll('#trace-rows li').length"
     page.wait(lambda: page.run(count) == 500, "as many frames as are kept")
-    first = page.text("#trace-rows li")
-    page.wait(lambda: page.text("#trace-rows li") != first, "newer ones")
+    latest = page.text("#trace-rows li:last-child")
+    page.wait(lambda: page.text("#trace-rows li:last-child") != latest, "newer ones")
     assert page.run(count) == 500
     page.click(button(2, "Trace"))
     page.wait_for("#trace-title", "Trace of connection 2")
