@@ -59,6 +59,14 @@ class TestCommand:
             *("hex", b"\0"),
         )
 
+    def test_whether_it_stays(self) -> None:
+        command = parse([URL])
+        assert not command.reconnect
+        assert (command.config.ping_interval, command.config.ping_timeout) == (20, 20)
+        command = parse([URL, "--reconnect", "--ping-interval", "1.5", "--ping-timeout", "0"])
+        assert command.reconnect
+        assert (command.config.ping_interval, command.config.ping_timeout) == (1.5, 0)
+
     def test_what_a_person_sees(self) -> None:
         command = parse([URL])
         assert (command.color, command.json, command.history) == ("auto", False, True)
@@ -73,6 +81,9 @@ class TestCommand:
             (["-f", "/dev/null"], "-m/--message needs a URL"),
             (["--timeout", "3"], "--timeout needs a URL"),
             (["--null"], "--null needs a URL"),
+            (["--reconnect"], "--reconnect needs a URL"),
+            (["--ping-interval", "1"], "--ping-interval needs a URL"),
+            ([URL, "--ping-timeout", "1s"], "--ping-timeout: '1s' is not allowed; give seconds"),
             ([URL, "-m", "\udcff"], "argument -m/--message: a message must be text in UTF-8"),
             ([URL, "-f", "/no\n"], "argument -f/--file: '/no\\n' cannot be read, No such file"),
             ([URL, "-f", "/"], "argument -f/--file: '/' cannot be read, Is a directory"),

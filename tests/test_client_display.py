@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from wsservice.client.display import Display, wants_color
+from wsservice.client.display import Display, described, described_file, wants_color
 
 NOON = time.mktime((2026, 11, 24, 12, 0, 1, 0, 0, -1))
 
@@ -17,7 +17,8 @@ def display() -> Display:
 
 def test_a_line_has_the_time_and_a_mark(display: Display) -> None:
     assert display.received(NOON, b"hello", False) == "12:00:01 < hello\n"
-    assert display.sent(NOON, "zwölf".encode(), False) == "12:00:01 > zwölf\n"
+    assert display.sent(NOON, described("zwölf".encode(), False)) == "12:00:01 > zwölf\n"
+    assert display.kept(NOON, "later") == "12:00:01 · kept until there is a connection: later\n"
     assert display.note(NOON, "pong") == "12:00:01 · pong\n"
     assert display.problem(NOON, "oh no") == "12:00:01 · oh no\n"
 
@@ -87,9 +88,9 @@ def test_json_has_colours_too() -> None:
     assert '\x1b[34m"a"\x1b[0m: \x1b[32m"b"\x1b[0m' in line
 
 
-def test_of_a_file_its_name_and_size_are_told(display: Display) -> None:
-    assert display.sent_file(NOON, "a\x1bb", 1, False) == "12:00:01 > a\\x1bb (text, 1 byte)\n"
-    assert display.sent_file(NOON, "a", 2, True) == "12:00:01 > a (binary, 2 bytes)\n"
+def test_of_a_file_its_name_and_size_are_told() -> None:
+    assert described_file("a\x1bb", 1, False) == "a\\x1bb (text, 1 byte)"
+    assert described_file("a", 2, True) == "a (binary, 2 bytes)"
 
 
 def test_what_was_asked_for_has_no_times(display: Display) -> None:

@@ -5,20 +5,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from wsservice.client.outgoing import Outgoing
+from wsservice.sending import OVERHEAD, Sent
 
 
 class Talk:
-    """A connection that pauses its producer after so many messages."""
+    """A connection whose transport takes so many messages, and then has enough."""
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
         self.sent: list[tuple[bytes, bool]] = []
         self.writes = 0
-        self.producer: Any = None
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert streaming
-        self.producer = producer
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -26,10 +22,13 @@ class Talk:
         yield
         self.writes += len(self.sent) > before
 
-    def sendMessage(self, payload: bytes, isBinary: bool) -> None:
+    @property
+    def has_room(self) -> bool:
+        return len(self.sent) < self.room
+
+    def sendMessage(self, payload: bytes, isBinary: bool) -> Sent:
         self.sent.append((payload, isBinary))
-        if len(self.sent) == self.room:
-            self.producer.pauseProducing()
+        return Sent.SENT
 
 
 class Source:
@@ -46,24 +45,28 @@ class Source:
         self.told.append("stop")
 
 
+ONE, TWO, THREE = (b"1", False), (b"2", True), (b"3", False)
+LIMIT = 2 * (1 + OVERHEAD)
+
+
 def begun(room: int = 1000) -> tuple[Any, Any]:
     talk: Any = Talk(room)
-    outgoing = Outgoing()
+    outgoing = Outgoing([], LIMIT, lambda count: None)
     outgoing.begin(talk)
     return outgoing, talk
 
 
-ONE, TWO, THREE = (b"1", False), (b"2", True), (b"3", False)
-
-
 def test_what_is_given_before_there_is_a_connection_is_sent_first() -> None:
-    outgoing = Outgoing([ONE])
+    counted: list[int] = []
+    outgoing = Outgoing([ONE], LIMIT, counted.append)
     outgoing.put([TWO])
+    assert (len(outgoing), outgoing.octets_waiting) == (2, 2)
     talk: Any = Talk()
     outgoing.begin(talk)
     outgoing.put([THREE])
     assert talk.sent == [ONE, TWO, THREE]
     assert talk.writes == 2
+    assert counted == [2, 1]
 
 
 def test_no_more_is_sent_than_the_connection_takes() -> None:
@@ -72,37 +75,43 @@ def test_no_more_is_sent_than_the_connection_takes() -> None:
     assert talk.sent == [ONE, TWO]
     outgoing.put([ONE])
     assert talk.sent == [ONE, TWO]
-    talk.producer.resumeProducing()
+    talk.room = 1000
+    outgoing.go_on()
     assert talk.sent == [ONE, TWO, THREE, ONE]
+    assert talk.writes == 2
+
+
+def test_what_a_connection_did_not_take_goes_to_the_next() -> None:
+    outgoing, _ = begun(room=1)
+    outgoing.put([ONE, TWO])
+    outgoing.lost()
+    outgoing.put([THREE])
+    following: Any = Talk()
+    outgoing.begin(following)
+    assert following.sent == [TWO, THREE]
 
 
 def test_its_source_is_told_to_pause_and_to_go_on() -> None:
-    outgoing, talk = begun(room=2)
-    source = Source()
-    outgoing.feed_from(source)
-    assert source.told == []
-    outgoing.put([ONE, TWO, THREE])
-    assert source.told == ["pause"]
-    talk.producer.resumeProducing()
-    assert source.told == ["pause", "resume"]
-
-
-def test_a_source_that_comes_when_there_is_no_room_is_paused_at_once() -> None:
-    outgoing, _ = begun(room=1)
-    outgoing.put([ONE])
-    source = Source()
-    outgoing.feed_from(source)
-    assert source.told == ["pause"]
-
-
-def test_its_source_does_not_go_on_when_what_waited_filled_the_room_again() -> None:
     outgoing, talk = begun(room=1)
     source = Source()
     outgoing.feed_from(source)
     outgoing.put([ONE, TWO, THREE])
-    talk.room = 3
-    talk.producer.resumeProducing()
-    assert source.told == ["pause", "pause"]
+    assert source.told == []
+    outgoing.put([ONE])
+    assert source.told == ["pause"]
+    talk.room = 2
+    outgoing.go_on()
+    assert source.told == ["pause"]
+    talk.room = 1000
+    outgoing.go_on()
+    assert source.told == ["pause", "resume"]
+
+
+def test_a_source_that_comes_when_there_is_no_room_is_paused_at_once() -> None:
+    outgoing = Outgoing([ONE, TWO, THREE], LIMIT, lambda count: None)
+    source: Any = Source()
+    outgoing.feed_from(source)
+    assert source.told == ["pause"]
 
 
 def test_what_comes_then_comes_when_nothing_waits() -> None:
@@ -111,7 +120,8 @@ def test_what_comes_then_comes_when_nothing_waits() -> None:
     seen: list[int] = []
     outgoing.then(lambda: seen.append(len(talk.sent)))
     assert seen == []
-    talk.producer.resumeProducing()
+    talk.room = 1000
+    outgoing.go_on()
     assert seen == [2]
     outgoing.put([THREE])
     assert seen == [2]
@@ -122,7 +132,8 @@ def test_one_that_was_stopped_sends_no_more() -> None:
     source = Source()
     outgoing.feed_from(source)
     outgoing.put([ONE, TWO])
-    talk.producer.stopProducing()
-    talk.producer.resumeProducing()
+    outgoing.stop()
+    outgoing.go_on()
     assert talk.sent == [ONE]
-    assert source.told == ["pause", "stop"]
+    assert len(outgoing) == 0
+    assert source.told == ["stop"]

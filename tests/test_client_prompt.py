@@ -12,6 +12,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock
 
 from wsservice.client import prompt as prompt_module
+from wsservice.client.backoff import Backoff
 from wsservice.client.command import parse
 from wsservice.client.faces import face_for
 from wsservice.client.session import Session
@@ -254,7 +255,7 @@ class TestCommands:
         run.server_sends(PONG, b"x")
         assert run.enter("/stats") == [
             "  open for 0 s",
-            "  sent 1 message, 5 bytes; 0 bytes of it still waiting",
+            "  sent 1 message, 5 bytes; 0 bytes still waiting",
             "  received 1 message, 2 bytes",
             "  round trip: 0.0 ms the last, 0.0 ms to 0.0 ms in 1 ping",
         ]
@@ -277,7 +278,70 @@ class TestCommands:
         assert run.console is console
         assert console.started == 1
         assert run.lines == ["> before", "· closing, to connect anew", CONNECTED]
-        assert run.enter("/stats")[1] == "  sent 0 messages, 0 bytes; 0 bytes of it still waiting"
+        assert run.enter("/stats")[1] == "  sent 0 messages, 0 bytes; 0 bytes still waiting"
+
+
+class TestStaying:
+    @pytest.fixture
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> Run:
+        """Its connection was lost, and it waits for a second."""
+        monkeypatch.setattr("wsservice.client.staying.Backoff", lambda: Backoff(lambda: 1.0))
+        run = Run("--reconnect").open()
+        run.enter()
+        run.server.lose()
+        run.reactor.advance(0)
+        return run
+
+    def test_it_is_said_that_and_when_it_tries_again(self, run: Run) -> None:
+        lost = "the connection was lost without a close frame"
+        assert run.lines == [f"· {lost}; trying again in 1.0 s"]
+
+    def test_what_is_entered_meanwhile_is_kept_and_sent_in_order(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "file"
+        path.write_text("text")
+        kept = "· kept until there is a connection:"
+        assert run.enter("one", f"/file {path}", "/binary ff") == [
+            f"{kept} one",
+            f"{kept} {path} (text, 4 bytes)",
+            f"{kept} (binary, 1 byte) ff",
+        ]
+        run.enter()
+        run.reactor.advance(1)
+        console = run.console
+        run.open()
+        assert run.console is console
+        assert run.lines == [
+            CONNECTED,
+            "> one",
+            f"> {path} (text, 4 bytes)",
+            "> (binary, 1 byte) ff",
+        ]
+        assert run.server.frames() == [(TEXT, b"one"), (TEXT, b"text"), (BINARY, b"\xff")]
+        assert run.enter("/stats")[1] == "  sent 3 messages, 8 bytes; 0 bytes still waiting"
+
+    def test_a_ping_is_not_kept(self, run: Run) -> None:
+        assert run.enter("/ping") == ["· the connection is not open, nothing was sent"]
+
+    def test_reconnect_does_not_wait(self, run: Run) -> None:
+        assert run.enter("/reconnect") == ["· trying again now"]
+        run.open()
+        assert run.lines[1:] == [CONNECTED]
+
+    def test_ctrl_c_ends_it_at_once(self, run: Run) -> None:
+        run.enter("kept")
+        run.enter()
+        run.face.interrupted()
+        assert run.lines == ["· not sent: 1 message"]
+        run.console.stopping.set_result(None)
+        assert run.status == [130]
+
+    @pytest.mark.parametrize("how", ["left", "/close"])
+    def test_who_leaves_does_not_wait_for_a_connection(self, run: Run, how: str) -> None:
+        run.face.left() if how == "left" else run.enter(how)
+        run.console.stopping.set_result(None)
+        assert run.status == [6]
 
 
 class TestEnd:

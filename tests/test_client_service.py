@@ -225,8 +225,29 @@ class TestSending:
             client.client.send(each)
         assert server.frames() == []
         server.lose(error.ConnectionLost())
-        # The first waited in the connection that is gone.
-        assert client.again().frames() == [(TEXT, b"two"), (TEXT, b"three")]
+        sent = [(TEXT, b"one"), (TEXT, b"two"), (TEXT, b"three")]
+        assert client.again().frames() == sent
+
+    def test_one_that_fills_the_send_buffer_is_no_reason_to_close(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = Client(send_buffer=1000)
+        server = client.accepted()
+        connection = client.client.connection
+        assert connection is not None
+        write = connection._queue._write
+
+        def has_enough(octets: bytes) -> None:
+            write(octets)
+            connection.pauseProducing()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(connection._queue, "_write", has_enough)
+            client.client.send("x" * 5000)
+        client.client.send("next")
+        assert server.frames() == [(TEXT, b"x" * 5000)]
+        connection.resumeProducing()
+        assert server.frames() == [(TEXT, b"next")]
 
     def test_a_slow_server_is_gone_on_with(self, client: Client) -> None:
         server = client.accepted()
@@ -372,9 +393,9 @@ class TestStopping:
         server = client.accepted()
         connection = client.client.connection
         assert connection is not None
+        client.client.send("one")
         connection.pauseProducing()
-        for each in ("one", "two"):
-            client.client.send(each)
+        client.client.send("two")
         stopped = client.stop()
         for _ in range(2):
             client.reactor.advance(3)

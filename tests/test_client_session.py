@@ -80,8 +80,14 @@ class Run:
         command = parse([*arguments])
         self.face: Any = face or (Tutorial() if command.tutorial else Script())
         self.session = Session(self.reactor, command, self.face)
-        self.status: list[int] = []
-        self.session.run().addCallback(self.status.append)
+        self._status: list[int] = []
+        self.session.run().addCallback(self._status.append)
+
+    @property
+    def status(self) -> list[int]:
+        """The exit status, once it ended; what an attempt came to is told in the next turn."""
+        self.reactor.advance(0)
+        return self._status
 
     @property
     def input(self) -> Any:
@@ -303,7 +309,7 @@ class TestGoal:
         run.input.lines([b"y"])
         server.send(text(b"enough"))
         run.session.connection.resumeProducing()
-        assert [each[0] for each in server.frames()] == [TEXT, CLOSE]
+        assert server.frames() == [(CLOSE, close_payload(1000))]
         assert run.input.state == "stopped"
 
     @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ def reached(reactor: MemoryReactorClock) -> Server:
 class Stay:
     """A client that stays, and what it told. Each delay is the longest that it may be."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, retries: bool = True, **settings: Any
+    ) -> None:
         monkeypatch.setattr(
             "wsservice.client.staying.Backoff", lambda: Backoff(lambda: 1.0), raising=True
         )
@@ -83,6 +85,7 @@ class Stay:
             lost=lambda connection, error: self.events.append(("lost", error.code)),
             retrying=lambda error, delay: self.events.append((type(error).__name__, delay)),
             failed=self.events.append,
+            retries=retries,
         )
         self.staying.start()
 
@@ -196,6 +199,38 @@ def test_it_gives_up_where_trying_again_cannot_help(stay: Stay) -> None:
     assert stay.stop() == [None]
     stay.reactor.advance(1000)
     assert stay.attempts == 1
+
+
+class TestAgain:
+    def test_as_a_connection_is_lost_it_does_not_wait(self, stay: Stay) -> None:
+        server = stay.accepted()
+        stay.staying._lost = lambda connection, error: stay.staying.again()
+        server.lose()
+        assert stay.attempts == 2
+        stay.accepted()
+        assert stay.told()[-2:] == ["open", "connected"]
+
+    def test_while_it_waits_it_waits_no_more(self, stay: Stay) -> None:
+        stay.unreachable()
+        stay.staying.again()
+        assert stay.attempts == 2
+        stay.reactor.advance(1000)
+        assert stay.attempts == 2
+
+
+class TestWithoutRetries:
+    def test_it_gives_up_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stay = Stay(monkeypatch, retries=False)
+        stay.unreachable()
+        (failed,) = stay.told()
+        assert isinstance(failed, ConnectError)
+        stay.reactor.advance(1000)
+        assert stay.attempts == 1
+
+    def test_what_was_stopped_has_not_failed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stay = Stay(monkeypatch, retries=False)
+        assert stay.stop() == [None]
+        assert stay.told() == []
 
 
 def test_the_log_of_twisteds_service_has_no_secrets(stay: Stay, logged: Logged) -> None:

@@ -20,14 +20,11 @@ class Session:
         self.wants_the_rest = True
         self.heard: list[Any] = []
 
-    def opened(self, connection: Talk) -> None:
-        self.heard.append("open")
-
     def received(self, payload: bytes, isBinary: bool) -> None:
         self.heard.append(payload)
 
-    def closed(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.heard.append(("closed", wasClean, code))
+    def has_room(self) -> None:
+        self.heard.append("room")
 
 
 class Run:
@@ -55,9 +52,10 @@ def text(payload: bytes) -> bytes:
 
 def test_it_tells_its_session() -> None:
     run = Run()
-    run.server.send(text(b"hi") + frame(CLOSE, close_payload(4001), masked=False))
-    run.server.lose()
-    assert run.session.heard == ["open", b"hi", ("closed", True, 4001)]
+    run.server.send(text(b"hi"))
+    run.talk.pauseProducing()
+    run.talk.resumeProducing()
+    assert run.session.heard == [b"hi", "room"]
 
 
 def test_what_is_sent_together_leaves_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +83,7 @@ def test_it_reads_on_while_the_server_does_not() -> None:
     run.talk.sendMessage(b"x" * 600)
     run.server.send(text(b"answer"))
     assert not run.server.transport.is_paused()
-    assert run.session.heard == ["open", b"answer"]
+    assert run.session.heard == [b"answer"]
 
 
 class TestClose:
@@ -96,7 +94,6 @@ class TestClose:
         run.clock.advance(0.1)
         assert run.given_up()
         run.server.lose(error.ConnectionAborted())
-        assert run.session.heard[-1] == ("closed", False, 1006)
         assert run.talk.wasCloseHandshakeTimeout
 
     def test_what_still_comes_is_waited_for(self) -> None:

@@ -259,6 +259,7 @@ class TestEnd:
         person, host = met(people, hosts)
         person.types("\x03")
         assert host.receive() == Closed(1000, "")
+        person.sees("· closing; Ctrl-C again ends at once", ">")
         person.types("\x03")
         assert person.wait(5) == 130
         assert person.lines[-1] == "· closing; Ctrl-C again ends at once"

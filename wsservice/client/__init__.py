@@ -36,16 +36,17 @@ The map. Imports run one way, downwards in this list::
     completion.py   completion of its options in a shell
     command.py      its command line
     goal.py         what is waited for: so many messages, a match, a close    PURE
+    outcome.py      what an end means: an exit status, and words
     talk.py         the program's connection: patient with what still comes
-    outgoing.py     what is to be sent, no faster than it is taken
+    outgoing.py     what is to be sent, no faster than it is taken, over one or many
     session.py      one run of it: connect, talk, end with a status
     terminal.py     standard input and output
     script.py       its face to scripts: lines in, payloads out
     typed.py        what is typed at the prompt: a message, or a /command       PURE
     pretty.py       JSON, indented                                           PURE
+    stats.py        what went over a connection, counted                      PURE
     display.py      the lines that a person sees                             PURE
     history.py      what was typed, kept in a file
-    stats.py        what went over a connection, counted                      PURE
     attachment.py   a file that is to be sent
     completer.py    what Tab makes of what is typed
     console.py      a terminal with a person at it

@@ -38,9 +38,9 @@ class Arrivals:
         self._line = line
         self._asked = False
 
-    def sent(self) -> None:
-        """The connection took a message."""
-        self._sent += 1
+    def sent(self, count: int = 1) -> None:
+        """The connection took so many messages."""
+        self._sent += count
         self._ask_later()
 
     def lost(self) -> int:

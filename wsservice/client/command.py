@@ -14,10 +14,11 @@ import attrs
 from .. import __version__
 from ..errors import ConfigError
 from ..escape import escape
+from .backoff import FIRST, LONGEST
 from .completion import SHELLS, completion
 from .options import ClientConfig
 from .reaching import add_options as add_connecting
-from .reaching import config_of
+from .reaching import add_setting, config_of
 from .status import MEANINGS, Status
 from .talking import add_options as add_talking
 from .urls import URL_FORM
@@ -42,6 +43,7 @@ prompt. Without a URL: the client's part in the tutorial.
   -H, --header 'NAME: V'   send a header in the handshake; repeatable
   --auth USER[:PASS]       log in; or --bearer TOKEN|@FILE|env:NAME
   --proxy URL              connect through a proxy of HTTP or SOCKS
+  --reconnect              connect again when the connection is lost
   -k, --insecure           verify no certificate
   -v, --verbose            show the handshakes
   --help-all               every option, and every exit status in full
@@ -61,7 +63,8 @@ class Command:
     connected. `count`, `until` and `expect_close` are what is waited for, None
     where it is not; `timeout` is how long at most, in seconds, 0 for any time;
     `linger` how long after the end of input. `binary` is how binary messages
-    are printed, `end` what ends each message, printed or read.
+    are printed, `end` what ends each message, printed or read. `reconnect` is
+    whether a connection that is lost is followed by another one.
 
     `color` (auto, always, never), `json` (to be indented) and `history` (to be
     kept) are for a person at a terminal.
@@ -77,6 +80,7 @@ class Command:
     linger: float = 0.0
     binary: str = "raw"
     end: bytes = b"\n"
+    reconnect: bool = False
     color: str = "auto"
     json: bool = False
     history: bool = True
@@ -137,6 +141,17 @@ def _parser() -> _Parser:
 
 def _add_staying(parser: argparse.ArgumentParser) -> None:
     """What is done to stay connected."""
+    group = parser.add_argument_group("staying")
+    group.add_argument(
+        "--reconnect",
+        action="store_true",
+        help="connect again when that fails, or the connection is lost, or closed by the server:"
+        f" after a random time of up to {FIRST:g} s, then {2 * FIRST:g}, and so on up to"
+        f" {LONGEST:g}; what was not sent is kept, and sent in order. A refusal that will not"
+        " change (an HTTP status such as 401, a wrong certificate) ends it",
+    )
+    for name in ("ping_interval", "ping_timeout"):
+        add_setting(group, name)
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +229,7 @@ def parse(arguments: Sequence[str]) -> Command:
         linger=given.linger,
         binary=given.binary,
         end=b"\0" if given.null else b"\n",
+        reconnect=given.reconnect,
         color=given.color,
         json=given.json,
         history=not given.no_history,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from ..escape import escape
 from ..lines import describe
 from .pretty import pretty
+from .stats import counted
 
 _MOST_TEXT = 256 * 1024
 _MOST_HEX = 64
@@ -48,15 +49,13 @@ class Display:
         """A message that came in, at a time of `time.time()`."""
         return self._line("received", at, self._message(payload, isBinary))
 
-    def sent(self, at: float, payload: bytes, isBinary: bool) -> str:
-        """A message that was sent."""
-        return self._line("sent", at, _described(payload, isBinary))
+    def sent(self, at: float, what: str) -> str:
+        """A message that was sent, as `described`, or `described_file`, has it."""
+        return self._line("sent", at, what)
 
-    def sent_file(self, at: float, path: str, size: int, isBinary: bool) -> str:
-        """What is in a file was sent."""
-        kind = "binary" if isBinary else "text"
-        octets = "1 byte" if size == 1 else f"{size} bytes"
-        return self._line("sent", at, f"{escape(path)} ({kind}, {octets})")
+    def kept(self, at: float, what: str) -> str:
+        """One that is to be sent when there is a connection."""
+        return self._line("note", at, f"kept until there is a connection: {what}")
 
     def note(self, at: float, text: str) -> str:
         """What else happened. `text` is printable."""
@@ -79,11 +78,18 @@ class Display:
             shown = pretty(payload.decode(), _MOST_TEXT, self._paint)
             if shown is not None:
                 return shown
-        return _described(payload, isBinary)
+        return described(payload, isBinary)
 
     def _paint(self, what: str, text: str) -> str:
         return f"\x1b[{_COLORS[what]}m{text}\x1b[0m" if self.color and what else text
 
 
-def _described(payload: bytes, isBinary: bool) -> str:
+def described(payload: bytes, isBinary: bool) -> str:
+    """A message, in a printable line."""
     return describe(payload, isBinary, _MOST_HEX if isBinary else _MOST_TEXT)
+
+
+def described_file(path: str, size: int, isBinary: bool) -> str:
+    """What is in a file, and is a message, in a printable line."""
+    kind = "binary" if isBinary else "text"
+    return f"{escape(path)} ({kind}, {counted(size, 'byte')})"

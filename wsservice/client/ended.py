@@ -28,7 +28,8 @@ def why_ended(connection: Any) -> ConnectionClosed:
     if by_us:
         return _ended("the server did not answer our close", CloseCode.ABNORMAL, "", True)
     # What is ours to know: the network's own words would only say the same again.
-    reason = connection.wasNotCleanReason if connection.droppedByMe else ""
+    is_ours = connection.droppedByMe and not connection._peer_finished
+    reason = connection.wasNotCleanReason if is_ours else ""
     return _ended("the connection was lost without a close frame", CloseCode.ABNORMAL, reason or "")
 
 

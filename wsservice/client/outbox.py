@@ -25,7 +25,7 @@ class Outbox:
     One is handed over when the connection's transport takes it at once, so that
     what waits is still here when the connection is lost. `limit` is how many
     octets are kept before `pause` is called, 0 for any number; `resume` is when
-    half of it was sent. `sent` is called for each message that was handed over.
+    half of it was sent. `sent` is told how many more messages were handed over.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Outbox:
         *,
         pause: Callable[[], object],
         resume: Callable[[], object],
-        sent: Callable[[], object],
+        sent: Callable[[int], object],
     ) -> None:
         self._limit = limit
         self._pause = pause
@@ -42,9 +42,8 @@ class Outbox:
         self._sent = sent
         self._kept: deque[Payload] = deque()
         self._size = 0
-        # A `ClientProtocol`, or whatever has its `sendMessage`.
+        # A `ClientProtocol`, or whatever has its `sendMessage` and `has_room`.
         self._line: Any = None
-        self._line_has_enough = False
         self._emptied: list[Deferred[None]] = []
         #: Whether more than the limit was kept, and half of that was not sent yet.
         self.full = False
@@ -52,11 +51,16 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def octets(self) -> int:
+        """Octets of the messages that are kept."""
+        return self._size - OVERHEAD * len(self._kept)
+
     def put(self, payloads: Iterable[Payload]) -> None:
         """Send these, now or later."""
-        for payload, is_binary in payloads:
-            self._kept.append((payload, is_binary))
-            self._size += len(payload) + OVERHEAD
+        for each in payloads:
+            self._kept.append(each)
+            self._size += len(each[0]) + OVERHEAD
         self._send()
         if 0 < self._limit < self._size and not self.full:
             self.full = True
@@ -69,7 +73,6 @@ class Outbox:
 
     def go_on(self) -> None:
         """The connection has room."""
-        self._line_has_enough = False
         self._send()
         if not self._kept:
             emptied, self._emptied = self._emptied, []
@@ -82,6 +85,11 @@ class Outbox:
     def lost(self) -> None:
         """The connection is over."""
         self._line = None
+
+    def forget(self) -> None:
+        """Do not send what is kept."""
+        self._kept.clear()
+        self._size = 0
 
     def empty(self) -> Deferred[None]:
         """Fires when nothing is kept any more. Fails with the error given to `end`."""
@@ -98,12 +106,21 @@ class Outbox:
             each.errback(error())
 
     def _send(self) -> None:
-        while self._line is not None and self._kept and not self._line_has_enough:
-            payload, is_binary = self._kept[0]
-            outcome = self._line.sendMessage(payload, is_binary)
-            if not outcome:
-                return  # it is closing
-            self._kept.popleft()
+        before = len(self._kept)
+        try:
+            self._hand_over()
+        finally:
+            count = before - len(self._kept)
+            if count:
+                self._sent(count)
+
+    def _hand_over(self) -> None:
+        # Asked before each: one that is large may fill the send buffer by itself, and
+        # the next would be taken for too much.
+        line, kept = self._line, self._kept
+        while line is not None and kept and line.has_room:
+            payload, is_binary = kept[0]
+            if line.sendMessage(payload, is_binary) is Sent.CLOSED:
+                return
+            kept.popleft()
             self._size -= len(payload) + OVERHEAD
-            self._sent()
-            self._line_has_enough = outcome is Sent.QUEUED

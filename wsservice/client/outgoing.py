@@ -1,86 +1,89 @@
-"""What is to be sent: in order, and no faster than the server takes it."""
+"""What is to be sent: in order, no faster than it is taken, over whichever connection."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from contextlib import AbstractContextManager, nullcontext
 
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
 
+from .outbox import Outbox, Payload
 from .talk import Talk
 
-Message: TypeAlias = tuple[bytes, bool]
-"""A payload, and whether it is binary."""
 
-
-@implementer(IPushProducer)
 class Outgoing:
-    """Messages on their way to a connection, which says when it has enough."""
+    """Messages on their way to a connection, or to the one after it.
 
-    def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self._waiting = deque(messages)
+    `limit` is how many octets are kept before their source is told to pause, 0
+    for any number. `sent` is told how many more messages a connection took.
+    """
+
+    def __init__(
+        self, messages: Iterable[Payload], limit: int, sent: Callable[[int], object]
+    ) -> None:
         self._talk: Talk | None = None
         self._source: IPushProducer | None = None
-        self._paused = True
-        self._then: Callable[[], object] | None = None
+        self._outbox = Outbox(limit, pause=self._pause, resume=self._resume, sent=sent)
+        self._outbox.put(messages)
 
-    def begin(self, talk: Talk) -> None:
-        """There is a connection to send to."""
-        self._talk = talk
-        talk.registerProducer(self, True)
-        self.resumeProducing()
+    def __len__(self) -> int:
+        return len(self._outbox)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more is wanted."""
+        return self._outbox.full
 
     @property
     def octets_waiting(self) -> int:
         """Octets of the messages that wait here."""
-        return sum(len(payload) for payload, _ in self._waiting)
+        return self._outbox.octets
 
-    def put(self, messages: Iterable[Message]) -> None:
+    def begin(self, talk: Talk) -> None:
+        """There is a connection to send to."""
+        self._talk = talk
+        with self._together():
+            self._outbox.begin(talk)
+
+    def go_on(self) -> None:
+        """It has room."""
+        with self._together():
+            self._outbox.go_on()
+
+    def lost(self) -> None:
+        """It is over: what waits is for the next."""
+        self._talk = None
+        self._outbox.lost()
+
+    def put(self, messages: Iterable[Payload]) -> None:
         """Send these, after those that wait already."""
-        self._waiting.extend(messages)
-        self._send()
+        with self._together():
+            self._outbox.put(messages)
 
     def feed_from(self, source: IPushProducer) -> None:
-        """What calls `put`: is told to pause while more than half of the send buffer waits."""
+        """What calls `put`: is told to pause while too much waits."""
         self._source = source
-        if self._paused:
+        if self._outbox.full:
             source.pauseProducing()
 
     def then(self, callback: Callable[[], object]) -> None:
         """Call this, once, when nothing waits here any more."""
-        self._then = callback
-        self._send()
+        self._outbox.empty().addCallback(lambda _: callback())
 
     def stop(self) -> None:
         """Send no more: what waits is forgotten, and nothing is asked for."""
-        self._waiting.clear()
+        self._outbox.forget()
         if self._source is not None:
             self._source.stopProducing()
             self._source = None
 
-    def pauseProducing(self) -> None:
-        self._paused = True
+    def _together(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._talk is None else self._talk.together()
+
+    def _pause(self) -> None:
         if self._source is not None:
             self._source.pauseProducing()
 
-    def resumeProducing(self) -> None:
-        self._paused = False
-        self._send()
-        if self._source is not None and not self._paused:
+    def _resume(self) -> None:
+        if self._source is not None:
             self._source.resumeProducing()
-
-    def stopProducing(self) -> None:
-        self.stop()
-
-    def _send(self) -> None:
-        if self._talk is None:
-            return
-        with self._talk.together():
-            while self._waiting and not self._paused:
-                payload, is_binary = self._waiting.popleft()
-                self._talk.sendMessage(payload, is_binary)
-        if self._then is not None and not self._waiting:
-            callback, self._then = self._then, None
-            callback()

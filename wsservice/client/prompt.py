@@ -17,7 +17,7 @@ from . import typed
 from .attachment import is_text, read_attachment
 from .command import Command
 from .console import Console
-from .display import Display, wants_color
+from .display import Display, described, described_file, wants_color
 from .history import HistoryFile, history_path
 from .script import say
 from .session import Session
@@ -38,6 +38,8 @@ class Prompt:
         # Those of the connection, and of one that is to be.
         self._handshakes: list[str] = []
         self._shaking: deque[str] = deque(maxlen=_MOST_TRACED)
+        # What was entered while there was no connection.
+        self._kept: list[tuple[str, bytes]] = []
         self._console: Console | None = None
         self._session: Session
         self._stats: Stats
@@ -67,7 +69,10 @@ class Prompt:
             " /help for help, Ctrl-D closes"
         )
         for payload, is_binary in session.command.messages if is_first else ():
-            self._was_sent(payload, is_binary)
+            self._was_sent(described(payload, is_binary), payload)
+        kept, self._kept = self._kept, []
+        for what, payload in kept:
+            self._was_sent(what, payload)
 
     def received(self, payload: bytes, isBinary: bool) -> None:
         self._stats.received.add(payload)
@@ -98,11 +103,12 @@ class Prompt:
             self._problem(str(error))
 
     def interrupted(self) -> None:
-        self._note("closing; Ctrl-C again ends at once")
+        if self._session.connection is not None:
+            self._note("closing; Ctrl-C again ends at once")
         self._session.interrupt(signal.SIGINT)
 
     def left(self) -> None:
-        self._session.close()
+        self._session.leave()
 
     # How the terminal fares
 
@@ -120,45 +126,53 @@ class Prompt:
     def _do(self, action: typed.Action) -> None:
         match action:
             case typed.Send(payload, is_binary):
-                self._send(payload, is_binary)
+                self._send(described(payload, is_binary), payload, is_binary)
             case typed.SendFile(path, always_binary):
                 self._send_file(path, always_binary)
             case typed.Ping(payload):
                 self._ping(payload)
             case typed.Close(code, reason):
-                self._session.close(code, reason)
+                self._session.leave(code, reason)
             case typed.Json(on):
                 self._display.json = on
                 self._note("JSON is shown indented" if on else "JSON is shown as it comes")
             case typed.Headers():
                 self._block(self._handshakes)
             case typed.Statistics():
-                self._block(self._stats.lines(time.monotonic(), self._session.waiting))
+                self._tell_statistics()
             case typed.Reconnect():
-                self._note("closing, to connect anew")
-                self._session.reconnect()
+                self._reconnect()
             case typed.Help():
                 self._block(typed.help_lines())
-
-    def _send(self, payload: bytes, is_binary: bool) -> None:
-        self._send_now(payload, is_binary)
-        self._was_sent(payload, is_binary)
-
-    def _was_sent(self, payload: bytes, is_binary: bool) -> None:
-        self._stats.sent.add(payload)
-        self._print(self._display.sent(time.time(), payload, is_binary))
 
     def _send_file(self, path: str, always_binary: bool) -> None:
         payload = read_attachment(path)
         is_binary = always_binary or not is_text(payload)
-        self._send_now(payload, is_binary)
-        self._stats.sent.add(payload)
-        self._print(self._display.sent_file(time.time(), path, len(payload), is_binary))
+        self._send(described_file(path, len(payload), is_binary), payload, is_binary)
 
-    def _send_now(self, payload: bytes, is_binary: bool) -> None:
-        if not self._session.is_open:
+    def _send(self, what: str, payload: bytes, is_binary: bool) -> None:
+        is_open = self._session.is_open
+        if not is_open and not self._session.keeps:
             raise ValueError("the connection is not open, nothing was sent")
         self._session.send(payload, is_binary)
+        if is_open:
+            self._was_sent(what, payload)
+        else:
+            self._kept.append((what, payload))
+            self._print(self._display.kept(time.time(), what))
+
+    def _was_sent(self, what: str, payload: bytes) -> None:
+        self._stats.sent.add(payload)
+        self._print(self._display.sent(time.time(), what))
+
+    def _tell_statistics(self) -> None:
+        session = self._session
+        self._block(self._stats.lines(time.monotonic(), session.waiting, session.is_open))
+
+    def _reconnect(self) -> None:
+        is_away = self._session.connection is None
+        self._note("trying again now" if is_away else "closing, to connect anew")
+        self._session.reconnect()
 
     def _ping(self, payload: bytes | None) -> None:
         connection = self._session.connection

@@ -42,6 +42,11 @@ class ClientProtocol(Pinging, Opening, Connection, WebSocketClientProtocol):  # 
 
     _masks = True
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now leaves at once, and does not wait for the server to read."""
+        return not self._queue.waits
+
     def connectionMade(self) -> None:
         self.who = peer_name(self.transport.getPeer())
         super().connectionMade()

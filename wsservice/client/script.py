@@ -7,6 +7,7 @@ import sys
 
 from twisted.internet.defer import Deferred
 
+from .outbox import messages
 from .printing import as_printed, for_people
 from .session import Session
 from .status import Status
@@ -29,6 +30,10 @@ class Script:
         self._output: Output | None = None
 
     def opened(self, session: Session) -> None:
+        if self._output is not None:
+            kept = f", sending {messages(session.kept)} that waited" if session.kept else ""
+            self.say(f"connected again{kept}")
+            return
         self._session = session
         command = session.command
         self._form, self._end = command.binary, command.end

@@ -6,19 +6,20 @@ import errno
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
-from twisted.python.failure import Failure
 
-from ..errors import ConfigError, ConnectError, HandshakeError, TLSError, WSServiceError
-from ..escape import escape
+from ..errors import ConnectionClosed
 from ..policy import CloseCode
+from .arrivals import Arrivals
 from .command import Command
-from .connecting import open_connection
 from .goal import Goal
-from .outgoing import Message, Outgoing
+from .outbox import Payload, messages
+from .outcome import close_code, is_answered, is_asked_for, outcome_of, outcome_of_failure
+from .outgoing import Outgoing
 from .printing import as_printed
 from .status import Status
+from .staying import Staying
 from .talk import Talk
 
 _LAST_WORDS = 0.5
@@ -32,7 +33,7 @@ class Face(Protocol):
     """
 
     def opened(self, session: Session) -> None:
-        """The connection is open: what there is to say may be said."""
+        """A connection is open, the first or another: what there is to say may be said."""
 
     def received(self, payload: bytes, isBinary: bool) -> None:
         """A message came in. Raises `OSError` when nobody takes it any more."""
@@ -48,7 +49,7 @@ class Face(Protocol):
 
 
 class Session:
-    """One run of the program."""
+    """One run of the program, over one connection or, to stay, over many."""
 
     def __init__(self, reactor: Any, command: Command, face: Face) -> None:
         self.reactor = reactor
@@ -57,17 +58,32 @@ class Session:
         self._goal = Goal(
             count=command.count, until=command.until, expect_close=command.expect_close
         )
-        self._outgoing = Outgoing(command.messages)
+        self._staying = Staying(
+            command.config,
+            type("Talk", (Talk,), {"session": self}),
+            reactor,
+            connected=self._opened,
+            lost=self._lost,
+            retrying=self._retrying,
+            failed=self._not_connected,
+            retries=command.reconnect,
+        )
+        self._arrivals = Arrivals(reactor)
+        self._outgoing = Outgoing(command.messages, command.config.send_buffer, self._sent)
         self._ended: Deferred[int] = Deferred()
         # Decided before the connection is over, and that of a run that is.
         self._verdict: int | None = None
         self._status: int | None = None
+        # What it would be if nothing came after the connection that was lost.
+        self._status_so_far: int = Status.NO_CONNECTION
+        self._in_doubt = ""
         self._interrupted = False
-        self._reconnects = False
+        self._connects_anew = False
         self._output_is_full = False
         self._calls: list[IDelayedCall] = []
-        self._connecting: Deferred[Any] | None = None
         self.connection: Talk | None = None
+        #: How many messages waited for this connection when it was opened.
+        self.kept = 0
 
     def run(self) -> Deferred[int]:
         """Fires with the exit status."""
@@ -75,15 +91,8 @@ class Session:
             self._later(self.command.timeout, self._timed_out)
         if self.command.config.insecure:
             self._face.say("WARNING: --insecure: the server may be anybody, nothing is verified")
-        self._connect()
+        self._staying.start()
         return self._ended
-
-    def _connect(self) -> None:
-        protocol = type("Talk", (Talk,), {"session": self})
-        self._connecting = maybeDeferred(
-            open_connection, self.command.config, protocol, self.reactor
-        )
-        self._connecting.addErrback(self._not_connected)
 
     # What the face asks for
 
@@ -91,6 +100,15 @@ class Session:
     def is_open(self) -> bool:
         """Whether what is sent now will be."""
         return self.connection is not None and self.connection.state == Talk.STATE_OPEN
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is sent now, and the connection not open, is for the next one."""
+        is_over = self._verdict is not None or self._status is not None
+        if is_over or self._outgoing.is_full:
+            return False
+        leaves = self.connection is not None and is_asked_for(self.connection)
+        return self._connects_anew or (self.command.reconnect and not leaves)
 
     @property
     def waiting(self) -> int:
@@ -102,7 +120,7 @@ class Session:
         """Send a message, after those that wait already."""
         self._outgoing.put([(payload, isBinary)])
 
-    def send_all(self, messages: Iterable[Message]) -> None:
+    def send_all(self, messages: Iterable[Payload]) -> None:
         """Send messages, in few writes."""
         self._outgoing.put(messages)
 
@@ -111,13 +129,23 @@ class Session:
         self._outgoing.feed_from(source)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Close when all is sent, and wait for the server to do so too."""
+        """Close when all is sent, over whichever connection, and wait for the server to do so."""
         self._outgoing.then(lambda: self._close(code, reason))
 
+    def leave(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """The same, but where there is no connection, wait for none."""
+        if self.connection is not None:
+            self.close(code, reason)
+        elif self._status is None:
+            self._end(self._status_so_far)
+
     def reconnect(self) -> None:
-        """Close, and connect anew."""
-        self._reconnects = True
-        self.close()
+        """Close, and connect anew; where there is no connection, try again at once."""
+        if self.connection is not None:
+            self._connects_anew = True
+            self.close()
+        elif self._status is None:
+            self._staying.again()
 
     def input_ended(self) -> None:
         """There is nothing more to say: close, unless something is still waited for."""
@@ -167,12 +195,12 @@ class Session:
             return
         self._interrupted = True
         self._verdict = 128 + number
-        if self.connection is not None:
+        if self.connection is None:
+            self._end(self._verdict)
+        else:
             # Its answer to our close is behind what waits to be printed.
             self.connection.resume_reading()
             self._close_now()
-        elif self._connecting is not None:
-            self._connecting.cancel()
 
     # What the connection tells
 
@@ -180,12 +208,6 @@ class Session:
     def wants_the_rest(self) -> bool:
         """Whether what comes after our close frame is of interest."""
         return self._verdict is None
-
-    def opened(self, connection: Talk) -> None:
-        """The connection is open."""
-        self.connection = connection
-        self._outgoing.begin(connection)
-        self._face.opened(self)
 
     def received(self, payload: bytes, isBinary: bool) -> None:
         """A message came in."""
@@ -200,72 +222,63 @@ class Session:
             self._decide(Status.OK)
             self._close_now()
 
-    def closed(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """The connection is over."""
+    def has_room(self) -> None:
+        """The connection takes more to send."""
+        self._outgoing.go_on()
+
+    def _sent(self, count: int) -> None:
+        # Whoever does not stay learns the same from the exit status.
+        if self.command.reconnect:
+            self._arrivals.sent(count)
+
+    def _opened(self, connection: Talk) -> None:
+        self.connection = connection
+        self._connects_anew = False
+        self.kept = len(self._outgoing)
+        if self._output_is_full:
+            connection.pause_reading()
+        self._arrivals.begin(connection)
+        self._outgoing.begin(connection)
+        self._face.opened(self)
+
+    def _lost(self, connection: Talk, _error: ConnectionClosed) -> None:
+        self.connection = None
+        self._outgoing.lost()
+        count = self._arrivals.lost()
+        in_doubt = count and not is_answered(connection)
+        self._in_doubt = f"; {messages(count)} may have been lost" if in_doubt else ""
         if self._status is not None:
             return
-        if self._reconnects and self._verdict is None:
-            self._reconnects = False
-            self.connection = None
-            self._connect()
+        if self._connects_anew and self._verdict is None:
+            self._staying.again()
             return
-        self._outgoing.stop()
-        if self._verdict == Status.OK:
-            status = Status.OK
-        elif wasClean:
-            code = CloseCode.NO_STATUS if code is None else code
-            status = self._closed_with(code, reason, self._asked_for(code))
+        outcome = outcome_of(connection, self._goal if self._verdict is None else Goal())
+        if self._goes_on_after(connection):
+            self._status_so_far = outcome.status
+        elif self._verdict == Status.OK:
+            self._end(self._verdict)
         else:
-            status = self._broken_off(self.connection)
-        self._end(status if self._verdict is None else self._verdict)
+            say = self._face.mention if outcome.is_well and not in_doubt else self._face.say
+            say(outcome.said + self._in_doubt)
+            self._end(outcome.status if self._verdict is None else self._verdict)
 
-    def _asked_for(self, code: int) -> bool:
-        """Whether the server only answered a close with this code."""
-        mine = self.connection
-        return mine is not None and mine.closedByMe and mine.localCloseCode == code
+    def _goes_on_after(self, connection: Talk) -> bool:
+        """Whether the run goes on with another connection."""
+        if not self.command.reconnect or self._verdict is not None or is_asked_for(connection):
+            return False
+        code = close_code(connection)
+        return code is None or code != self._goal.expect_close or not self._goal.reached(code)
 
-    def _closed_with(self, code: int, reason: str | None, ours: bool) -> Status:
-        normal = ours or code in (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
-        said = "closed" if ours else "the server closed"
-        said += f" with {code}" if code != CloseCode.NO_STATUS else ""
-        said += f" ({escape(reason)})" if reason else ""
-        if self._verdict is None and not self._goal.reached(code):
-            but = f", not with {self._goal.expect_close}"
-            self._face.say(said + (self._goal.progress or but))
-            return Status.NOT_IN_TIME if normal else Status.OTHER_CODE
-        expected = code == self._goal.expect_close
-        if ours or expected or code in (CloseCode.NORMAL, CloseCode.NO_STATUS):
-            self._face.mention(said)
-        else:
-            self._face.say(said)
-        return Status.OK if normal or expected else Status.OTHER_CODE
+    def _retrying(self, error: Exception, delay: float) -> None:
+        if not isinstance(error, ConnectionClosed):
+            self._status_so_far = outcome_of_failure(error).status
+        self._face.say(f"{error}{self._in_doubt}; trying again in {delay:.1f} s")
+        self._in_doubt = ""
 
-    def _broken_off(self, connection: Any) -> Status:
-        if connection.wasCloseHandshakeTimeout:
-            seconds = self.command.config.close_timeout
-            self._face.say(f"the server did not answer our close within {seconds:g} s")
-            return Status.NOT_IN_TIME
-        if connection.failedByMe:
-            code = connection.localCloseCode
-            self._face.say(f"closed with {code}: {escape(str(connection.wasNotCleanReason))}")
-            return Status.OTHER_CODE
-        self._face.say(f"the connection was lost without a close frame{self._goal.progress}")
-        return Status.LOST
-
-    def _not_connected(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            self._end(Status.NOT_IN_TIME if self._verdict is None else self._verdict)
-            return
-        failure.trap(WSServiceError)
-        error = failure.value
-        self._face.say(str(error))
-        statuses = {
-            ConfigError: Status.USAGE,
-            TLSError: Status.NO_TLS,
-            ConnectError: Status.NO_CONNECTION,
-            HandshakeError: Status.REFUSED,
-        }
-        self._end(next(statuses[kind] for kind in statuses if isinstance(error, kind)))
+    def _not_connected(self, error: Exception) -> None:
+        outcome = outcome_of_failure(error)
+        self._face.say(outcome.said)
+        self._end(outcome.status if self._verdict is None else self._verdict)
 
     # The end
 
@@ -277,6 +290,8 @@ class Session:
     def _close(self, code: int, reason: str) -> None:
         if self.connection is not None:
             self.connection.sendClose(int(code), reason or None)
+        elif self._status is None:
+            self._end(self._status_so_far if self._verdict is None else self._verdict)
 
     def _close_now(self) -> None:
         """Close, and forget what was to be sent before."""
@@ -291,12 +306,11 @@ class Session:
         if self._status is not None:  # it only waits for what is to be printed
             self._status = self._verdict
             self._finish()
-        elif self.connection is None and self._connecting is not None:
-            self._connecting.cancel()
-        else:
+            return
+        if self.connection is not None:
             self._close_now()
-            self._end(self._verdict)
-            self._later(_LAST_WORDS, self._finish)
+        self._later(_LAST_WORDS, self._finish)
+        self._end(self._verdict)
 
     def _later(self, seconds: float, function: Any) -> None:
         self._calls.append(self.reactor.callLater(seconds, function))
@@ -304,6 +318,11 @@ class Session:
     def _end(self, status: int) -> None:
         """The run is over, once all is printed."""
         self._status = int(status)
+        self._staying.stop()
+        stays = self.command.reconnect or self._connects_anew
+        if stays and (count := len(self._outgoing)):
+            self._face.say(f"not sent: {messages(count)}")
+        self._outgoing.stop()
         maybeDeferred(self._face.ended).addCallback(lambda _: self._finish())
 
     def _finish(self) -> None:

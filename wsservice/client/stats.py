@@ -50,11 +50,12 @@ class Stats:
         self._least = min(self._least, seconds)
         self._most = max(self._most, seconds)
 
-    def lines(self, now: float, waiting: int) -> list[str]:
+    def lines(self, now: float, waiting: int, is_open: bool) -> list[str]:
         """What to tell, a line each. `waiting` is how many octets were not taken yet."""
+        since = f"{now - self.began:.0f} s"
         lines = [
-            f"open for {now - self.began:.0f} s",
-            f"sent {self.sent}; {counted(waiting, 'byte')} of it still waiting",
+            f"open for {since}" if is_open else f"opened {since} ago, and not open any more",
+            f"sent {self.sent}; {counted(waiting, 'byte')} still waiting",
             f"received {self.received}",
         ]
         if self._pings:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
@@ -46,7 +46,8 @@ class Staying:
     `protocol` is what each connection is. Called are: `connected(connection)`
     once one is open, `lost(connection, error)` when it is over, `retrying(error,
     delay)` when the next attempt is to be in `delay` seconds, and `failed(error)`
-    when there is to be none, since trying again cannot help.
+    when there is to be none, since trying again cannot help. Where `retries` is
+    false, no attempt that failed is followed by another one.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Staying:
         lost: Callable[[Any, ConnectionClosed], object],
         retrying: Callable[[Exception, float], object],
         failed: Callable[[Exception], object],
+        retries: bool = True,
     ) -> None:
         self._config = config
         self._reactor = reactor
@@ -66,6 +68,7 @@ class Staying:
         self._lost = lost
         self._retrying = retrying
         self._failed = failed
+        self._retries = retries
         self._protocol: Any = type(
             protocol.__name__, (_Linked, protocol), {"_staying": self, "__doc__": protocol.__doc__}
         )
@@ -89,6 +92,11 @@ class Staying:
             self._next_turn.cancel()
         return self._service.stopService()
 
+    def again(self) -> None:
+        """Connect anew, and wait for nothing: where there is no connection, or as one is lost."""
+        self.stop()
+        self.start()
+
     def __repr__(self) -> str:
         # Twisted's log has it. The URL's path and query may be secret.
         return escape(self._config.target.authority)
@@ -111,7 +119,8 @@ class Staying:
 
         def not_opened(failure: Failure) -> None:
             self._error = failure.value
-            if is_permanent(failure.value):
+            is_last = not self._retries or is_permanent(failure.value)
+            if is_last and not failure.check(CancelledError):
                 # Twisted's service would try again at whatever error. It is stopped in
                 # the next turn, since this may be within its attempt to begin.
                 self._next_turn = self._reactor.callLater(0, self._give_up)

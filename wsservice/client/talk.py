@@ -21,14 +21,11 @@ class Listener(Protocol):
     def wants_the_rest(self) -> bool:
         """Whether what comes after our close frame is of interest."""
 
-    def opened(self, connection: Talk) -> None:
-        """The connection is open."""
-
     def received(self, payload: bytes, isBinary: bool) -> None:
         """A message came in."""
 
-    def closed(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """The connection is over."""
+    def has_room(self) -> None:
+        """The connection takes more to send."""
 
 
 class Talk(ClientProtocol):
@@ -41,14 +38,12 @@ class Talk(ClientProtocol):
     _on_the_way = 0
     _extensions = 0
 
-    def onOpen(self) -> None:
-        self.session.opened(self)
-
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.session.received(payload, isBinary)
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self.session.closed(wasClean, code, reason)
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.session.has_room()
 
     @property
     def octets_waiting(self) -> int:

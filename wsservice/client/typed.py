@@ -159,7 +159,9 @@ COMMANDS = {
     "/stats": _Command(
         "", "show what went over the connection, and how fast", _alone(Statistics())
     ),
-    "/reconnect": _Command("", "close, and connect anew", _alone(Reconnect())),
+    "/reconnect": _Command(
+        "", "close, and connect anew; between two attempts, try again now", _alone(Reconnect())
+    ),
     "/help": _Command("", "show this", _alone(Help())),
 }
 
