@@ -401,5 +401,5 @@ class TestSlowly:
 
 class TestMemory:
     def test_a_connection_on_one_channel_has_nothing_more_to_remember(self, kept: Served) -> None:
-        names = {"_more_channels", "_since", "_enveloping", "_catching_up", "_room", "_as_is"}
+        names = {"_more_channels", "_since", "_catching_up", "_room", "_as_is"}
         assert not names & set(vars(kept.connect().open("/a").protocol))

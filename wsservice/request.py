@@ -185,7 +185,7 @@ def _shown(octets: bytes) -> str:
 
 
 def _shown_target(octets: bytes) -> str:
-    """The same of a target, or a line with one: a query may be secret, and has no place in a log."""
+    """The same of a target, or of a line with one: a query may be secret."""
     before, mark, _ = octets.partition(b"?")
     return _shown(before + mark + b"..." if mark else octets)
 

@@ -46,10 +46,12 @@ class Resuming:
     _callback_failed: Callable[[Failure], None]
     sendPreparedMessage: Callable[[PreparedMessage], Sent]
 
+    # Autobahn's
+    websocket_protocol_in_use: str | None
+
     # Few connections have any of these: the others have no attribute of their own.
     _more_channels: tuple[str, ...] = ()
     _since: dict[str, Position] | MappingProxyType[str, Position] = _NOTHING
-    _enveloping = False
     _catching_up: Deferred[None] | None = None
     _room: Deferred[None] | None = None
 
@@ -62,7 +64,8 @@ class Resuming:
         """The transport has sent all it had, so the peer reads."""
         super().resumeProducing()  # type: ignore[misc]
         if self._room is not None and not self._queue.waits:
-            room, self._room = self._room, None
+            room = self._room
+            del self._room
             room.callback(None)
 
     def _take_query(self, query: str, offered: Sequence[str]) -> None:
@@ -78,9 +81,12 @@ class Resuming:
         if chosen is None and SUBPROTOCOL in offered:
             chosen = SUBPROTOCOL
         if chosen == SUBPROTOCOL:
-            self._enveloping = True
             self._as_is = False
         return chosen
+
+    @property
+    def _enveloping(self) -> bool:
+        return self.websocket_protocol_in_use == SUBPROTOCOL
 
     def _framed(
         self, payload: bytes, isBinary: bool, fragment_size: int | None, compressed: bool
@@ -126,8 +132,9 @@ class Resuming:
             self._callback_failed(failure)
 
     def _caught_up(self, _: object) -> None:
-        self._catching_up = self._room = None
-        self._since = _NOTHING
+        # An attribute of the class is in the place of each again.
+        for name in ("_catching_up", "_room", "_since"):
+            self.__dict__.pop(name, None)
 
     async def _catch_up_all(self) -> None:
         for channel in self.channels:
