@@ -14,16 +14,22 @@ _DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """A certificate authority, whose files are in a folder: `file` is its certificate."""
+    """A certificate authority, whose files are in a folder: `file` is its certificate.
 
-    def __init__(self, folder: Path, name: str = "Test CA") -> None:
+    It signs its own, unless it has an issuer, and is one in between.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = "Test CA", issuer: Authority | None = None
+    ) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
+        above = issuer or self
         certificate = (
-            _begun(self._name, self._name, self._key.public_key())
+            _begun(self._name, above._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(above._key, hashes.SHA256())
         )
         self.file = folder / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -60,7 +60,9 @@ class Lines:
         self.written: list[bytes] = []
         self.reopened = 0
         self.closed = 0
+        self.dropped = 0
         self.flush: Callable[[], None] = lambda: None
+        self.wanted = True
 
     @property
     def lines(self) -> list[str]:

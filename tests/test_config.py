@@ -25,11 +25,14 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "close_timeout": 5.0,
         "listen": (),
         "port": 8080,
+        "tls_cert": None,
+        "tls_key": None,
         "protocol": "greeting",
         "greeting": "Hello from server",
         "message_log": "log",
         "message_log_format": "text",
         "log_format": "text",
+        "log_level": "info",
         "log_payload": 4096,
         "allow_origin": (),
         "max_connections": 10_000,
@@ -38,6 +41,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "drain": 10.0,
         "history": "0",
         "history_bytes": 64 * 1024 * 1024,
+        "admin": "",
+        "admin_token_file": "",
     }
 
 
@@ -162,6 +167,15 @@ def test_every_field_has_what_an_option_needs(field: str) -> None:
 
 def test_an_option_is_named_after_its_field() -> None:
     assert option_name("log_payload") == "--log-payload"
+
+
+def test_a_key_is_nothing_without_its_certificate_and_both_without_a_port() -> None:
+    with pytest.raises(ConfigError, match="--tls-key: is not allowed alone; give --tls-cert too"):
+        Config(tls_key="key.pem")
+    with pytest.raises(ConfigError, match="--tls-cert: is not allowed without a --port"):
+        Config(tls_cert="cert.pem", listen=("tcp:1",))
+    assert Config(tls_cert="cert.pem", listen=("tcp:1",), port=2)
+    assert Config(tls_cert="", tls_key="") == Config()
 
 
 class TestHistory:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.selectreactor import SelectReactor
 
-from wsservice.descriptors import Shares, in_use, limit_for, raise_limit
+from wsservice.descriptors import Shares, in_use, limit_for, lowest_free, raise_limit
 
 
 class Limits:
@@ -91,3 +91,19 @@ def test_connections_refusals_and_a_reserve_fit_into_the_limit(limit: int, used:
     reserve = limit - shares.first_reserved - shares.refusals
     assert reserve >= min(64, limit // 4)
     assert shares.room(used) == max(0, shares.first_reserved - used)
+
+
+def test_the_lowest_descriptor_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    lowest = lowest_free()
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    try:
+        assert descriptor == lowest
+        assert lowest_free() > lowest
+    finally:
+        os.close(descriptor)
+
+    def fail(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "open", fail)
+    assert lowest_free() == sys.maxsize

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from wsservice.config import Limits
-from wsservice.factory import common_options, deployed
+from wsservice.factory import common_options, deployed, redeploy
 from wsservice.server import ServerProtocol
 
 
@@ -31,3 +31,20 @@ def test_a_function_among_the_options_is_no_method() -> None:
     class_: Any = deployed(ServerProtocol, Limits(), {"accept": lambda offers: offers}, Clock())
     assert class_.accept([1]) == [1]
     assert class_().accept([1]) == [1]
+
+
+def test_other_options_are_those_of_open_connections_too() -> None:
+    options: dict[str, Any] = {"closeHandshakeTimeout": 1, "accept": lambda offers: offers}
+    class_: Any = deployed(ServerProtocol, Limits(max_message_size=1), options, Clock())
+    connection = class_()
+    bound = connection._send_bound
+    options = {"closeHandshakeTimeout": 2, "accept": lambda _: "none"}
+    limits = Limits(max_message_size=2, send_buffer=3)
+    redeploy(class_, limits, options)
+    assert connection.closeHandshakeTimeout == 2
+    assert connection.accept([1]) == "none"
+    assert connection._limits is limits
+    assert connection._decoding[1] == 2
+    assert connection._send_bound is bound
+    assert bound.limit == 3
+    assert ServerProtocol._limits == Limits()

@@ -169,9 +169,11 @@ def test_a_frame_put_together_from_any_parts_is_the_payload(text: str, data: st.
         partial = codec.PartialFrame(frame, 0)
         position = partial.header_size
         while not partial.whole:
+            assert partial.left == len(frame) - position
             until = data.draw(st.integers(position + 1, len(frame)))
             position = partial.feed(frame[:until], position)
             assert partial.valid
+        assert partial.left == 0
         assert partial.payload == payload
         assert not partial.isBinary
 

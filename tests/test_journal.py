@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -357,3 +358,31 @@ class TestStandardOutput:
             journal.received("1 peer", b"x", False)
             clock.advance(0)
         assert "message log standard output: Broken pipe" in logged.text
+
+
+def test_lines_that_nobody_wants_are_not_made(clock: Clock) -> None:
+    class NoLines(TextLines):
+        def lines(self, held: list[Any], limit: int) -> bytes:
+            raise AssertionError("made")
+
+    destination = Lines()
+    destination.wanted = False
+    journal = Journal(destination, NoLines(), 9, clock)
+    journal.received("1 a", b"x", False)
+    clock.advance(0)
+    assert destination.written == []
+
+
+def test_it_may_be_told_to_show_less(clock: Clock) -> None:
+    destination = Lines()
+    journal = Journal(destination, TextLines(), 9, clock)
+    commit = journal.prepare(Config(log_payload=2))
+    journal.received("1 a", b"abcd", False)
+    journal.flush()
+    commit()
+    journal.received("1 a", b"abcd", False)
+    journal.flush()
+    assert destination.lines == [
+        "[1 a] Message received: abcd",
+        "[1 a] Message received: ab... (4 bytes)",
+    ]

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -13,11 +14,21 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.testing import MemoryReactorClock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from wsservice.config import Config
 from wsservice.errors import ConfigError, ListenError
-from wsservice.listening import AnyAddressEndpoint, endpoints, listen, reason
+from wsservice.listening import (
+    AnyAddressEndpoint,
+    Renewal,
+    endpoints,
+    listen,
+    reason,
+    tls_of,
+)
+
+from .certificates import Authority
 
 
 class Socket:
@@ -249,3 +260,74 @@ def test_a_key_that_is_none_is_said_in_words(tmp_path: Path) -> None:
     config = Config(listen=(f"ssl:0:privateKey={key}",))
     with pytest.raises(ConfigError, match="key and certificate cannot be read as PEM"):
         endpoints(config, MemoryReactorClock())
+
+
+# What Twisted itself does for `ssl:`.
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+class TestTLS:
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> Authority:
+        return Authority(tmp_path)
+
+    def config(self, authority: Authority) -> Config:
+        """A port, and endpoints of every kind, by the same certificate."""
+        key, certificate = authority.certificate()
+        ssl = f"ssl:1:privateKey={key}:certKey={certificate}"
+        return Config(
+            port=0,
+            tls_cert=str(certificate),
+            tls_key=str(key),
+            listen=("tcp:1", ssl, f"haproxy:{ssl}", "unix:ws.sock", ssl),
+        )
+
+    def test_the_port_is_wrapped_in_it(self, authority: Authority, sockets: type[Socket]) -> None:
+        class Reactor(AdoptingReactor):
+            def adoptStreamPort(self, descriptor: int, family: int, factory: object) -> object:
+                return factory
+
+        config = self.config(authority)
+        ((_, endpoint), *_) = endpoints(config, Reactor())
+        inner = Factory()
+        wrapped = outcome(endpoint.listen(inner))
+        assert isinstance(wrapped, TLSMemoryBIOFactory)
+        assert wrapped.wrappedFactory is inner
+
+    def test_which_endpoints_have_one_that_can_be_replaced(self, authority: Authority) -> None:
+        named = endpoints(self.config(authority), MemoryReactorClock())
+        assert [tls_of(endpoint) is not None for _, endpoint in named] == [
+            True,
+            False,
+            True,
+            True,
+            False,
+            True,
+        ]
+
+    def test_all_are_read_again_and_replaced_together(self, authority: Authority) -> None:
+        config = self.config(authority)
+        reactor = MemoryReactorClock()
+        named = endpoints(config, reactor)
+        before = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]
+        renewal = Renewal(named, reactor)
+        assert renewal.prepare(config)() == []
+        authority.certificate()
+        commit = renewal.prepare(config)
+        assert len(commit()) == 4
+        after = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]
+        assert not {id(each) for each in before} & {id(each) for each in after}
+        assert reactor.tcpServers == []
+
+    def test_where_one_cannot_be_read_none_is_replaced(
+        self, authority: Authority, tmp_path: Path
+    ) -> None:
+        key, certificate = authority.certificate("a.example")
+        config = attrs.evolve(self.config(authority), tls_cert=str(certificate), tls_key=str(key))
+        reactor = MemoryReactorClock()
+        named = endpoints(config, reactor)
+        before = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]
+        authority.certificate("a.example")
+        (tmp_path / "localhost.crt").unlink()
+        with pytest.raises(ConfigError, match=r"--listen ssl:1:.* No such file"):
+            Renewal(named, reactor).prepare(config)
+        after = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]
+        assert after == before

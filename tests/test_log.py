@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from twisted.python.failure import Failure
 
-from wsservice.log import PeerLogger
+from wsservice.log import PeerLogger, discreet
 
 from .support import Logged
 
@@ -74,3 +74,15 @@ def test_debug_events_are_dropped(logged: Logged) -> None:
 
 def test_every_access_gives_the_one_logger() -> None:
     assert Source().log is Source.log
+
+
+def test_secrets_are_masked_in_the_text_of_a_failure_and_nowhere_else(logged: Logged) -> None:
+    failure = discreet(caught(ValueError(f"the token is hunter2{HOSTILE}")), ["hunter2", "caught"])
+    Source().log.failure("oh", failure)
+    assert logged.failures[0].rstrip("\n").endswith(f"ValueError: the token is ********{ESCAPED}")
+    assert "in caught" in logged.failures[0]
+
+
+def test_a_detail_is_logged_as_debugging_and_escaped(logged: Logged) -> None:
+    Source().log.detail("{what}", what=HOSTILE)
+    assert logged.text == f"[test#debug] {ESCAPED}"

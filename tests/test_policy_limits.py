@@ -16,6 +16,19 @@ def test_no_limit() -> None:
     assert {limits.arrive("192.0.2.1").verdict for _ in range(1000)} == {ADMITTED}
 
 
+def test_whether_there_is_room_is_known_before_anybody_comes() -> None:
+    limits = ConnectionLimits(1)
+    seen = [limits.full]
+    there = limits.arrive()
+    seen.append(limits.full)
+    limits.leave(there)
+    seen.append(limits.full)
+    assert seen == [False, True, False]
+    limits.reserve(7, 1)
+    assert limits.first_reserved == 7
+    assert not ConnectionLimits(0).full
+
+
 def test_in_all() -> None:
     limits = ConnectionLimits(2, most_refused=2)
     there = [limits.arrive() for _ in range(6)]
@@ -127,3 +140,20 @@ def test_the_counts_are_those_of_who_is_there(
     for each in there:
         limits.leave(each)
     assert (limits._admitted, limits._refused, limits._by_address) == (0, 0, {})
+
+
+def test_limits_may_change_and_those_that_are_there_stay() -> None:
+    limits = ConnectionLimits(0)
+    there = [limits.arrive("192.0.2.1") for _ in range(3)]
+    limits.change(4, 1)
+    # Nobody counted by address before.
+    assert limits.arrive("192.0.2.1").verdict is ADMITTED
+    assert limits.arrive("192.0.2.2").verdict is REFUSED
+    limits.change(0, 1)
+    assert limits.arrive("192.0.2.1").verdict is REFUSED
+    limits.change(1, 0)
+    for each in there:
+        limits.leave(each)
+    assert limits.arrive("192.0.2.1").verdict is REFUSED
+    limits.change(2, 0)
+    assert limits.arrive("192.0.2.1").verdict is ADMITTED

@@ -6,8 +6,10 @@ import pytest
 
 from wsservice.config import Config
 from wsservice.errors import ConfigError
-from wsservice.policy import AllowedOrigins, Origin, parse_origin
-from wsservice.request import Host, parse_host
+from wsservice.policy import AllowedOrigins, Origin, check_origin, parse_origin
+from wsservice.request import Host, Request, RequestReader, parse_host
+
+from .support import opening_request
 
 
 def allows(origin: str | None, host: str, *patterns: str) -> bool:
@@ -141,3 +143,15 @@ def test_a_wrong_option(value: str) -> None:
 def test_an_option_of_a_wrong_type(value: object) -> None:
     with pytest.raises(ConfigError, match=r"^--allow-origin: .* is not allowed; give"):
         Config(allow_origin=value)  # type: ignore[arg-type]
+
+
+def test_of_an_origin_that_is_none_only_what_is_no_secret_is_told() -> None:
+    for origin, told in (
+        ("https://a.example/?token=s3cr3t", "https://a.example/..."),
+        ("https://me:s3cr3t@a.example", "..."),
+    ):
+        request = RequestReader().feed(opening_request("/", f"Origin: {origin}"))
+        assert isinstance(request, Request)
+        refusal = check_origin(request, AllowedOrigins())
+        assert refusal is not None
+        assert refusal.reason == f'the origin "{told}" is not allowed at localhost'

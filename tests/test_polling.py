@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from wsservice.polling import Poller, poll_together
-from wsservice.sending import Gathering, Kind, SendQueue
+from wsservice.sending import Bound, Gathering, Kind, SendQueue
 
 from .support import Logged
 
@@ -230,7 +230,7 @@ class TestWhatIsSent:
 
     @pytest.fixture
     def queue(self, poller: Any, written: list[bytes]) -> SendQueue:
-        return SendQueue(written.append, 0, poller._gathering)
+        return SendQueue(written.append, Bound(0), poller._gathering)
 
     def test_it_leaves_at_the_end_of_the_turn_together(
         self, poller: Any, queue: SendQueue, written: list[bytes]
@@ -258,8 +258,8 @@ class TestWhatIsSent:
     def test_what_a_write_raises_ends_no_turn(
         self, poller: Any, written: list[bytes], logged: Logged
     ) -> None:
-        bad = SendQueue(lambda _: fail(), 0, poller._gathering)
-        good = SendQueue(written.append, 0, poller._gathering)
+        bad = SendQueue(lambda _: fail(), Bound(0), poller._gathering)
+        good = SendQueue(written.append, Bound(0), poller._gathering)
 
         def say() -> None:
             bad.put(b"a", Kind.MESSAGE)

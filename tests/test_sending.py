@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsservice.sending import Gathering, Kind, PreparedMessage, SendQueue, Sent
+from wsservice.sending import Bound, Gathering, Kind, PreparedMessage, SendQueue, Sent
 
 
 class Outlet:
@@ -12,7 +12,8 @@ class Outlet:
         self.written: list[bytes] = []
         self.room = room
         self.gathering = Gathering()
-        self.queue = SendQueue(self.write, limit, self.gathering, overhead)
+        self.bound = Bound(limit)
+        self.queue = SendQueue(self.write, self.bound, self.gathering, overhead)
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -139,7 +140,7 @@ def test_an_outcome_is_true_where_the_message_is_on_its_way(
 def test_what_is_sent_while_it_gathers_leaves_in_one_write_for_each() -> None:
     outlet = Outlet()
     others: list[bytes] = []
-    other = SendQueue(others.append, 0, outlet.gathering)
+    other = SendQueue(others.append, Bound(0), outlet.gathering)
     outlet.gathering.under_way = True
     assert outlet.put(b"a", b"b") == [Sent.SENT, Sent.SENT]
     other.put(b"c", Kind.MESSAGE)
@@ -214,7 +215,7 @@ def test_a_write_that_fails_keeps_no_other_connection_waiting() -> None:
     def fail(data: bytes) -> None:
         raise OSError("no")
 
-    bad = SendQueue(fail, 0, good.gathering)
+    bad = SendQueue(fail, Bound(0), good.gathering)
     good.gathering.under_way = True
     bad.put(b"a", Kind.MESSAGE)
     good.put(b"b")
@@ -237,3 +238,81 @@ def test_what_is_gathered_never_fills_a_small_queue_at_the_end(limit: int) -> No
         else:
             outlet.gathering.end()
             assert not outlet.queue.half_full
+
+
+def test_a_bound_holds_for_all_that_have_it_from_when_it_is_changed() -> None:
+    outlet = Outlet(limit=100, room=1)
+    outlet.put(b"x" * 60, b"y" * 10)
+    assert state(outlet) == (70, True, False)
+    outlet.bound.change(70)
+    assert state(outlet) == (70, True, True)
+    outlet.bound.change(1000)
+    assert state(outlet) == (70, False, False)
+    outlet.bound.change(0)
+    assert state(outlet) == (70, False, False)
+
+
+def test_what_is_gathered_is_bounded_by_it_too() -> None:
+    outlet = Outlet(limit=0)
+    outlet.gathering.under_way = True
+    outlet.put(b"x" * 60)
+    assert outlet.written == []
+    outlet.bound.change(100)
+    outlet.put(b"y")
+    assert outlet.written == [b"x" * 60 + b"y"]
+
+
+class TestCounting:
+    def counted(self, outlet: Outlet) -> tuple[int, int]:
+        assert outlet.queue.octets_sent == len(b"".join(outlet.written))
+        return outlet.queue.messages_sent, outlet.queue.octets_sent
+
+    def test_what_is_written_at_once(self) -> None:
+        outlet = Outlet()
+        outlet.put(b"one", b"three")
+        assert outlet.queue.put_other(b"ping", Kind.OTHER) is Sent.SENT
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_is_gathered(self) -> None:
+        outlet = Outlet()
+        outlet.gathering.under_way = True
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"ping", Kind.PONG)
+        outlet.gathering.end()
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_waits_once_it_is_written(self) -> None:
+        outlet = Outlet(room=1)
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"pong", Kind.PONG)
+        outlet.queue.put_other(b"gnop", Kind.PONG)
+        assert self.counted(outlet) == (1, 3)
+        outlet.drain()
+        assert self.counted(outlet) == (2, 12)
+
+    def test_what_is_flushed(self) -> None:
+        outlet = Outlet(room=1)
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"close", Kind.OTHER)
+        outlet.queue.flush()
+        assert self.counted(outlet) == (2, 13)
+
+    def test_what_was_said_to_be_sent_and_lost(self) -> None:
+        outlet = Outlet()
+        outlet.gathering.under_way = True
+        outlet.put(b"one", b"three")
+        outlet.queue.put_other(b"close", Kind.OTHER)
+        outlet.queue.forget_gathered()
+        # Never fewer than before.
+        assert outlet.queue.messages_sent == 2
+        assert outlet.queue.octets_sent == 0
+
+
+def test_octets_may_go_another_way_for_a_while() -> None:
+    outlet = Outlet()
+    elsewhere: list[bytes] = []
+    before = outlet.queue.write_by(elsewhere.append)
+    outlet.put(b"a")
+    outlet.queue.write_by(before)
+    outlet.put(b"b")
+    assert (elsewhere, outlet.written) == ([b"a"], [b"b"])

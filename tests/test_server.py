@@ -555,3 +555,86 @@ def test_our_own_client_talks_to_it(compression: bool) -> None:
     assert ended == [(True, 1000)]
     assert len(served.hub) == 0
     assert server.state == server.STATE_CLOSED
+
+
+class TestReload:
+    """Other settings, while connections are open."""
+
+    def change(self, served: Served, **settings: Any) -> None:
+        served.factory.prepare(Config(**settings))()
+
+    def test_nothing_changes_before_the_second_step(self) -> None:
+        served = Served(GreetingServerProtocol)
+        served.factory.prepare(Config(greeting="other", allow_origin=("*",), no_page=True))
+        assert served.connect().open().frames() == [(TEXT, b"Hello from server")]
+        assert served.factory.page is not None
+        assert b" 403 " in served.connect().ask("/", "Origin: https://a.example")
+
+    def test_what_new_clients_get(self) -> None:
+        served = Served(GreetingServerProtocol)
+        self.change(
+            served, greeting="other", allow_origin=("*",), no_page=True, handshake_timeout=60
+        )
+        assert served.connect().open().frames() == [(TEXT, b"other")]
+        assert b" 101 " in served.connect().ask("/", "Origin: https://a.example")
+        assert served.factory.page is None
+        waiting = served.connect()
+        served.clock.advance(59)
+        assert not waiting.aborted
+        assert not waiting.dropped
+
+    def test_limits_are_those_of_open_connections_too(self) -> None:
+        served = Served(EchoServerProtocol, max_message_size=5, greeting="")
+        client = served.connect().open()
+        self.change(served, max_message_size=50, greeting="")
+        client.text("123456")
+        assert client.frames() == [(TEXT, b"123456")]
+        self.change(served, max_message_size=4, greeting="")
+        client.text("12345")
+        assert client.frames() == [(CLOSE, close_payload(1009, b"message too big"))]
+
+    def test_so_is_whom_to_ping(self) -> None:
+        served = Served(ping_interval=5, ping_timeout=5)
+        first, second = served.connect().open(), served.connect().open()
+        self.change(served, ping_interval=8, ping_timeout=5)
+        served.clock.pump([5, 2, 1])
+        assert first.frames() == [(9, b"")]
+        self.change(served, ping_interval=0, ping_timeout=0)
+        served.clock.pump([5] * 10)
+        assert first.frames() == []
+        assert not second.aborted
+        assert served.clock.getDelayedCalls() == []
+
+    def test_connections_are_compressed_from_when_they_open(self) -> None:
+        served = Served(EchoServerProtocol)
+        offer = "Sec-WebSocket-Extensions: permessage-deflate"
+        assert b"permessage-deflate" not in served.connect().ask("/", offer)
+        self.change(served, compression=True, slow_client="drop")
+        assert b"permessage-deflate" in served.connect().ask("/", offer)
+
+    def test_of_one_that_keeps_context_no_message_is_left_out(self) -> None:
+        served = Served(compression=True, send_buffer=100)
+        offer = "Sec-WebSocket-Extensions: permessage-deflate"
+        keeps, plain = served.connect(), served.connect().open()
+        keeps.ask("/", offer)
+        self.change(served, compression=True, send_buffer=100, slow_client="drop")
+        forgets = served.connect()
+        forgets.ask("/", offer)
+        for client, drops in ((keeps, False), (plain, True), (forgets, True)):
+            client.protocol.pauseProducing()
+            for number in range(9):
+                client.protocol.sendMessage(b"%d" % number * 90)
+            assert (client.protocol.state == client.protocol.STATE_OPEN) is drops
+
+    def test_at_the_level_of_debugging_connections_are_told_of(self, logged: Logged) -> None:
+        served = Served()
+        served.connect().open("/quiet")
+        self.change(served, log_level="debug")
+        client = served.connect().open("/chat/e?token=secret")
+        client.close()
+        client.lose()
+        details = [line for line in logged.text.splitlines() if "#debug]" in line]
+        assert [line.partition("] ")[2] for line in details] == [
+            "[2 192.0.2.1:5000] open, at /chat/e",
+            "[2 192.0.2.1:5000] over, 1000",
+        ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from autobahn.websocket.types import ConnectionRequest
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -27,6 +27,7 @@ from wsservice.journal import open_journal
 from wsservice.request import MAX_HEAD
 from wsservice.server import EchoServerProtocol, ServerFactory, ServerProtocol
 
+from .support import Logged, Served
 from .test_request import HEADERS, KEY, SOME_OCTETS, head
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -474,3 +475,26 @@ def test_one_answer_and_nothing_of_autobahns(octets: bytes) -> None:
         assert re.fullmatch(pattern, peer.answer)
         [line] = map(formatEvent, events)
         assert line.startswith("[1 192.0.2.1:5000] refused with ")
+
+
+class Telling(ServerProtocol):
+    """Says what it was asked with in what it raises."""
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        if request.path == "/deny":
+            raise ConnectionDeny(403, f"not with {request.params}")
+        if request.path == "/raise":
+            raise ValueError(request.headers["cookie"])
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        raise ValueError(self.http_headers["cookie"], self.http_request_uri)
+
+
+@pytest.mark.parametrize("path", ["/deny", "/raise", "/message"])
+def test_what_a_client_asks_with_is_masked_in_what_is_logged(path: str, logged: Logged) -> None:
+    client = Served(Telling).connect()
+    answer = client.ask(f"{path}?token=s3cr3t", "Cookie: session=s3cr3t")
+    client.text("x")
+    assert "s3cr3t" not in logged.text
+    assert "********" in logged.text
+    assert (b"s3cr3t" in answer) is (path == "/deny")  # what it says to the client is its own

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from wsservice.errors import ConfigError
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
 
+from .certificates import Authority
 from .support import CLOSE, TEXT, Client, Logged, close_payload, frame
 
 GOODBYE = frame(CLOSE, close_payload(1001), masked=False)
@@ -369,3 +370,44 @@ class TestStop:
         run.stop()
         run.service.startService()
         assert run.listened == 2
+
+
+class TestReload:
+    def prepared(self, run: Run, **settings: Any) -> list[Callable[[], object]]:
+        settings = {"drain": 4, "protocol": "echo", **settings}
+        return [part.prepare(Config(**settings)) for part in run.service.parts]
+
+    def test_how_long_it_drains_may_change(self, run: Run) -> None:
+        run.connect().open()
+        for commit in self.prepared(run, drain=1):
+            commit()
+        run.stop()
+        run.reactor.advance(1.1)
+        assert run.stopped == [None]
+
+    def test_whether_there_is_room_is_looked_at_where_more_are_allowed(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    ) -> None:
+        monkeypatch.setattr(service, "limit_for", lambda _: 1024)
+        monkeypatch.setattr(service, "in_use", lambda: 732)
+        run.connect().open()
+        for commit in self.prepared(run, drain=5):
+            commit()
+        assert "up to" not in logged.text
+        for commit in self.prepared(run, max_connections=101):
+            commit()
+        # Those that are connected have theirs.
+        assert "up to 101 connections" in logged.text
+        assert "does not fit" not in logged.text
+        for commit in self.prepared(run, max_connections=102):
+            commit()
+        assert "does not fit" in logged.text
+
+    def test_certificates_are_read_again(self, tmp_path: Path) -> None:
+        authority = Authority(tmp_path)
+        key, certificate = map(str, authority.certificate())
+        config = Config(tls_cert=certificate, tls_key=key)
+        made = WebSocketService(config, MemoryReactorClock())
+        Path(key).unlink()
+        with pytest.raises(ConfigError):
+            [part.prepare(config) for part in made.parts]

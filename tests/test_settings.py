@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wsservice.config import MASK, Config, refuse, setting
 from wsservice.errors import ConfigError
 from wsservice.settings import (
+    Given,
     Settings,
     from_environment,
     from_file,
@@ -281,3 +282,10 @@ def test_the_manual_shows_every_setting_with_its_default() -> None:
     table = from_file(rest.partition("```")[0].partition("\n")[2].encode(), "operations.md")
     assert set(table) == set(attrs.fields_dict(Config))
     assert Settings.merged(table).config == Config()
+
+
+def test_what_is_inherited_is_overruled_by_all_others() -> None:
+    inherited = {"log_level": Given("debug", "twist", "twist"), "port": Given("x", "a", "b")}
+    settings = gather({}, {"WSSERVICE_PORT": "1"}, None, inherited)
+    assert (settings.config.log_level, settings.config.port) == ("debug", 1)
+    assert 'log_level = "debug"  # twist' in list(settings.as_toml())

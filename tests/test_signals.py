@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from wsservice.signals import Signals
 
 from .support import Logged
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Process:
@@ -45,12 +46,15 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Process:
 
 
 def install(process: Process) -> None:
-    Signals(
+    signals = Signals(
         process,
         lambda: process.did.append("reopen"),
         lambda: process.did.append("finish"),
+        lambda: process.did.append("reload"),
         process.did.append,
-    ).install()
+    )
+    signals.take_hang_ups()
+    signals.install()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -122,3 +126,42 @@ def test_sigusr1_reopens_the_message_log_where_it_did_nothing_before(
     install(process)
     process.kill(signal.SIGUSR1)
     assert process.did == ["reopen"]
+
+
+def test_sighup_has_the_settings_read_anew_each_time(process: Process) -> None:
+    install(process)
+    process.handlers[signal.SIGHUP](signal.SIGHUP, None)
+    process.kill(signal.SIGHUP)
+    assert process.did == ["reload", "reload"]
+
+
+def test_while_the_service_stops_they_are_not(process: Process) -> None:
+    install(process)
+    process.handlers[signal.SIGTERM](signal.SIGTERM, None)
+    process.kill(signal.SIGHUP)
+    assert process.did == ["stop"]
+
+
+def test_a_sighup_that_was_ignored_stays_so(process: Process) -> None:
+    process.handlers[signal.SIGHUP] = signal.SIG_IGN
+    install(process)
+    assert process.handlers[signal.SIGHUP] is signal.SIG_IGN
+
+
+def test_a_terminal_that_was_closed_stops_the_reactor(
+    process: Process, monkeypatch: pytest.MonkeyPatch, logged: Logged
+) -> None:
+    terminals = {1, 2}
+    monkeypatch.setattr(os, "isatty", terminals.__contains__)
+    install(process)
+    terminals.remove(1)
+    process.kill(signal.SIGHUP)
+    assert process.did == ["reload"]
+    terminals.clear()
+    # The kernel tells it, and a shell all that it started.
+    process.kill(signal.SIGHUP)
+    process.kill(signal.SIGHUP)
+    assert process.did == ["reload", "stop"]
+    assert "SIGHUP: stopping" in logged.text
+    process.kill(signal.SIGTERM)
+    assert process.did[-1] == 143

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel
 from twisted.python import usage
 
 from wsservice import __version__, tap
@@ -109,6 +110,30 @@ def test_a_daemon_has_no_standard_output_to_log_messages_to(
 @pytest.mark.parametrize("nodaemon", [1, True, None])
 def test_what_is_no_daemon_may_log_messages_to_standard_output(nodaemon: object) -> None:
     assert parse("--message-log", "-", nodaemon=nodaemon).message_log == "-"
+
+
+def test_twistd_and_twist_log_what_passes_the_threshold() -> None:
+    for parent in ({"nodaemon": True}, {"logLevel": LogLevel.warn, "fileLogObserverFactory": None}):
+        options = Options()
+        options.parent = usage.Options()
+        options.parent.update(parent)
+        options.parseOptions([])
+        level = "warn" if "logLevel" in parent else "info"
+        assert options.settings.config.log_level == options.threshold.level == level
+        options.parent.postOptions()
+        made = "logger" if level == "info" else "fileLogObserverFactory"
+        assert callable(options.parent[made])
+
+
+def test_what_is_read_again_is_what_is_there_then(elsewhere: Path) -> None:
+    (elsewhere / "ws.toml").write_text("drain = 1\n")
+    options = Options()
+    options.parseOptions(["--config", "ws.toml", "--port", "1"])
+    (elsewhere / "ws.toml").write_text("drain = 2\nport = 2\n")
+    again = options.read().config
+    assert (again.drain, again.port) == (2, 1)
+    assert options.settings.config.drain == 1
+    assert options.folder == str(elsewhere)
 
 
 @pytest.fixture
@@ -219,6 +244,7 @@ class TestMakeService:
         reactor = MemoryReactorClock()
         monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
         monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)
+        monkeypatch.setattr(Signals, "take_hang_ups", lambda _: None)
         return reactor
 
     def options(self, *arguments: str) -> Options:
@@ -246,15 +272,16 @@ class TestMakeService:
         self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done: list[str] = []
+        monkeypatch.setattr(Signals, "take_hang_ups", lambda _: done.append("hang-ups"))
         monkeypatch.setattr(Signals, "install", lambda _: done.append("signals"))
         monkeypatch.setattr(tap, "collect_seldom", lambda: done.append("collector"))
         monkeypatch.setattr(tap, "keep_freed", lambda: None)
         monkeypatch.setattr(tap, "raise_limit", lambda: done.append("limit"))
         makeService(self.options("--listen", "tcp:99"))
-        assert done == ["limit"]
+        assert done == ["limit", "hang-ups"]
         for hook, args, kwargs in reactor.whenRunningHooks:
             hook(*args, **kwargs)
-        assert done == ["limit", "signals", "collector"]
+        assert done == ["limit", "hang-ups", "signals", "collector"]
 
     def test_what_cannot_be_is_said_to_be_where_it_was_given(
         self,

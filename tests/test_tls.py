@@ -309,3 +309,27 @@ def test_with_another_pyopenssl_it_is_twisteds_own(
     server.clock.advance(0)
     peer.take()
     assert peer.received() == b"one two"
+
+
+@pytest.mark.parametrize("octets", [b"G", b"GET /?a=b HTTP/1.1\r\n\r\n", b"HEAD", b"TRACE"])
+def test_plain_http_is_told_that_tls_is_spoken(server: Server, octets: bytes) -> None:
+    protocol: Any = server.factory.buildProtocol(None)
+    transport = Transport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(octets)
+    head, _, body = transport.value().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n")
+    assert b"Content-Length: %d" % len(body) in head
+    assert transport.disconnecting
+    protocol.dataReceived(b"more of it")
+    assert transport.value() == head + b"\r\n\r\n" + body
+
+
+def test_only_what_comes_first_is_looked_at(server: Server) -> None:
+    # The second part of a ClientHello may begin as a method does.
+    protocol: Any = server.factory.buildProtocol(None)
+    transport = Transport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(b"\x16\x03\x01\x02\x00")
+    protocol.dataReceived(b"GET ")
+    assert b"HTTP" not in transport.value()

@@ -29,6 +29,7 @@ from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
 from wsservice import twistedlog
+from wsservice.threshold import Threshold
 from wsservice.twistedlog import TwistedLog, observed_file
 
 from .support import Logged
@@ -285,3 +286,34 @@ class TestOrder:
         lines.append(b"one\n")
         Logger(observer=publisher).info("two")
         assert lines == [b"one\n"]
+
+
+class TestWanted:
+    """Whether lines need be made at all."""
+
+    def test_they_are_where_somebody_takes_messages(self, file: File, clock: Clock) -> None:
+        threshold = Threshold("warn")
+        publisher = LogPublisher(
+            FilteringLogObserver(
+                threshold.before(textFileLogObserver(file)), [level(LogLevel.debug)]
+            )
+        )
+        log = TwistedLog(clock, publisher)
+        log.keep_order(lambda: None)
+        wanted = [log.wanted]
+        publisher.addObserver(nothing)
+        wanted.append(log.wanted)
+        publisher.removeObserver(nothing)
+        wanted.append(log.wanted)
+        threshold.level = "info"
+        wanted.append(log.wanted)
+        assert wanted == [False, True, False, True]
+        assert observed_file(publisher) is not None
+
+    def test_a_filter_of_another_kind_is_not_known(self, file: File, clock: Clock) -> None:
+        no: Any = lambda event: PredicateResult.no  # noqa: E731
+        publisher = LogPublisher(FilteringLogObserver(textFileLogObserver(file), [no]))
+        assert TwistedLog(clock, publisher).wanted
+
+    def test_with_another_twisted_they_are(self, clock: Clock) -> None:
+        assert TwistedLog(clock, cast(Any, object())).wanted

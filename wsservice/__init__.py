@@ -9,9 +9,11 @@ The map. Imports run one way, downwards in this list::
     plain.py        what is answered to plain HTTP                            PURE
     policy.py       who may connect, how many; close codes                    PURE
     channels.py     the channels a request names, and where each goes on      PURE
+    counting.py     what is counted, for who watches the service              PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
     settings.py     file, environment and command line, merged to a Config    PURE
     history.py      the last messages of each channel                         PURE
+    masking.py      what of a request is not for a log                        PURE
     log.py          the logger that escapes
     frames/         octets to messages and back                               PURE
     sending.py      what is gathered, and what waits, to be sent on a connection PURE
@@ -22,11 +24,13 @@ The map. Imports run one way, downwards in this list::
     callbacks.py    a behaviour's callbacks, one after another
     reading.py      from octets to onMessage: codec or Autobahn, in slices
     keepalive.py    whether a peer is still there
+    watching.py     showing what passes on one connection to who watches it
     connection.py   Autobahn's protocol made safe: what server and client share
     factory.py      what all connections of a factory have in common
     destination.py  a file or standard output, for lines
     lines.py        what a line of the message log looks like: text, or JSON
     jsonlog.py      Twisted's log as lines of JSON
+    threshold.py    how much Twisted's log has
     twistedlog.py   Twisted's log, for lines: its file in batches
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
@@ -37,12 +41,15 @@ The map. Imports run one way, downwards in this list::
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program; its own map in its docstring
     tls.py          TLS with less done for each message
+    certificate.py  the keys and certificates of ports, read again
     accepting.py    a port that waits where there is a shortage of descriptors
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
+    reloading.py    settings read anew while it runs: all in effect, or none
+    admin/          the face for who runs it; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
-    signals.py      SIGTERM, SIGINT, SIGUSR1
+    signals.py      SIGTERM, SIGINT, SIGUSR1, SIGHUP
     memory.py       what Python and the C library are told of memory
     tap.py          twistd's face: Options -> Config, makeService
 

@@ -106,11 +106,22 @@ def _text(value: Any) -> str:
     return value
 
 
-def _some_text(value: Any) -> str:
+def _line(value: Any) -> str:
     text = _text(value)
-    if not text or not text.isprintable():
+    if not text.isprintable():
         raise ValueError(value)
     return text
+
+
+def _some_text(value: Any) -> str:
+    text = _line(value)
+    if not text:
+        raise ValueError(value)
+    return text
+
+
+def _optional(parse: Callable[[Any], _T]) -> Callable[[Any], _T | None]:
+    return lambda value: None if value in (None, "") else parse(value)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -132,6 +143,12 @@ def _origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
 
 ORIGINS = attrs.Converter(_origins, takes_field=True)
 
+NEW = "new"
+OPEN = "open"
+"""What becomes of a setting that is read anew while the service runs: it holds for
+what comes from then on, or for the connections that are open too. All others need a
+restart."""
+
 
 def _history(value: Any) -> str:
     """`SIZE,SECONDS` of that or of `SIZE`; "0" for none."""
@@ -151,16 +168,23 @@ def setting(
     help: str,  # noqa: A002
     repeatable: bool = False,
     secret: bool = False,
+    reloads: str | None = None,
 ) -> Any:
     """A field that is an option too, with what its help says of it. A secret is never shown.
 
     An option without a metavar takes no value on a command line: it is a switch,
-    and given it is on.
+    and given it is on. `reloads` is `NEW`, `OPEN`, or None where it needs a restart.
     """
     return attrs.field(
         default=default,
         converter=converter,
-        metadata={"metavar": metavar, "help": help, "repeatable": repeatable, "secret": secret},
+        metadata={
+            "metavar": metavar,
+            "help": help,
+            "repeatable": repeatable,
+            "secret": secret,
+            "reloads": reloads,
+        },
     )
 
 
@@ -173,54 +197,63 @@ class Limits:
         _whole(0),
         "BYTES",
         "close with 1009 on a larger message; 0: no limit",
+        reloads=OPEN,
     )
     handshake_timeout: float = setting(
         5.0,
         SECONDS,
         "SECONDS",
         "how long the opening handshake may take; 0: no limit",
+        reloads=NEW,
     )
     max_fragments: int = setting(
         1024,
         _whole(0),
         "COUNT",
         "close with 1008 on a message in more fragments; 0: no limit",
+        reloads=OPEN,
     )
     send_buffer: int = setting(
         1024 * 1024,
         _whole(0),
         "BYTES",
         "so much may wait for a peer that reads slowly; 0: no limit",
+        reloads=OPEN,
     )
     slow_client: str = setting(
         "close",
         _choice("close", "drop"),
         "close|drop",
         "when that is reached: close with 1013, or drop the oldest messages",
+        reloads=OPEN,
     )
     ping_interval: float = setting(
         20.0,
         SECONDS,
         "SECONDS",
         "ping a peer after so long without traffic; 0: never",
+        reloads=OPEN,
     )
     ping_timeout: float = setting(
         20.0,
         SECONDS,
         "SECONDS",
         "and drop it after so long without a sign of life; 0: never",
+        reloads=OPEN,
     )
     compression: bool = setting(
         False,
         SWITCH,
         "on|off",
         "speak permessage-deflate where the peer does; some 30 kB more for each connection",
+        reloads=NEW,
     )
     close_timeout: float = setting(
         5.0,
         SECONDS,
         "SECONDS",
         "how long a peer may take to answer a close; 0: no limit",
+        reloads=OPEN,
     )
 
 
@@ -246,6 +279,21 @@ class Config(Limits):
         f"TCP port to listen on, IPv6 and IPv4; 0 takes a free one"
         f" [default: {DEFAULT_PORT}, none where --listen is given]",
     )
+    tls_cert: str | None = setting(
+        None,
+        _converter("the path of a file in PEM", _optional(_some_text)),
+        "FILE",
+        "speak TLS on --port, by this certificate; in PEM, its chain behind it, and the key too"
+        " where there is no --tls-key",
+        reloads=NEW,
+    )
+    tls_key: str | None = setting(
+        None,
+        _converter("the path of a file in PEM", _optional(_some_text)),
+        "FILE",
+        "its key, in PEM, not encrypted",
+        reloads=NEW,
+    )
     protocol: str = setting(
         "greeting",
         _converter("greeting, echo or the dotted name of a class", _some_text),
@@ -257,6 +305,7 @@ class Config(Limits):
         _converter("text in UTF-8", _text),
         "TEXT",
         'what the greeting behaviour sends on connect; "" sends nothing',
+        reloads=NEW,
     )
     message_log: str = setting(
         "log",
@@ -276,11 +325,19 @@ class Config(Limits):
         "text|json",
         "how twistd's own log is written, or twist's: as they do, or in lines of JSON",
     )
+    log_level: str = setting(
+        "info",
+        _choice("debug", "info", "warn", "error", "critical"),
+        "debug|info|warn|error|critical",
+        "what is less than this is not logged there; a message that came in is info",
+        reloads=OPEN,
+    )
     log_payload: int = setting(
         4096,
         _whole(0),
         "BYTES",
         "log at most so much of a message, escaped; 0 logs sizes only",
+        reloads=OPEN,
     )
     allow_origin: tuple[str, ...] = setting(
         (),
@@ -289,30 +346,49 @@ class Config(Limits):
         "let web pages of this origin connect, besides those of the same host and port;"
         " such as https://app.example, or * for any; repeatable",
         repeatable=True,
+        reloads=NEW,
     )
     max_connections: int = setting(
         10_000,
         _whole(0),
         "COUNT",
         "refuse more connections than these with 503; 0: no limit",
+        reloads=NEW,
     )
     max_connections_per_ip: int = setting(
         0,
         _whole(0),
         "COUNT",
         "the same for those of one IPv4 address or one IPv6 /64; 0: no limit",
+        reloads=NEW,
     )
     no_page: bool = setting(
         False,
         SWITCH,
         "",
         "no page for browsers at /",
+        reloads=NEW,
     )
     drain: float = setting(
         10.0,
         SECONDS,
         "SECONDS",
         "on SIGTERM, wait so long for closing handshakes; 0 does not wait",
+        reloads=OPEN,
+    )
+
+    admin: str = setting(
+        "",
+        _converter("a Twisted endpoint string such as tcp:9090:interface=127.0.0.1", _line),
+        "ENDPOINT",
+        "serve health, metrics and connections there, to operators; a Twisted endpoint string",
+    )
+    admin_token_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "ask for the token in this file there; without it, only for loopback and unix sockets",
+        reloads=NEW,
     )
     history: str = setting(
         "0",
@@ -343,6 +419,18 @@ class Config(Limits):
         return float(self.history.partition(",")[2] or 0)
 
     def __attrs_post_init__(self) -> None:
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
+        if self.tls_cert is not None and self.port is None:
+            raise ConfigError(
+                "--tls-cert: is not allowed without a --port to speak TLS on;"
+                " give that too, or --listen ssl:443:privateKey=key.pem:certKey=cert.pem"
+            )
+        if self.admin_token_file and not self.admin:
+            raise ConfigError(
+                f"--admin-token-file: {self.admin_token_file!r} is not allowed without --admin,"
+                " an endpoint such as tcp:9090:interface=127.0.0.1"
+            )
         formats = (self.message_log_format, self.log_format)
         if self.message_log == "log" and formats == ("json", "text"):
             raise ConfigError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autobahn.exception import Disconnected
@@ -28,11 +28,12 @@ from zope.interface import implementer
 
 from . import frames
 from .compression import deflate
+from .counting import Traffic
 from .keepalive import KeepAlive
-from .log import PeerLogger
+from .log import PeerLogger, discreet
 from .policy import CloseCode
 from .reading import READ_SIZE, Hold, Reading
-from .sending import Kind, PreparedMessage, SendQueue, Sent, no_payload
+from .sending import Bound, Kind, PreparedMessage, SendQueue, Sent, no_payload
 from .timers import Timer
 from .transports import SocketWriter, explained, plain, tls_reason
 
@@ -70,6 +71,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     #: Whether a message's payload is what is sent: neither compressed nor made into another.
     _as_is = True
+    _send_bound: Bound
 
     _introduced = False
     _peer_finished = False
@@ -82,7 +84,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def connectionMade(self) -> None:
         self._tcp = plain(self.transport)
         writer = self.transport if self._tcp is None else SocketWriter(self._tcp)
-        self._queue = SendQueue(writer.write, self._limits.send_buffer, self.factory.gathering)
+        self._queue = SendQueue(writer.write, self._send_bound, self.factory.gathering)
         self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
         self._begin()
@@ -107,7 +109,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._is_over()
         reason = explained(reason)
         if isinstance(reason.value, SSL.Error):
-            self.log.error("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
+            self.log.info("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
         # Not what is above it: for some lines of debugging, which are dropped, each
         # would format half of what there is to know.
         WebSocketProtocol._connectionLost(self, reason)  # type: ignore[arg-type]
@@ -249,6 +251,17 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._output_waits()
         return outcome
 
+    def traffic(self) -> Traffic:
+        """What passed so far."""
+        queue = self._queue
+        return Traffic(
+            self.messages_received,
+            queue.messages_sent,
+            self.octets_received,
+            queue.octets_sent,
+            queue.octets,
+        )
+
     def pause_reading(self) -> None:
         """Read no more of the peer, until `resume_reading`; nothing that came meanwhile is lost."""
         self._hold(Hold.BEHAVIOUR)
@@ -309,13 +322,25 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def _make_room(self, size: int) -> bool:
         """The peer reads too slowly: do as the settings say. True if there is room now."""
-        drop = self._limits.slow_client == "drop"
+        # What a message refers to cannot be left out: such a connection began before the
+        # settings said so.
+        drop = self._limits.slow_client == "drop" and not self._keeps_context()
         dropped = self._queue.drop_messages(size if drop else None)
         self.factory.slow_messages += dropped if drop else dropped + 1
-        if not drop:
+        if drop:
+            self.factory.slow_dropped += 1
+        else:
             self.factory.slow_closed += 1
             self._fail_connection(CloseCode.TRY_AGAIN_LATER, "reads too slowly")
         return drop
+
+    def _keeps_context(self) -> bool:
+        """Whether compressed messages refer to those before them."""
+        extension = self._perMessageCompress
+        if extension is None:
+            return False
+        end = "client" if self._masks else "server"
+        return not getattr(extension, f"{end}_no_context_takeover")
 
     def _output_waits(self) -> None:
         self._hold(Hold.OUTPUT)
@@ -343,16 +368,19 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn's one door out, for all but whole messages."""
         is_pong = self.state == self.STATE_OPEN and data[0] == 0x8A
-        self._queue.put(data, Kind.PONG if is_pong else Kind.OTHER)
+        self._queue.put_other(data, Kind.PONG if is_pong else Kind.OTHER)
 
     # What Autobahn calls
 
     def _opened(self) -> None:
         """The behaviour knows that the connection is open; what came already is read next."""
 
-    def _onOpen(self) -> None:
+    def _forget_heads(self) -> None:
         # Autobahn keeps both heads of the handshake for as long as it lives.
         self.http_request_data = self.http_response_data = self.http_status_line = ""
+
+    def _onOpen(self) -> None:
+        self._forget_heads()
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
@@ -369,6 +397,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         self._run(self.onPing, payload)
 
     def _onPong(self, payload: bytes) -> None:
+        self._ponged()
         self._run(self.onPong, payload)
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
@@ -386,11 +415,16 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._hold(Hold.DECIDING)
         return decision
 
+    def _secrets(self) -> Sequence[str]:
+        """What this connection's peer said that is not for a log."""
+        return ()
+
     def _too_much_waits(self, too_much: bool) -> None:
         (self._hold if too_much else self._release)(Hold.CALLBACK)
 
     def _callback_failed(self, failure: Failure) -> None:
         """Log what a callback raised, and close this connection with 1011, which tells nothing."""
+        failure = discreet(failure, self._secrets())
         self.log.failure("[{who}] a callback failed", failure, who=self.who)
         # What waits was meant for a behaviour that works; its end it must be told.
         self._forget_calls(but=self.onClose)

@@ -43,6 +43,16 @@ def in_use() -> int:
         return 0
 
 
+def lowest_free() -> int:
+    """The number that the next descriptor would have; `sys.maxsize` where none is left."""
+    try:
+        descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return sys.maxsize
+    os.close(descriptor)
+    return descriptor
+
+
 @attrs.frozen
 class Shares:
     """How the descriptors that there may be are shared out."""

@@ -28,6 +28,13 @@ _log = Logger(namespace="wsservice")
 class Destination(Protocol):
     """Where lines go."""
 
+    #: Lines that could not be written.
+    dropped: int
+
+    @property
+    def wanted(self) -> bool:
+        """Whether lines that are written now reach anybody: else they need not be made."""
+
     def write(self, lines: bytes) -> None:
         """Take lines, at least one, each with its end, and put the time before each."""
 
@@ -51,6 +58,8 @@ class FileDestination:
     line. A destination that fails (a full disk, a closed pipe) is reported once;
     lines are counted as `dropped` until it works again, which is reported too.
     """
+
+    wanted = True
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from .config import Limits
 from .connection import Connection
-from .sending import Gathering, PreparedMessage
+from .sending import Bound, Gathering, PreparedMessage
 
 _STREAMING = (
     "onMessageBegin",
@@ -59,23 +59,40 @@ def deployed(
     """
     streams = any(getattr(protocol, name) is not getattr(Connection, name) for name in _STREAMING)
     namespace = {
-        **{name: staticmethod(each) if callable(each) else each for name, each in options.items()},
+        **_shared(protocol, limits, options),
         "__module__": protocol.__module__,
         "__qualname__": protocol.__qualname__,
         "__doc__": protocol.__doc__,
-        "_limits": limits,
         "_by_codec": not streams,
-        "_decoding": (not protocol._masks, limits.max_message_size, protocol._batch),
         "_seconds": staticmethod(reactor.seconds),
+        "_send_bound": Bound(limits.send_buffer),
     }
     return type(protocol.__name__, (protocol,), namespace)
+
+
+def redeploy(protocol: type[Connection], limits: Limits, options: dict[str, Any]) -> None:
+    """Give a class that `deployed` made other options: its open connections have them too."""
+    for name, value in _shared(protocol, limits, options).items():
+        setattr(protocol, name, value)
+    protocol._send_bound.change(limits.send_buffer)
+
+
+def _shared(protocol: type[Connection], limits: Limits, options: dict[str, Any]) -> dict[str, Any]:
+    """What connections have of their options, by name."""
+    return {
+        **{name: staticmethod(each) if callable(each) else each for name, each in options.items()},
+        "_limits": limits,
+        "_decoding": (not protocol._masks, limits.max_message_size, protocol._batch),
+    }
 
 
 class ConnectionFactory:
     """What the connections of a factory have in common. To be mixed in before Autobahn's."""
 
-    #: Messages left out because a peer read too slowly, and connections closed for it.
+    #: Messages left out because a peer read too slowly, how often there was need to leave
+    #: out any, and connections closed for it.
     slow_messages = 0
+    slow_dropped = 0
     slow_closed = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ lines then, all at once.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -80,12 +81,25 @@ class Journal:
         if self._room < 0:
             self._make_room()
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost so far, because they could not be written."""
+        return self._destination.dropped
+
     def flush(self) -> None:
         """Write what is held."""
         fresh: list[Any] = []
         held, self._held = self._held, fresh
-        if held:
+        if held and self._destination.wanted:
             self._destination.write(self._lines(held, self._limit))
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`."""
+
+        def commit() -> None:
+            self._limit = config.log_payload
+
+        return commit
 
     def reopen(self) -> None:
         """Begin anew at the same path, after the file was moved away."""

@@ -7,7 +7,7 @@ in it moves a cursor, and no encoding of standard output lacks a character.
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, eventAsText
@@ -66,25 +66,33 @@ def use_json(parent: Any) -> None:
             " give --logfile, or twistd -n"
         )
     else:
-        _set_last(parent, "logger", partial(_twistds_observer, parent))
+        # It would import this one by its name.
+        after_options(parent, lambda: _set_logger(parent))
 
 
-def _set_last(parent: Any, name: str, value: object) -> None:
-    """Set an option of twistd's after it looked at them: it would import this one by its name."""
+def _set_logger(parent: Any) -> None:
+    def observer() -> FileLogObserver:
+        made: FileLogObserver = twistds_observer({**parent, "logger": None})
+        made.formatEvent = event_as_json
+        return made
+
+    parent["logger"] = observer
+
+
+def after_options(parent: Any, function: Callable[[], None]) -> None:
+    """Call a function after twistd, whose parsed options these are, has looked at them all."""
     post_options = parent.postOptions
 
-    def set_too() -> None:
+    def both() -> None:
         post_options()
-        parent[name] = value
+        function()
 
-    parent.postOptions = set_too
+    parent.postOptions = both
 
 
-def _twistds_observer(parent: Any) -> FileLogObserver:
-    """The observer that twistd would make, with the file that it opens and rotates."""
+def twistds_observer(options: dict[str, Any]) -> Any:
+    """The observer that twistd would make of its options, with the file that it opens."""
     from twisted.scripts import twistd
 
     runner: Any = vars(twistd)["_SomeApplicationRunner"]
-    observer: FileLogObserver = runner.loggerFactory({**parent})._getLogObserver()
-    observer.formatEvent = event_as_json
-    return observer
+    return runner.loggerFactory(options)._getLogObserver()

@@ -24,6 +24,9 @@ class KeepAlive(Reading):
     _keepalive: Timer | None = None
     _pinged_at: float | None = None
 
+    #: Seconds from the last ping to its answer, None as long as there was none.
+    rtt: float | None = None
+
     def _keep_alive(self) -> None:
         if self._limits.ping_interval:
             self._watch(self._limits.ping_interval)
@@ -36,10 +39,18 @@ class KeepAlive(Reading):
     def _watch(self, delay: float) -> None:
         self._keepalive = self.factory._batched_timer.call_later(delay, self._check_life)
 
+    def _ponged(self) -> None:
+        if self._pinged_at is not None:
+            self.rtt = max(0.0, self._last_life - self._pinged_at)
+            self._pinged_at = None
+
     def _check_life(self) -> None:
         if self.state != self.STATE_OPEN:
             return
         interval = self._limits.ping_interval
+        if not interval:  # it was switched off meanwhile
+            self._keepalive = self._pinged_at = None
+            return
         now = self._seconds()
         idle = now - self._last_life
         silent = self._pinged_at is not None and self._last_life <= self._pinged_at

@@ -13,10 +13,13 @@ from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.tcp import Port as TCPPort
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from .accepting import pause_in_shortage
+from .certificate import ServerTLS, read_certificate
 from .config import Config
 from .errors import ConfigError, ListenError
 from .escape import escape
@@ -43,17 +46,20 @@ _NO_IPV6 = {
 class AnyAddressEndpoint:
     """A TCP port on every address, IPv6 and IPv4, or IPv4 alone where there is no IPv6.
 
-    One socket, since a free port (0) must be the same for both.
+    One socket, since a free port (0) must be the same for both. With `tls` it is one of TLS.
     """
 
     _reactor: Any
     _port: int
+    tls: ServerTLS | None = None
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """As `IStreamServerEndpoint` has it. Fails with `OSError`."""
         return execute(self._listen, protocolFactory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self.tls is not None:
+            factory = TLSMemoryBIOFactory(self.tls, False, factory, self._reactor)
         try:
             listener = self._bound(socket.AF_INET6, "::")
         except OSError as error:
@@ -88,18 +94,80 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
     """
     named: list[tuple[str, IStreamServerEndpoint]] = []
     if config.port is not None:
-        named.append((f"--port {config.port}", AnyAddressEndpoint(reactor, config.port)))
-    for description in config.listen:
-        option = f"--listen {escape(description)}"
-        try:
-            named.append((option, serverFromString(reactor, description)))
-        except Exception as error:
-            # Every endpoint parser, a plugin's too, raises what it likes.
-            raise ConfigError(
-                f"{option}: is no endpoint that can be listened on, {reason(error)};"
-                " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
-            ) from error
-    return named
+        tls = None
+        if config.tls_cert is not None:
+            tls = ServerTLS(read_certificate(config.tls_cert, config.tls_key))
+        named.append((f"--port {config.port}", AnyAddressEndpoint(reactor, config.port, tls)))
+    return named + [endpoint("--listen", each, reactor) for each in config.listen]
+
+
+def _name(option: str, description: str) -> str:
+    return f"{option} {escape(description)}"
+
+
+def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamServerEndpoint]:
+    """The endpoint that an option's value names, and both by name. Raises `ConfigError`."""
+    name = _name(option, description)
+    try:
+        parsed: IStreamServerEndpoint = serverFromString(reactor, description)
+        secure = _secure_endpoint(parsed)
+        if secure is not None:
+            secure._sslContextFactory = ServerTLS(secure._sslContextFactory)
+    except Exception as error:
+        # Every endpoint parser, a plugin's too, raises what it likes.
+        raise ConfigError(
+            f"{name}: is no endpoint that can be listened on, {reason(error)};"
+            " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"
+        ) from error
+    return name, parsed
+
+
+def _secure_endpoint(endpoint: Any) -> Any:
+    """The endpoint of `ssl:` that this one is, or is around; None where there is none."""
+    while (inner := getattr(endpoint, "_wrappedEndpoint", None)) is not None:
+        endpoint = inner
+    # What a plugin makes has TLS of its own.
+    options = getattr(endpoint, "_sslContextFactory", None)
+    return endpoint if isinstance(options, CertificateOptions | ServerTLS) else None
+
+
+def tls_of(endpoint: object) -> ServerTLS | None:
+    """The TLS of an endpoint that `endpoints` gave, None where it has none that is known here."""
+    if isinstance(endpoint, AnyAddressEndpoint):
+        return endpoint.tls
+    secure = _secure_endpoint(endpoint)
+    return None if secure is None else secure._sslContextFactory
+
+
+class Renewal:
+    """Reads the certificates of endpoints again: of `--port`, and of `ssl:`.
+
+    `named` is what `endpoints` and `endpoint` gave.
+    """
+
+    def __init__(self, named: list[tuple[str, IStreamServerEndpoint]], reactor: Any) -> None:
+        # The same may be named twice, with a port of 0.
+        self._tls = [(name, tls) for name, endpoint in named if (tls := tls_of(endpoint))]
+        self._reactor = reactor
+
+    def prepare(self, config: Config) -> Callable[[], list[str]]:
+        """See `reloading.Part`. What is put in effect names the certificates that are others."""
+        commits = [(name, tls.prepare(self._read(name, config))) for name, tls in self._tls]
+
+        def commit() -> list[str]:
+            said = [(name, each()) for name, each in commits]
+            return [f"certificate of {name} ({what})" for name, what in said if what]
+
+        return commit
+
+    def _read(self, name: str, config: Config) -> CertificateOptions:
+        if name.startswith("--port ") and config.tls_cert is not None:
+            return read_certificate(config.tls_cert, config.tls_key)
+        described = [*(("--listen", each) for each in config.listen), ("--admin", config.admin)]
+        ((option, description),) = {each for each in described if _name(*each) == name}
+        secure: Any = _secure_endpoint(endpoint(option, description, self._reactor)[1])
+        options: CertificateOptions = secure._sslContextFactory.options
+        return options
 
 
 def reason(error: BaseException) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from .escape import escape
+from .masking import masked
 
 
 class _EscapedFailure(Failure):
     """A failure whose traceback is printed escaped: its text may be a peer's."""
+
+    mask: Callable[[str], str]
+    """Takes secrets out of it. Not their list, which Twisted's JSON would have in it."""
 
     def getTraceback(self, *args: Any, **kwargs: Any) -> str:
         # The text of the exception comes last. It is escaped as a whole: were it
@@ -19,7 +25,15 @@ class _EscapedFailure(Failure):
         message = self.getErrorMessage()
         text = super().getTraceback(*args, **kwargs)
         frames = text.removesuffix("\n").removesuffix(message)
-        return "\n".join(map(escape, frames.split("\n"))) + escape(message) + "\n"
+        message = escape(self.mask(message))
+        return "\n".join(map(escape, frames.split("\n"))) + message + "\n"
+
+
+def discreet(failure: Failure, secrets: Sequence[str]) -> Failure:
+    """The same failure, in whose text secrets are masked when it is logged."""
+    escaped = _EscapedFailure(failure.value, failure.type, failure.getTracebackObject())
+    escaped.mask = partial(masked, secrets=secrets)
+    return escaped
 
 
 class PeerLogger(Logger):
@@ -38,6 +52,10 @@ class PeerLogger(Logger):
     def debug(self, format: str | None = None, **kwargs: object) -> None:  # noqa: A002
         """Dropped."""
 
+    def detail(self, format: str, **kwargs: object) -> None:  # noqa: A002
+        """Log at the level of debugging. To be called only where that is logged: it costs."""
+        super().emit(LogLevel.debug, format, **{name: _printable(kwargs[name]) for name in kwargs})
+
     def emit(self, level: Any, format: str | None = None, **kwargs: object) -> None:  # noqa: A002
         if level is LogLevel.debug:
             return
@@ -48,7 +66,7 @@ def _printable(value: object) -> object:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Failure):
-        return _EscapedFailure(value.value, value.type, value.getTracebackObject())
+        return value if isinstance(value, _EscapedFailure) else discreet(value, ())
     if isinstance(value, BaseException):
         return escape(str(value))
     return value

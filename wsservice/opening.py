@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import http
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -27,13 +27,17 @@ from .beginning import Beginning
 from .channels import ChannelError, channel_of
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
+from .counting import close_label
 from .ending import Ending
+from .log import discreet
+from .masking import masked, secrets_of
 from .plain import TEXT, plain_answer
-from .policy import NO_ROOM, Verdict, check_origin
+from .policy import NO_ROOM, CloseCode, Verdict, check_origin
 from .reading import Hold
 from .request import TOKEN, PlainRequest, Refusal, Request, RequestReader
 from .resuming import Resuming
 from .transports import peer_descriptor, peer_name
+from .watching import Watching
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
@@ -47,7 +51,7 @@ _LOGGED_REASON = 200
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Ending, Resuming, Connection, WebSocketServerProtocol
+    Watching, Beginning, Ending, Resuming, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -68,11 +72,16 @@ class OpeningProtocol(  # type: ignore[misc]
     trafficStats = NOT_COUNTED
     send_queue = NOT_QUEUED
 
+    #: When it was accepted, in seconds since 1970.
+    since = 0.0
+
     _reader: RequestReader | None = None
     _answered = False
     _denial = b""
 
     def connectionMade(self) -> None:
+        self.since = self._seconds()
+        self.factory.counts.accepted += 1
         address = self.transport.getPeer()
         self._admission = self.factory.admit(ip_address(address), descriptor(self.transport))
         self.id = next(self.factory.ids)
@@ -92,11 +101,41 @@ class OpeningProtocol(  # type: ignore[misc]
             )
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # Before the hub knows, which may have waited for this one to end the service.
+        if self._watchers:
+            self._tell_watchers_of_end()
         self.factory.hub.leave(self)
         self.factory.limits.leave(self._admission)
         self.factory.countConnections -= 1
         self._stop_catching_up()
         super().connectionLost(reason)
+        self.factory.counts.left(self.traffic())
+        if self._has_opened:
+            self.factory.counts.closes[close_label(self.close_code)] += 1
+
+    @property
+    def user_agent(self) -> str:
+        """What the peer says it is; "" where it does not, or has not asked yet."""
+        request = self.__dict__.get("_request")
+        return "" if request is None else str(request.headers.get("user-agent", ""))
+
+    @property
+    def close_code(self) -> int:
+        """The code of the close frame that began the end.
+
+        1005 where that had none, 1006 where there was no such frame.
+        """
+        code: int | None = self.localCloseCode
+        if code is None:
+            code = self.remoteCloseCode
+        if code is None:
+            code = CloseCode.NO_STATUS if self.wasClean else CloseCode.ABNORMAL
+        return code
+
+    def onOpenHandshakeTimeout(self) -> None:
+        if self.state == self.STATE_CONNECTING:
+            self.factory.counts.refusals["timed out"] += 1
+        super().onOpenHandshakeTimeout()
 
     def writeConnectionLost(self) -> None:
         super().writeConnectionLost()
@@ -106,7 +145,9 @@ class OpeningProtocol(  # type: ignore[misc]
         try:
             self._read_request(data)
         except Exception:
-            self.log.failure("[{who}] the handshake failed", who=self.who)
+            failure = discreet(Failure(), self._secrets())
+            self.factory.counts.refusals["failed"] += 1
+            self.log.failure("[{who}] the handshake failed", failure, who=self.who)
             self.failHandshake("an internal error", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _read_request(self, data: bytes) -> None:
@@ -151,11 +192,14 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _answer_plain(self, request: PlainRequest) -> None:
         answer = plain_answer(request, self.factory.page)
+        if answer.status == http.HTTPStatus.UPGRADE_REQUIRED:
+            self.factory.counts.refusals["no WebSocket"] += 1
         self.log.info("[{who}] {what}", who=self.who, what=answer.what)
         self._send_answer(answer.status, answer.headers, answer.body, request.method == "HEAD")
         self._end_refused(answer.what)
 
     def _refuse(self, refusal: Refusal) -> None:
+        self.factory.counts.refusals[refusal.kind] += 1
         if refusal.status is not None:
             self.failHandshake(refusal.reason, refusal.status, list(refusal.headers))
         else:
@@ -163,6 +207,7 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _drop_if_crowded(self) -> None:
         if self._admission.verdict is Verdict.DROPPED:
+            self.factory.counts.refusals[NO_ROOM.kind] += 1
             self._drop_refused("too many connections, also of those to be refused", abort=True)
 
     def _drop_refused(self, reason: str, abort: bool = False) -> None:
@@ -176,7 +221,6 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _ask(self, request: Request) -> None:
         """Ask the behaviour, by `onConnect`, and answer as it says."""
-        self._request = request
         self.channel = channel_of(request.path)
         if request.query:
             try:
@@ -186,6 +230,7 @@ class OpeningProtocol(  # type: ignore[misc]
                 self._denial = f"{error}\n".encode()
                 self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
                 return
+        self._request = request
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         try:
@@ -217,9 +262,12 @@ class OpeningProtocol(  # type: ignore[misc]
         error = failure.value
         # Another status than that of a refusal would leave the client waiting.
         if isinstance(error, ConnectionDeny) and 300 <= error.code <= 599:
+            self.factory.counts.refusals["denied"] += 1
             self._denial = str(error.reason or "").encode(errors="replace")
             self.failHandshake(error.reason or "", error.code)
             return
+        failure = discreet(failure, self._secrets())
+        self.factory.counts.refusals["failed"] += 1
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
@@ -242,6 +290,9 @@ class OpeningProtocol(  # type: ignore[misc]
         self.sendData("\r\n".join([*head, "", ""]).encode())
         self._has_opened = True
         self.state = self.STATE_OPEN
+        counts = self.factory.counts
+        counts.opened += 1
+        counts.handshakes.observe(self._seconds() - self.since)
         if self.openHandshakeTimeoutCall is not None:
             self.openHandshakeTimeoutCall.cancel()
             self.openHandshakeTimeoutCall = None
@@ -273,7 +324,7 @@ class OpeningProtocol(  # type: ignore[misc]
             "[{who}] refused with {code}: {reason}",
             who=self.who,
             code=code,
-            reason=str(reason or "")[:_LOGGED_REASON],
+            reason=masked(str(reason or ""), self._secrets())[:_LOGGED_REASON],
         )
         headers = [*TEXT] if self._denial else []
         self._send_answer(code, [*headers, *(responseHeaders or [])], self._denial)
@@ -289,9 +340,23 @@ class OpeningProtocol(  # type: ignore[misc]
         octets = f"HTTP/1.1 {code} {phrase}\r\n{head}\r\n".encode()
         self.sendData(octets if head_only else octets + body)
 
+    def _forget_heads(self) -> None:
+        """Autobahn got none."""
+
     def _onOpen(self) -> None:
         self._join()
+        if self.factory.says_more:
+            self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        if self.factory.says_more:
+            self.log.detail("[{who}] over, {code}", who=self.who, code=code)
+        super()._onClose(wasClean, code, reason)
+
+    def _secrets(self) -> Sequence[str]:
+        request = self.__dict__.get("_request")
+        return () if request is None else secrets_of(request)
 
 
 def ip_address(address: object) -> str | None:
@@ -311,11 +376,11 @@ def _checked_decision(
     """A subprotocol and headers of what `onConnect` returned. Raises `ValueError` if it cannot."""
     subprotocol, headers = decision if isinstance(decision, tuple) else (decision, {})
     if subprotocol is not None and subprotocol not in offered:
-        raise ValueError(f"onConnect returned the subprotocol {subprotocol!r}, not one offered")
+        raise ValueError("onConnect returned a subprotocol that was not offered")
     for name, values in headers.items():
         for value in _each(values):
             if not TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                raise ValueError(f"onConnect returned a header that is none: {name!r}: {value!r}")
+                raise ValueError(f"onConnect returned a header that is none: {name!r}")
     return subprotocol, headers
 
 

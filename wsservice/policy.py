@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from .request import Host, Refusal, Request, parse_host
+from .request import Host, Refusal, Request, parse_host, without_secrets
 
 RETRY_AFTER = 10
 """Seconds after which one that was refused for want of room may ask again."""
@@ -105,14 +105,17 @@ def check_origin(request: Request, allowed: AllowedOrigins) -> Refusal | None:
     """The refusal of a request whose origin is not allowed: 403."""
     if allowed.allows(request.origin, request.host):
         return None
-    return Refusal(403, f'the origin "{request.origin}" is not allowed at {request.host.name}')
+    origin = without_secrets(request.origin or "")
+    reason = f'the origin "{origin}" is not allowed at {request.host.name}'
+    return Refusal(403, reason, kind="origin")
 
 
 # How many
 
 _LATER = (("Retry-After", str(RETRY_AFTER)),)
-NO_ROOM = Refusal(503, "too many connections", _LATER)
-STOPPING = Refusal(503, "the service stops", _LATER)
+NO_ROOM = Refusal(503, "too many connections", _LATER, "no room")
+STOPPING = Refusal(503, "the service stops", _LATER, "stopping")
+CLOSED_BY_OPERATOR = Refusal(503, "closed by the operator", _LATER, "operator")
 
 
 class Verdict(enum.Enum):
@@ -152,14 +155,29 @@ class ConnectionLimits:
         self._refused = 0
         self._by_address: dict[str, int] = {}
 
+    def change(self, most: int, most_per_address: int) -> None:
+        """Set how many there may be from now on. Those that there are stay."""
+        self._most = most
+        self._most_per_address = most_per_address
+
     def reserve(self, first: int, most_refused: int) -> None:
         """Refuse connections whose descriptor is `first` or higher; fewer may wait for that."""
         self._first_reserved = first
         self._most_refused = min(self._most_refused, most_refused)
 
+    @property
+    def full(self) -> bool:
+        """Whether there are as many connections as there may be."""
+        return 0 < self._most <= self._admitted
+
+    @property
+    def first_reserved(self) -> int:
+        """The number of the first descriptor that no connection may have."""
+        return self._first_reserved
+
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """A connection was accepted; `address` is its IP address, None where not known yet."""
-        if 0 < self._most <= self._admitted or descriptor >= self._first_reserved:
+        if self.full or descriptor >= self._first_reserved:
             return Admission(self._turn_away())
         self._admitted += 1
         admission = Admission(Verdict.ADMITTED)

@@ -107,6 +107,7 @@ class Reading(Callbacks):
     message_data_total_length: int
     onMessageBegin: Callable[[bool], None]
     onMessageFrameBegin: Callable[[int], None]
+    onMessageEnd: Callable[[], None]
 
     _limits = Limits()
     _masks: bool
@@ -129,8 +130,13 @@ class Reading(Callbacks):
     _last_life = 0.0
     _seconds: Callable[[], float]
 
+    #: What came so far: octets, and the messages that the behaviour got.
+    octets_received = 0
+    messages_received = 0
+
     def dataReceived(self, data: bytes) -> None:
         self._last_life = now = self._seconds()
+        self.octets_received += len(data)
         if self._unread:
             data = self._unread + data
             self._unread = b""
@@ -260,6 +266,7 @@ class Reading(Callbacks):
         if self._running is not None or self._waiting_calls:
             return self._deliver_later(messages, 0)
         if self._takes_all and self._take_all(messages):
+            self.messages_received += len(messages)
             return messages[-1][2]
         # What `_call` does, without its cost: nearly always nothing is returned.
         on_message = self.onMessage
@@ -267,18 +274,22 @@ class Reading(Callbacks):
             try:
                 result = on_message(payload, is_binary)
             except Exception:
+                self.messages_received += number
                 self._callback_failed(Failure())
                 return end
             if result is not None:
+                self.messages_received += number
                 self._called(result)
                 return end if self._holds else self._deliver_later(messages[number:], end)
             if self._holds:
                 break
+        self.messages_received += number
         return end
 
     def _deliver_later(self, messages: list[tuple[bytes, bool, int]], end: int) -> int:
         """The same, behind what waits; `end` is where those before ended."""
         for payload, is_binary, end in messages:  # noqa: B007 - it is returned
+            self.messages_received += 1
             self._call(self.onMessage, payload, is_binary)
             if self._holds:
                 break
@@ -316,6 +327,7 @@ class Reading(Callbacks):
             self._partial = None
             self._codec_next = True
             self._read_at_once(READ_SIZE)
+            self.messages_received += 1
             self._call(self.onMessage, partial.payload, partial.isBinary)
         return end
 
@@ -368,6 +380,10 @@ class Reading(Callbacks):
 
     def _too_big(self) -> None:
         self._fail_connection(CloseCode.TOO_BIG, "message too big")
+
+    def _onMessageEnd(self) -> None:
+        self.messages_received += 1
+        self.onMessageEnd()
 
     def _onMessage(self, payload: bytes, isBinary: bool) -> None:
         if 0 < self._limits.max_message_size < len(payload):

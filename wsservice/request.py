@@ -97,12 +97,13 @@ class Refusal:
     `status` is the HTTP status to answer with, None where the peer speaks no
     HTTP and is to be left without a word. `reason` is for the log: it may hold
     the peer's own text, not escaped. `headers` go into the answer and hold
-    none of it.
+    none of it; nor does `kind`, by which refusals are counted.
     """
 
     status: int | None
     reason: str
     headers: tuple[tuple[str, str], ...] = ()
+    kind: str = attrs.field(default="bad request", eq=False)
 
 
 @attrs.frozen
@@ -184,10 +185,19 @@ def _shown(octets: bytes) -> str:
     return _quoted(octets[: _SHOWN + 1].decode("latin-1"))
 
 
-def _shown_target(octets: bytes) -> str:
-    """The same of a target, or of a line with one: a query may be secret."""
-    before, mark, _ = octets.partition(b"?")
-    return _shown(before + mark + b"..." if mark else octets)
+def _outlined(line: bytes) -> str:
+    """Of a line that is none, what looks like a method or a header's name; no more is shown.
+
+    A secret may stand anywhere in it.
+    """
+    first = re.match(rb"[A-Z]{1,20}(?= )|[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}(?=[ \t]*:)", line)
+    return f'"{first[0].decode()}..."' if first else f"{len(line)} octets"
+
+
+def without_secrets(url: str) -> str:
+    """An URL without its query and fragment, and whoever it says one is."""
+    shown = re.split(r"[?#]", url, maxsplit=1)[0]
+    return "..." if "@" in shown else shown if shown == url else f"{shown}..."
 
 
 def _quoted(text: str) -> str:
@@ -252,7 +262,7 @@ class RequestReader:
         line = bytes(self._head[self._line_start : end])
         self._line_start = self._searched = end + 1
         if not line.endswith(b"\r"):
-            _refuse(400, f"a line that does not end in CR LF: {_shown_target(line)}")
+            _refuse(400, f"a line that does not end in CR LF: {_outlined(line)}")
         return line[:-1]
 
     def _too_long(self, limit: int) -> NoReturn:
@@ -266,33 +276,34 @@ class RequestReader:
             _refuse(431, f"more than {MAX_HEADERS} headers")
         match = _HEADER.fullmatch(line)
         if match is None:
-            _refuse(400, f"a header that is none: {_shown(line)}")
+            _refuse(400, f"a header that is none: {_outlined(line)}")
         name, value = match.group(1).decode().lower(), match.group(2).strip(b" \t")
         self._headers.setdefault(name, []).append(value.decode("latin-1"))
 
 
 def _check_first_octet(octet: int) -> None:
     if octet == _TLS_HANDSHAKE:
-        _refuse(None, "TLS on a port without it")
+        raise _RefusedError(Refusal(None, "TLS on a port without it", kind="no HTTP"))
     if octet not in _METHOD_STARTS:
-        _refuse(400, f"no HTTP: the first octet is 0x{octet:02x}")
+        reason = f"no HTTP: the first octet is 0x{octet:02x}"
+        raise _RefusedError(Refusal(400, reason, kind="no HTTP"))
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str]:
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        _refuse(400, f"a request line that is none: {_shown_target(line)}")
+        _refuse(400, f"a request line that is none: {_outlined(line)}")
     method, target, version = match.groups()
     if version != b"1.1":
         _refuse(505, f"HTTP/{version.decode()}")
     if method in _OTHER_METHODS:
         _refuse(405, f"the method {_shown(method)}", ("Allow", "GET, HEAD"))
     if method not in (b"GET", b"HEAD"):
-        _refuse(501, f"the method {_shown(method)}")
+        _refuse(501, f"the method {_outlined(line)}")
     if not target.startswith(b"/"):
-        _refuse(400, f"a target that is no path: {_shown_target(target)}")
+        _refuse(400, f"a target that is no path: {_quoted(without_secrets(target.decode()))}")
     if b"#" in target:
-        _refuse(400, f"a target with a fragment: {_shown_target(target)}")
+        _refuse(400, f"a target with a fragment: {_quoted(without_secrets(target.decode()))}")
     return method.decode(), target.decode()
 
 
@@ -337,7 +348,7 @@ def _host(headers: Mapping[str, str]) -> Host:
     try:
         return parse_host(headers["host"])
     except ValueError:
-        _refuse(400, f"a host that is none: {_quoted(headers['host'])}")
+        _refuse(400, f"a host that is none: {_quoted(without_secrets(headers['host']))}")
 
 
 def _check_no_body(headers: Mapping[str, str]) -> None:
@@ -368,8 +379,7 @@ def _subprotocols(headers: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     names = _list_of(headers["sec-websocket-protocol"])
     if not names or not all(map(TOKEN.fullmatch, names)) or len(set(names)) < len(names):
-        given = _quoted(headers["sec-websocket-protocol"])
-        _refuse(400, f"subprotocols that are none, or one of them twice: {given}")
+        _refuse(400, "subprotocols that are none, or one of them twice")
     return tuple(names)
 
 

@@ -124,29 +124,48 @@ class Gathering:
             raise error
 
 
+class Bound:
+    """How much may wait in each of the queues that have it in common. May be changed at any time.
+
+    `limit` is how many octets may wait before no more messages are taken, 0 for
+    any number.
+    """
+
+    __slots__ = ("limit", "most_gathered")
+
+    def __init__(self, limit: int) -> None:
+        self.change(limit)
+
+    def change(self, limit: int) -> None:
+        """Set the limit."""
+        self.limit = limit
+        # Else one write could make a queue full before anybody was told that it fills.
+        self.most_gathered = min(_GATHERED, limit // 2) if limit else _GATHERED
+
+
 class SendQueue:
     """Frames on their way to a transport that can say stop.
 
-    `limit` is how many octets may wait before no more messages are taken, 0 for
-    any number. `overhead` counts with each frame: without it, a few tiny ones
+    `bound` is how much may wait. `overhead` counts with each frame: without it, a few tiny ones
     would take thirty times what they are. `write` hands octets to the transport;
     `pause` and `resume` are called as the transport asks. While `gathering` is
     under way, frames that need not wait are written together.
     """
 
     __slots__ = (
+        "_bound",
         "_gathered",
         "_gathered_size",
         "_gathering",
         "_held",
         "_in_transport",
         "_last",
-        "_limit",
-        "_most_gathered",
         "_overhead",
         "_pong_waits",
         "_waiting",
         "_write",
+        "messages_sent",
+        "octets_sent",
         "paused",
         "waits",
     )
@@ -154,14 +173,12 @@ class SendQueue:
     def __init__(
         self,
         write: Callable[[bytes], object],
-        limit: int,
+        bound: Bound,
         gathering: Gathering,
         overhead: int = OVERHEAD,
     ) -> None:
         self._write = write
-        self._limit = limit
-        # Else one write could make it full before anybody was told that it fills.
-        self._most_gathered = min(_GATHERED, limit // 2) if limit else _GATHERED
+        self._bound = bound
         self._gathering = gathering
         self._overhead = overhead
         self._gathered: list[bytes] = []
@@ -175,6 +192,9 @@ class SendQueue:
         self.paused = False
         #: Whether what is sent now would wait.
         self.waits = False
+        #: What was handed to the transport so far.
+        self.octets_sent = 0
+        self.messages_sent = 0
 
     @property
     def octets(self) -> int:
@@ -184,12 +204,12 @@ class SendQueue:
     @property
     def full(self) -> bool:
         """Whether no more messages are taken."""
-        return 0 < self._limit <= self.octets
+        return 0 < self._bound.limit <= self.octets
 
     @property
     def half_full(self) -> bool:
         """Whether more than half of what may wait does."""
-        return 0 < self._limit < 2 * self.octets
+        return 0 < self._bound.limit < 2 * self.octets
 
     def put(self, data: bytes, kind: Kind) -> Sent:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
@@ -199,10 +219,12 @@ class SendQueue:
                     self._gathering.gatherers.append(self)
                 self._gathered.append(data)
                 self._gathered_size += len(data)
-                if self._gathered_size > self._most_gathered:
+                if self._gathered_size > self._bound.most_gathered:
                     self.send_gathered()
             else:
-                self._last = len(data)
+                self._last = size = len(data)
+                self.octets_sent += size
+                self.messages_sent += 1
                 self._write(data)
             return SENT
         if kind is Kind.PONG:
@@ -214,18 +236,29 @@ class SendQueue:
         self._held += len(data) + self._overhead
         return Sent.QUEUED
 
+    def put_other(self, data: bytes, kind: Kind) -> Sent:
+        """The same with what is no message, and not to be counted as one."""
+        outcome = self.put(data, kind)
+        # Messages are counted without a look at each, by whoever writes them.
+        if outcome is SENT:
+            self.messages_sent -= 1
+        return outcome
+
     def send_gathered(self) -> None:
         """Write what was gathered."""
         gathered = self._gathered
         if gathered:
             data = b"".join(gathered)
+            self.messages_sent += len(gathered)
             gathered.clear()
             self._gathered_size = 0
-            self._last = len(data)
+            self._last = size = len(data)
+            self.octets_sent += size
             self._write(data)
 
     def forget_gathered(self) -> None:
         """Do not write what was gathered: the transport is gone."""
+        self.messages_sent += len(self._gathered)  # as was said of each
         self._gathered.clear()
         self._gathered_size = 0
 
@@ -234,7 +267,7 @@ class SendQueue:
         dropped = 0
         if room is not None:
             room += self._overhead
-        while (room is None or self.octets + room > self._limit) and self._forget_message():
+        while (room is None or self.octets + room > self._bound.limit) and self._forget_message():
             dropped += 1
         return dropped
 
@@ -274,6 +307,7 @@ class SendQueue:
                 self._pong_waits = False
             self._held -= len(data) + self._overhead
             self._last = len(data)
+            self._count(data, kind)
             self._write(data)
         self.waits = self.paused
 
@@ -281,6 +315,17 @@ class SendQueue:
         """Hand all that waits to the transport, whether it wants it or not."""
         self.send_gathered()
         while self._waiting:
-            self._write(self._waiting.popleft()[0])
+            data, kind = self._waiting.popleft()
+            self._count(data, kind)
+            self._write(data)
         self._held = self._in_transport = 0
         self.waits = self.paused
+
+    def _count(self, data: bytes, kind: Kind) -> None:
+        self.octets_sent += len(data)
+        self.messages_sent += kind is Kind.MESSAGE
+
+    def write_by(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        """Hand octets to another function from now on; gives the one that it was so far."""
+        before, self._write = self._write, write
+        return before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,15 +13,24 @@ from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from zope.interface import implementer
 
-from . import page
 from .compression import server_accept
 from .config import Config
-from .factory import ConnectionFactory, common_options, deployed
+from .counting import Counts
+from .factory import ConnectionFactory, common_options, deployed, redeploy
 from .hub import LocalHub
 from .journal import Journal
 from .opening import OpeningProtocol
-from .policy import STOPPING, Admission, AllowedOrigins, CloseCode, ConnectionLimits
+from .page import PUBLIC, Page, load
+from .policy import (
+    CLOSED_BY_OPERATOR,
+    STOPPING,
+    Admission,
+    AllowedOrigins,
+    CloseCode,
+    ConnectionLimits,
+)
 from .reading import BATCH
+from .request import Refusal
 from .timers import Timers
 
 _LOGGED_BATCH = 256
@@ -77,10 +87,20 @@ class ServerProtocol(OpeningProtocol):
 
     def go_away(self) -> None:
         """Say goodbye because the service stops: 1001, or 503 where the handshake is not done."""
+        self._part(CloseCode.GOING_AWAY, "", STOPPING)
+
+    def close_for_operator(self, code: int, reason: str) -> None:
+        """Say goodbye because somebody who runs the service wants it, or 503 as above.
+
+        `code` is one that may be sent, `reason` has at most 123 octets of UTF-8.
+        """
+        self._part(code, reason, CLOSED_BY_OPERATOR)
+
+    def _part(self, code: int, reason: str, refusal: Refusal) -> None:
         if self.state == self.STATE_OPEN:
-            self.sendCloseFrame(code=CloseCode.GOING_AWAY)
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode() or None)
         elif self.state == self.STATE_CONNECTING:
-            self._refuse(STOPPING)
+            self._refuse(refusal)
 
 
 _LOG_MESSAGE = ServerProtocol.onMessage
@@ -132,6 +152,14 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     noisy = False
 
+    #: What there is to say of connections.
+    allowed_origins: AllowedOrigins
+    greeting: bytes
+    page: Page | None
+
+    #: Whether lines of debugging are logged.
+    says_more: bool
+
     def __init__(
         self,
         config: Config,
@@ -143,17 +171,32 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         super().__init__(server="", reactor=reactor)
         self.journal = journal
         self.hub = hub
-        self.greeting = config.greeting.encode()
+        self.counts = Counts()
         self.ids = map(str, itertools.count(1))
-        self.page = None if config.no_page else page.load(page.PUBLIC)
-        self.allowed_origins = AllowedOrigins.of(config.allow_origin)
         self.limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self._peers_come_later = any(each.startswith("haproxy:") for each in config.listen)
         self._batched_timer = Timers(reactor)
+        self._deployed = deployed(protocol, config, server_options(config), reactor)
+        self.protocol = self._deployed
+        self.prepare(config)()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`: options, limits and origins, and what clients are sent first."""
         options = server_options(config)
-        for name, value in options.items():
-            setattr(self, name, value)
-        self.protocol = deployed(protocol, config, options, reactor)
+        allowed_origins = AllowedOrigins.of(config.allow_origin)
+        shown = None if config.no_page else load(PUBLIC)
+
+        def commit() -> None:
+            for name, value in options.items():
+                setattr(self, name, value)
+            redeploy(self._deployed, config, options)
+            self.allowed_origins = allowed_origins
+            self.limits.change(config.max_connections, config.max_connections_per_ip)
+            self.greeting = config.greeting.encode()
+            self.page = shown
+            self.says_more = config.log_level == "debug"
+
+        return commit
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is spoken within TLS (ALPN, RFC 7301; RFC 8441 would be another)."""

@@ -7,8 +7,8 @@ import os
 import random
 import sys
 import traceback
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -18,16 +18,20 @@ from twisted.logger import Logger
 
 from . import frames
 from .config import Config
-from .descriptors import Shares, in_use, limit_for
-from .errors import ConfigError
+from .descriptors import Shares, in_use, limit_for, lowest_free
+from .errors import ConfigError, WSServiceError
 from .escape import escape
 from .history import history_of
 from .hub import LocalHub, Member
 from .journal import open_journal
-from .listening import endpoints, listen
+from .listening import Renewal, endpoints, listen
 from .polling import poll_together
+from .reloading import Part
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
 from .tls import quicken
+
+if TYPE_CHECKING:
+    from .admin import Admin, Check
 
 _log = Logger(namespace="wsservice")
 
@@ -130,6 +134,46 @@ class WebSocketService(Service):
         self.hub = LocalHub(history=history_of(config), wall=reactor.seconds)
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
+        self._stopping = False
+        #: What /readyz asks. Whatever else the service cannot do without has its place here.
+        self.checks: list[Check] = [self._not_running, self._no_room]
+        self.admin = self._open_admin()
+        with_tls = [*self._endpoints, *([self.admin.endpoint] if self.admin else [])]
+        #: What may be given other settings while it runs, in this order.
+        self.parts: list[Part] = [Renewal(with_tls, reactor), self.factory, self.journal, self]
+        if self.admin is not None:
+            self.parts.append(self.admin)
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See `reloading.Part`: how long to drain, and whether there is room for connections."""
+
+        def commit() -> None:
+            before, self.config = self.config, config
+            if before.max_connections != config.max_connections:
+                self._fit()
+
+        return commit
+
+    def _open_admin(self) -> Admin | None:
+        if not self.config.admin:
+            return None
+        # What it needs, twisted.web among it, nobody else does.
+        from .admin import Admin
+
+        return Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
+
+    def _not_running(self) -> str | None:
+        if self._stopping:
+            return "draining"
+        return None if self.running else "starting"
+
+    def _no_room(self) -> str | None:
+        limits = self.factory.limits
+        if limits.full:
+            return "no room for more connections"
+        if lowest_free() >= limits.first_reserved:
+            return "no descriptors for more connections"
+        return None
 
     def listen(self) -> None:
         """Take the ports. Connections are served once the reactor runs."""
@@ -138,6 +182,17 @@ class WebSocketService(Service):
             for port in self.ports:
                 quicken(port, self.factory.gathering)
                 poll_together(port, self.factory.gathering)
+            if self.admin is not None:
+                self._listen_for_admin(self.admin)
+
+    def _listen_for_admin(self, admin: Admin) -> None:
+        try:
+            admin.listen()
+        except WSServiceError:
+            for port in self.ports or ():
+                port.stopListening()
+            self.ports = None
+            raise
 
     def privilegedStartService(self) -> None:
         self.listen()
@@ -148,14 +203,17 @@ class WebSocketService(Service):
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
         # Only then the reactor has opened all it needs for itself.
         self._reactor.callWhenRunning(self._fit)
+        self._stopping = False
         super().startService()
+        if self.admin is not None:
+            self.admin.start()
 
     def _fit(self) -> None:
         """Leave descriptors for all else, and say how many connections there is room for."""
         limit = limit_for(self._reactor)
         shares = Shares.of(limit)
         self.factory.limits.reserve(shares.first_reserved, shares.refusals)
-        room, most = shares.room(in_use()), self.config.max_connections
+        room, most = shares.room(in_use() - len(self.hub)), self.config.max_connections
         if room < most:
             _log.warn(
                 "--max-connections {most} does not fit: at most {limit} files may be open, which"
@@ -171,16 +229,19 @@ class WebSocketService(Service):
         """Take no more connections, close those there are with 1001, end the message log.
 
         Many are told one after another, over at most half of `Config.drain`
-        seconds. Fires when all are closed, or after all of them.
+        seconds. Fires when all are closed, or after all of them. The admin face
+        is the last to go, so that it can be asked meanwhile.
         """
+        self._stopping = True
         super().stopService()
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
         goodbyes = Goodbyes(self._reactor, self.hub, self.config.drain / 2)
 
-        def end(_: object) -> None:
+        def end(_: object) -> Deferred[None] | None:
             goodbyes.end()
             self.journal.close()
+            return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)
 

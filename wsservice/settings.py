@@ -34,6 +34,7 @@ _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "int | None": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "str": ((str,), "a string"),
+    "str | None": ((str,), "a string"),
     "tuple[str, ...]": ((list,), "an array of strings"),
 }
 """What a field of each type is in TOML."""
@@ -160,16 +161,23 @@ class Settings:
                 yield f"{field.name} = {_toml(value)}  # {source}"
 
 
-def gather(options: Mapping[str, Any], variables: Mapping[str, str], file: str | None) -> Settings:
+def gather(
+    options: Mapping[str, Any],
+    variables: Mapping[str, str],
+    file: str | None,
+    inherited: Mapping[str, Given] | None = None,
+) -> Settings:
     """The settings of a program.
 
     `options` are those of its command line, by field, `variables` its
     environment, `file` the path that `--config` gives; without one it is
-    `WSSERVICE_CONFIG`'s, if there is any. Raises `ConfigError`.
+    `WSSERVICE_CONFIG`'s, if there is any. `inherited` are those of the program
+    that runs it, which any other source overrules. Raises `ConfigError`.
     """
     named_by = "--config" if file is not None else FILE_VARIABLE
     file = variables.get(FILE_VARIABLE) if file is None else file
     return Settings.merged(
+        inherited or {},
         {} if file is None else from_file(_read(file, named_by), file),
         from_environment(variables),
         from_options(options),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import attrs
@@ -20,9 +20,11 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
+from .reloading import Reloading, current_folder
 from .service import WebSocketService, find_protocol
-from .settings import Settings, gather, nearest
+from .settings import Given, Settings, gather, nearest
 from .signals import Signals
+from .threshold import Threshold, inherited_level, use_threshold
 
 
 def _fail(problem: str) -> NoReturn:
@@ -39,6 +41,9 @@ class Options(usage.Options):
     )
 
     settings: Settings
+    threshold: Threshold
+    folder = ""
+    _inherited: Mapping[str, Given]
     _file: str | None = None
     _check_only = False
 
@@ -72,7 +77,11 @@ class Options(usage.Options):
             )
 
     def postOptions(self) -> None:
-        self.settings = gather(self, os.environ, self._file)
+        level = None if self.parent is None else inherited_level(self.parent)
+        source = "twist --log-level"
+        self._inherited = {} if level is None else {"log_level": Given(level, source, source)}
+        self.settings = self.read()
+        self.folder = current_folder()
         try:
             self._check()
         except WSServiceError as error:
@@ -81,7 +90,12 @@ class Options(usage.Options):
             sys.stdout.writelines(f"{line}\n" for line in self.settings.as_toml())
             raise SystemExit(0)
 
+    def read(self) -> Settings:
+        """The settings as they are now in file and environment. Raises `ConfigError`."""
+        return gather(self, os.environ, self._file, self._inherited)
+
     def _check(self) -> None:
+        self.threshold = Threshold(self.settings.config.log_level)
         daemon = self.parent is not None and self.parent.get("nodaemon") in (False, 0)
         if self.settings.config.message_log == "-" and daemon:
             raise ConfigError(
@@ -90,6 +104,8 @@ class Options(usage.Options):
             )
         if self.settings.config.log_format == "json" and self.parent is not None:
             use_json(self.parent)
+        if self.parent is not None:
+            use_threshold(self.parent, self.threshold)
         if self._check_only:
             check(self.settings.config)
 
@@ -100,6 +116,10 @@ def check(config: Config) -> None:
 
     find_protocol(config.protocol)
     endpoints(config, reactor)
+    if config.admin:
+        from .admin import check as check_admin
+
+        check_admin(config, reactor)
 
 
 def _plainer(problem: str) -> str:
@@ -155,7 +175,11 @@ def makeService(options: Options) -> IService:
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
     raise_limit()
-    signals = Signals(reactor, service.journal.reopen, service.journal.close)
+    reloading = Reloading(
+        service.config, options.read, service.parts, options.threshold, options.folder
+    )
+    signals = Signals(reactor, service.journal.reopen, service.journal.close, reloading.reload)
+    signals.take_hang_ups()
     reactor.callWhenRunning(signals.install)
     keep_freed()
     reactor.callWhenRunning(collect_seldom)

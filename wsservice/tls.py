@@ -34,6 +34,15 @@ _RECORD = 16 * 1024
 _ENOUGH = 64 * 1024
 """Octets that are gathered at most before they leave."""
 
+_HTTP = frozenset(b"CDGHOPT")
+"""What a request of HTTP begins with, its method. A record of TLS begins with a number below 32."""
+
+_SAID = b"TLS is spoken here: connect with wss:// or https://.\n"
+_NO_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%b"
+) % (len(_SAID), _SAID)
+
 _log = Logger(namespace="wsservice")
 
 
@@ -132,6 +141,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
     _records: _Records | None = None
     _socket_write: Callable[[bytes], None]
     _in_read = False
+    _heard = False
     _gathered: list[bytes]
     _gathered_size = 0
 
@@ -160,12 +170,21 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self._records is None:
-            super().dataReceived(data)
+            self._shake_hands(data)
             return
         self._records.received(data)
         if self._appSendBuffer:
             self._unbufferPendingWrites()
         self._flushReceiveBIO()
+
+    def _shake_hands(self, data: bytes) -> None:
+        if not self._heard and data[0] in _HTTP:
+            # OpenSSL would end it without a word that its sender understands.
+            self.transport.write(_NO_TLS)
+            self._tlsShutdownFinished(Failure(SSL.Error([("", "", "HTTP on a port of TLS")])))
+        elif not self._lostTLSConnection:
+            super().dataReceived(data)
+        self._heard = True
 
     def _flushReceiveBIO(self) -> None:
         if self._records is None:

@@ -34,6 +34,7 @@ from zope.interface import implementer
 
 from .destination import prefixed
 from .jsonlog import RECORD, event_as_json, in_ascii, stamp
+from .threshold import Leveled
 
 _NAMESPACE = "wsservice"
 
@@ -58,19 +59,34 @@ def observed_file(publisher: LogPublisher) -> FileLogObserver | None:
         # No public name tells who observes.
         observers: list[Any] = publisher._observers
         (only,) = (each for each in observers if not isinstance(each, TwistedLog))
-        if type(only) is FilteringLogObserver:
-            # As twist makes it, for --log-level.
-            should_log: Any = only._shouldLogEvent
-            if any(type(each) is not LogLevelFilterPredicate for each in should_log.args[0]):
-                return None
-            if not should_log(_event(0)):
-                return None
-            only = only._observer
+        only = _behind_filters(only)
         if type(only) is not FileLogObserver or not (_in_json(only) or _in_text(only)):
             return None
         return only if _takes_batches(only._outFile) else None
     except (AttributeError, LookupError, TypeError, ValueError):
         return None
+
+
+def _behind_filters(observer: Any) -> Any:
+    """What takes the message log's events of an observer; None where it leaves them out.
+
+    Raises `AttributeError` or `TypeError` where Twisted is not as known here.
+    """
+    while True:
+        if type(observer) is Leveled:
+            if not observer.threshold.takes_messages:
+                return None
+            observer = observer.observer
+            continue
+        # As twist makes it, for --log-level.
+        if type(observer) is not FilteringLogObserver:
+            return observer
+        should_log: Any = observer._shouldLogEvent
+        if any(type(each) is not LogLevelFilterPredicate for each in should_log.args[0]):
+            return observer
+        if not should_log(_event(0)):
+            return None
+        observer = observer._observer
 
 
 def _in_text(observer: FileLogObserver) -> bool:
@@ -118,6 +134,9 @@ class TwistedLog:
     objects of JSON.
     """
 
+    #: What observers lose, Twisted tells nobody.
+    dropped = 0
+
     def __init__(
         self,
         reactor: IReactorTime,
@@ -140,6 +159,16 @@ class TwistedLog:
         # What is held belongs to the reactor's thread.
         if isInIOThread():
             self._flush()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody takes messages: none does where only what is worse is logged."""
+        try:
+            observers: list[Any] = self._publisher._observers
+            others = [each for each in observers if not isinstance(each, TwistedLog)]
+            return any(_behind_filters(each) is not None for each in others)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return True
 
     def write(self, lines: bytes) -> None:
         observer = observed_file(self._publisher)

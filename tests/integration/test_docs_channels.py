@@ -1,4 +1,4 @@
-"""docs/publishing.md, on channels and history: commands as they are printed, and what they print."""
+"""docs/publishing.md, on channels and history: its commands, as printed, and what they print."""
 
 from __future__ import annotations
 

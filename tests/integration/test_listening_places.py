@@ -109,18 +109,20 @@ def test_a_unix_socket_is_listened_on(programs: Programs, connect: Connect) -> N
     server.log.wait_for("unix] Message received: by file\n")
 
 
+HANDED_OVER = (
+    "import os, sys\n"
+    "os.dup2(int(sys.argv[1]), 3)\n"
+    "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='ws', LISTEN_PID=str(os.getpid()))\n"
+    "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+"""What systemd does: descriptor 3 listens, and the environment says so to this very process."""
+
+
 def test_a_socket_of_systemds_is_taken_over(programs: Programs, connect: Connect) -> None:
-    # What systemd does: descriptor 3 listens, and the environment says so to this very process.
-    run = (
-        "import os, sys\n"
-        "os.dup2(int(sys.argv[1]), 3)\n"
-        "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='ws', LISTEN_PID=str(os.getpid()))\n"
-        "os.execv(sys.argv[2], sys.argv[2:])\n"
-    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         programs.start(
-            *(sys.executable, "-c", run, str(listener.fileno()), BIN / "twistd"),
+            *(sys.executable, "-c", HANDED_OVER, str(listener.fileno()), BIN / "twistd"),
             *("-n", "wsdemo", "--listen", "systemd:domain=INET:index=0"),
             pass_fds=[listener.fileno()],
         )

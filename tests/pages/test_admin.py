@@ -1,4 +1,4 @@
-"""The operator's page, in a browser: what is clicked, typed and seen."""
+"""The operator's page, in a browser, with what only a face of a test's own shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from .contrast import poor_contrasts
 from .operator import Operator, connection, frame
 
 STATE = "#state"
-ROWS = "#rows tr"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u202e</td><script>1</script>"
 SHOWN = HOSTILE.replace("\u202e", "⟨U+202E⟩")
 
@@ -140,61 +139,6 @@ def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
     assert page.run(focused) == "connections-title"
 
 
-def test_a_connection_is_closed(page: Browser, operator: Operator) -> None:
-    opened(page, operator)
-    page.click(button(2, "Close"))
-    assert page.text("#closing-title") == "Close connection 2"
-    assert page.text("#closing-peer") == "192.0.2.2:40002"
-    for wrong in ("", "999", "5000", "1e3"):
-        page.fill("#code", wrong)
-        page.press(ENTER)
-        page.wait_for("#closing-problem", "four digits")
-        assert page.focus == "code"
-    page.fill("#code", "4001")
-    page.fill("#reason", "enough of \u00e4")
-    page.press(ENTER)
-    page.wait_for("#done", "Connection 2 was told to close with 4001.")
-    assert operator.closed == [("2", {"code": 4001, "reason": "enough of \u00e4"})]
-    page.wait(lambda: ids(page) == ["1", "3"], "one less")
-    assert not page.find("#closing").is_displayed()
-
-
-def test_what_cannot_be_closed_is_told(page: Browser, operator: Operator) -> None:
-    opened(page, operator)
-    page.click("#pause")
-    page.click(button(1, "Close"))
-    operator.connections = []
-    page.click("#closing-go")
-    page.wait_for("#closing-problem", "It was not closed: there is no connection 1")
-    page.click("#closing-cancel")
-    assert not page.find("#closing").is_displayed()
-    assert "404" in "\n".join(page.console)
-
-
-def test_a_trace(page: Browser, operator: Operator) -> None:
-    operator.trace = [
-        frame("hello"),
-        frame("octets", sent=True, opcode=2, fin=False, size=70_000, cut=True),
-        frame("", opcode=9),
-    ]
-    opened(page, operator)
-    page.click(button(3, "Trace"))
-    assert page.focus == "trace-title"
-    page.wait_for("#trace-state", "The connection has ended.")
-    assert page.text("#trace-title") == "Trace of connection 3"
-    page.wait_for_last(
-        "#trace-rows .payload",
-        "hello\ntext, 5 octets",
-        "octets\nbinary, 70,000 octets, not final, cut here",
-        "ping, 0 octets",
-    )
-    assert page.texts("#trace-rows .what") == ["Received", "Sent", "Received"]
-    page.click("#trace-end")
-    assert not page.find("#trace").is_displayed()
-    focused = page.run("return document.activeElement.ariaLabel")
-    assert focused == "Trace connection 3"
-
-
 def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator) -> None:
     opened(page, operator)
     operator.flood = True
@@ -208,37 +152,6 @@ def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator
     page.wait_for("#trace-title", "Trace of connection 2")
     operator.flood = False
     page.wait_for("#trace-state", "ended")
-
-
-def test_a_token_is_asked_for_and_kept_for_the_session(page: Browser, operator: Operator) -> None:
-    operator.token = "correct-horse"
-    page.open(operator.url)
-    page.wait_for(STATE, "Locked")
-    assert page.focus == "token"
-    assert page.find("#token").get_attribute("type") == "password"
-    for wrong, problem in [("two words", "no spaces"), ("guess", "That is not the token.")]:
-        page.fill("#token", wrong)
-        page.press(ENTER)
-        page.wait_for("#unlock-problem", problem)
-    page.fill("#token", "correct-horse")
-    page.press(ENTER)
-    page.wait_for(STATE, "Ready")
-    assert not page.find("#unlock").is_displayed()
-    assert page.find("#token").get_attribute("value") == ""
-    page.open(operator.url)
-    page.wait_for(STATE, "Ready")
-    operator.trace = [frame("hello")]
-    page.click(button(1, "Trace"))
-    page.wait_for("#trace-rows", "hello")
-    page.click(button(2, "Close"))
-    page.click("#closing-go")
-    page.wait_for("#done", "Connection 2")
-    page.click("#forget")
-    page.wait_for(STATE, "Locked")
-    assert page.texts(ROWS) == []
-    assert page.run("return sessionStorage.length + localStorage.length") == 0
-    assert not [each for each in operator.asked if "correct" in each]
-    assert all("401" in each for each in page.console)
 
 
 def test_a_service_that_fails_or_is_gone_is_told(page: Browser, operator: Operator) -> None:

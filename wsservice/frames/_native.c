@@ -538,6 +538,12 @@ partial_whole(PartialFrame *self, void *Py_UNUSED(closure))
 }
 
 static PyObject *
+partial_left(PartialFrame *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLongLong(self->size - self->filled);
+}
+
+static PyObject *
 partial_payload(PartialFrame *self, void *Py_UNUSED(closure))
 {
     if (self->filled && is_whole(self)) /* then there is no room left in it */
@@ -560,6 +566,7 @@ static PyMemberDef partial_members[] = {
 
 static PyGetSetDef partial_properties[] = {
     {"whole", (getter)partial_whole, NULL, NULL, NULL},
+    {"left", (getter)partial_left, NULL, NULL, NULL},
     {"payload", (getter)partial_payload, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -202,6 +202,11 @@ class PartialFrame:
         return len(self._payload) == self._size
 
     @property
+    def left(self) -> int:
+        """Octets of the payload that are still to come."""
+        return self._size - len(self._payload)
+
+    @property
     def payload(self) -> bytes:
         """The payload, unmasked, as far as it is there."""
         return bytes(self._payload)

@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 
 from ..channels import Position
+from ..counting import Histogram
 from ..envelopes import Published
 from ..history import History, Missed
 from ..sending import SENT, PreparedMessage
@@ -44,13 +45,20 @@ class LocalHub:
     is in the history, so that nothing waits for it elsewhere. `position` and
     `missed` may return a Deferred where a history is kept elsewhere.
 
-    `wall` gives seconds since 1970.
+    `seconds` is a clock that nobody sets, `wall` gives seconds since 1970.
     """
 
     def __init__(
-        self, *, history: History | None = None, wall: Callable[[], float] = time.time
+        self,
+        seconds: Callable[[], float] = time.perf_counter,
+        *,
+        history: History | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        self._seconds = seconds
         self._wall = wall
+        #: From a message's being published to its being handed to the last connection.
+        self.publishing = Histogram()
         #: None where none is kept.
         self.history = history
         if history is not None:
@@ -67,8 +75,12 @@ class LocalHub:
         return len(self._members)
 
     def __iter__(self) -> Iterator[Member]:
-        """All connections of now, in no order; safe against those that leave meanwhile."""
+        """All connections of now, as they came; safe against those that leave meanwhile."""
         return iter(tuple(self._members))
+
+    def channel_sizes(self) -> list[int]:
+        """How many open connections each channel has that has any."""
+        return [len(members) for members in self._channels.values()]
 
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
@@ -127,8 +139,10 @@ class LocalHub:
 
     def hand_out(self, message: Published) -> int:
         """Send a message that has its place in the history, if there is one: as `publish`."""
+        began = self._seconds()
         members = tuple(self._channels.get(message.channel, ()))
         outcomes = [member.sendPreparedMessage(message) for member in members]
+        self.publishing.observe(self._seconds() - began)
         # Whether an outcome is true is asked in Python: not where it is the usual one.
         handed = sum([1 for each in outcomes if each is SENT or each])
         return handed + self._will_fetch(message) if self._behind else handed

@@ -568,7 +568,10 @@ async function startTrace(id, button) {
   try {
     const path = `/connections/${encodeURIComponent(id)}/trace`;
     const answer = await expect(path, { signal: mine.abort.signal });
-    for await (const event of eventsOf(answer.body)) drawEvent(event);
+    for await (const event of eventsOf(answer.body)) {
+      if (event.type === "closed") end = `The connection has ended with ${event.data.code}.`;
+      else drawEvent(event);
+    }
   } catch (error) {
     end = `The trace was lost: ${error.message}`;
   }
@@ -633,6 +636,7 @@ function drawEvent({ type, data }) {
   const name = OPCODES[data.opcode] ?? `opcode ${data.opcode}`;
   const parts = [name, `${wholeNumber.format(data.size)} octets`];
   if (data.fin === false) parts.push("not final");
+  if (data.compressed) parts.push("compressed");
   if (data.cut) parts.push("cut here");
   const at = new Date(data.time);
   const when = Number.isNaN(at.getTime()) ? new Date() : at;

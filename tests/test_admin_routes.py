@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+
+from wsservice.admin.access import Access
+from wsservice.admin.exchange import Answer, Asked
+from wsservice.admin.figures import Figures
+from wsservice.admin.routes import Routes
+from wsservice.admin.tracing import MOST_TRACES, Trace, Traces
+from wsservice.server import EchoServerProtocol
+
+from .support import CLOSE, Served, close_payload
+from .test_admin_figures import Source
+
+HERE = IPv4Address("TCP", "127.0.0.1", 9090)
+
+
+class Face:
+    """The routes of a server in memory."""
+
+    def __init__(self, token: bytes | None = None) -> None:
+        self.served = Served(EchoServerProtocol)
+        self.reasons: list[str] = []
+        self.traces = Traces(self.served.clock)
+        self.routes = Routes(
+            Access(token),
+            lambda: self.served.hub,
+            lambda: self.reasons,
+            Figures(Source(self.served), self.served.clock),
+            self.traces,
+        )
+
+    def ask(self, target: str, method: str = "GET", body: bytes = b"", **headers: str) -> Any:
+        given = {"host": ("localhost",), **{name: (each,) for name, each in headers.items()}}
+        asked = Asked(method, target, given, body, HERE)
+        outcome: list[Any] = []
+        Deferred.fromCoroutine(self.routes.respond(asked)).addCallback(outcome.append)
+        return outcome[0]
+
+    def say(self, target: str, method: str = "GET", body: bytes = b"") -> tuple[int, Any]:
+        answer = self.ask(target, method, body)
+        assert isinstance(answer, Answer)
+        return answer.status, json.loads(answer.body)
+
+
+@pytest.fixture
+def face() -> Face:
+    return Face()
+
+
+def test_the_page_needs_no_token(face: Face) -> None:
+    answer = Face(b"token").ask("/")
+    headers = dict(answer.headers)
+    assert answer.status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+def test_health_and_readiness(face: Face) -> None:
+    assert face.say("/healthz") == (200, {"alive": True})
+    assert face.say("/readyz?x=1") == (200, {"ready": True, "reasons": []})
+    face.reasons = ["draining", "no room"]
+    assert face.say("/readyz") == (503, {"ready": False, "reasons": ["draining", "no room"]})
+    assert face.say("/healthz")[0] == 200
+
+
+def test_metrics(face: Face) -> None:
+    answer = face.ask("/metrics")
+    headers = dict(answer.headers)
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    names = {each.name for each in text_string_to_metric_families(answer.body.decode())}
+    assert {"wsservice_connections", "wsservice_messages"} <= names
+
+
+def test_the_list(face: Face) -> None:
+    for _ in range(3):
+        face.served.connect().open()
+    status, said = face.say("/connections?limit=2&after=1")
+    assert status == 200
+    assert [each["id"] for each in said["connections"]] == ["2", "3"]
+    status, said = face.say("/connections?limit=x")
+    assert (status, list(said)) == (400, ["error"])
+
+
+def test_closing_one(face: Face) -> None:
+    client, other = face.served.connect().open(), face.served.connect().open()
+    body = b'{"code": 4001, "reason": "enough"}'
+    assert face.say("/connections/1/close", "POST", body) == (202, {"closing": "1"})
+    assert client.frames() == [(CLOSE, close_payload(4001, b"enough"))]
+    assert other.taken() == b""
+    assert face.say("/connections/1/close", "POST") == (202, {"closing": "1"})
+    assert client.taken() == b""
+    client.close(4001)
+    client.lose()
+    there_is_none = (404, {"error": "there is no connection 1"})
+    assert face.say("/connections/1/close", "POST") == there_is_none
+
+
+def test_closing_one_that_shakes_hands(face: Face) -> None:
+    client = face.served.connect()
+    assert face.say("/connections/1/close", "POST")[0] == 202
+    assert client.taken().startswith(b"HTTP/1.1 503 ")
+
+
+def test_closing_with_what_cannot_be_sent(face: Face) -> None:
+    client = face.served.connect().open()
+    status, said = face.say("/connections/1/close", "POST", b'{"code": 1006}')
+    assert status == 400
+    assert "give one of 1000, 1001" in said["error"]
+    assert client.taken() == b""
+
+
+def test_a_trace(face: Face) -> None:
+    face.served.connect().open()
+    assert isinstance(face.ask("/connections/1/trace"), Trace)
+    for _ in range(MOST_TRACES - 1):
+        face.ask("/connections/1/trace")
+    status, said = face.say("/connections/1/trace")
+    assert status == 503
+    assert f"{MOST_TRACES} traces" in said["error"]
+    face.served.connect()
+    assert face.say("/connections/2/trace")[0] == 409
+    assert face.say("/connections/3/trace")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "allowed"),
+    [
+        ("/", "POST", "GET, HEAD"),
+        ("/healthz", "OPTIONS", "GET, HEAD"),
+        ("/metrics", "DELETE", "GET, HEAD"),
+        ("/connections", "PUT", "GET, HEAD"),
+        ("/connections/1/close", "GET", "POST"),
+        ("/connections/1/trace", "HEAD", "GET"),
+        ("/connections/1/trace", "POST", "GET"),
+    ],
+)
+def test_other_methods(face: Face, target: str, method: str, allowed: str) -> None:
+    answer = face.ask(target, method)
+    assert answer.status == 405
+    assert ("Allow", allowed) in answer.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//",
+        "/x",
+        "/healthz/",
+        "/../etc/passwd",
+        "/%2e%2e/etc/passwd",
+        "/connections/",
+        "/connections/1",
+        "/connections//close",
+        "/connections/1%00/close",
+        "/connections/%31/close",
+        "/connections/../1/close",
+        "/connections/-1/close",
+        "/connections/\u0661/close",
+        "/connections/" + "1" * 21 + "/close",
+        "/connections/1/close/",
+        "/metrics;x",
+        "/%00",
+    ],
+)
+def test_there_is_nothing_else(face: Face, target: str) -> None:
+    face.served.connect().open()
+    for method in ("GET", "POST"):
+        assert face.say(target, method) == (404, {"error": "there is no such thing"})
+
+
+@pytest.mark.parametrize("target", ["http://localhost/healthz", "*", "healthz", ""])
+def test_a_target_that_is_no_path(face: Face, target: str) -> None:
+    assert face.say(target)[0] == 400
+
+
+def test_whoever_may_not_ask_learns_nothing() -> None:
+    face = Face(b"token")
+    for target in ("/connections", "/nothing", "/connections/1/close"):
+        assert face.say(target)[0] == 401
+    assert face.ask("/connections", authorization="Bearer token").status == 200
+    assert face.ask("/connections", authorization="Bearer token", host="evil.example").status == 421
+
+
+def test_no_other_page_may_have_an_answer_as_its_own(face: Face) -> None:
+    for target in ("/", "/healthz", "/metrics", "/connections", "/nothing"):
+        headers = dict(face.ask(target).headers)
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert not any("allow-origin" in name.lower() for name in headers)

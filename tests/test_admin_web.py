@@ -1,0 +1,373 @@
+"""The admin face's HTTP, octet by octet, without what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from wsservice.admin.exchange import Answer, Asked, Headers, Outlet, Stream, as_json
+from wsservice.admin.web import AdminFactory
+
+from .support import Logged
+
+HERE = IPv4Address("TCP", "127.0.0.1", 9090)
+
+
+class Transport(StringTransport):
+    """As Twisted's own, as far as it matters here."""
+
+    def __init__(self) -> None:
+        super().__init__(hostAddress=HERE, lenient=True)
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    @property
+    def over(self) -> bool:
+        return bool(self.disconnecting or self.disconnected)
+
+
+class Streaming:
+    """A stream that a test writes to."""
+
+    headers: Headers = (("Content-Type", "text/event-stream"),)
+
+    def __init__(self) -> None:
+        self.outlet: Outlet | None = None
+        self.told: list[str] = []
+
+    def begin(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+class Face:
+    """A face in memory, and who asks it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.asked: list[Asked] = []
+        self.answer: Callable[[Asked], Awaitable[Answer | Stream]] = self.echo
+        self.factory = AdminFactory(self.respond, self.clock)
+        self.factory.doStart()
+
+    async def respond(self, asked: Asked) -> Answer | Stream:
+        self.asked.append(asked)
+        return await self.answer(asked)
+
+    async def echo(self, asked: Asked) -> Answer:
+        return as_json(200, [asked.method, asked.target])
+
+    def connect(self) -> tuple[Any, Transport]:
+        channel = self.factory.buildProtocol(None)
+        assert channel is not None
+        transport = Transport()
+        channel.makeConnection(transport)
+        return channel, transport
+
+    def ask(self, octets: bytes) -> tuple[bytes, Transport]:
+        channel, transport = self.connect()
+        channel.dataReceived(octets)
+        return transport.value(), transport
+
+
+@pytest.fixture
+def face() -> Face:
+    return Face()
+
+
+def request(target: str = "/x", *headers: str, method: str = "GET", body: bytes = b"") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def test_a_request_is_handed_on_as_it_came(face: Face) -> None:
+    octets, _ = face.ask(
+        request("/%00/../a?b=%ff", "X-Two: 1", "x-two: \xe9", "Content-Length: 3", body=b"abc")
+    )
+    (asked,) = face.asked
+    assert (asked.method, asked.target, asked.path, asked.query) == (
+        *("GET", "/%00/../a?b=%ff"),
+        *("/%00/../a", "b=%ff"),
+    )
+    assert asked.headers["x-two"] == ("1", "\xc3\xa9")
+    assert asked.body == b"abc"
+    assert asked.at == HERE
+    assert octets.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_nothing_tells_what_serves_it(face: Face) -> None:
+    octets, _ = face.ask(request())
+    head = octets.partition(b"\r\n\r\n")[0].lower()
+    assert b"server:" not in head
+    assert b"twisted" not in head
+
+
+def test_several_requests_on_one_connection(face: Face) -> None:
+    octets, transport = face.ask(request("/1") + request("/2") + request("/3", "Connection: close"))
+    assert octets.count(b"HTTP/1.1 200 OK") == 3
+    assert transport.disconnecting
+
+
+def test_a_head_request_gets_the_head_only(face: Face) -> None:
+    octets, _ = face.ask(request(method="HEAD"))
+    head, _, body = octets.partition(b"\r\n\r\n")
+    assert body == b""
+    assert b"Content-Length: 14" in head
+
+
+def test_http_1_0(face: Face) -> None:
+    octets, transport = face.ask(b"GET /x HTTP/1.0\r\n\r\n")
+    assert octets.endswith(b'["GET","/x"]\n')
+    assert transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"nonsense\r\n",
+        b"GET\r\n",
+        b"GET /x HTTP/2.0\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nA B: c\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"GET /x HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n",
+        b"GET /x HTTP/1.1\r\n" + b"A: " + b"b" * 15_000 + b"\r\nC: " + b"d" * 5000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01" + b"x" * 20_000,
+    ],
+)
+def test_what_is_no_request_or_too_much_of_one_is_refused(
+    face: Face, octets: bytes, logged: Logged
+) -> None:
+    answer, transport = face.ask(octets)
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 ")), answer
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b'"}\n')
+    assert transport.over
+    assert face.asked == []
+    assert logged.text == ""
+
+
+@pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
+def test_a_body_over_the_bound_is_refused_before_it_comes(
+    face: Face, expect: tuple[str, ...]
+) -> None:
+    octets, transport = face.ask(request("/x", "Content-Length: 4097", *expect, method="POST"))
+    assert octets.startswith(b"HTTP/1.1 413 ")
+    assert octets.count(b"HTTP/1.1") == 1
+    assert transport.disconnecting
+
+
+def test_one_without_a_length_too(face: Face) -> None:
+    channel, transport = face.connect()
+    channel.dataReceived(request("/x", "Transfer-Encoding: chunked", method="POST"))
+    for _ in range(3):
+        channel.dataReceived(b"7d0\r\n" + b"x" * 2000 + b"\r\n")
+    channel.dataReceived(b"0\r\n\r\n")
+    assert transport.value().startswith(b"HTTP/1.1 413 ")
+    assert transport.value().count(b"HTTP/1.1") == 1
+    assert face.asked == []
+
+
+def test_a_body_within_it(face: Face) -> None:
+    whole = request("/x", "Content-Length: 4096", method="POST", body=b"x" * 4096)
+    assert face.ask(whole)[0].startswith(b"HTTP/1.1 200 ")
+    chunked = b"800\r\n" + b"x" * 2048 + b"\r\n0\r\n\r\n"
+    answer, _ = face.ask(request("/x", "Transfer-Encoding: chunked", method="POST", body=chunked))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [len(asked.body) for asked in face.asked] == [4096, 2048]
+
+
+def test_who_sends_an_octet_now_and_then_has_no_time_anew(face: Face) -> None:
+    channel, transport = face.connect()
+    for octet in request()[:29]:
+        channel.dataReceived(bytes([octet]))
+        face.clock.advance(1)
+    assert not transport.over
+    face.clock.advance(1)
+    assert transport.disconnecting
+    assert not transport.disconnected
+    face.clock.advance(5)
+    assert transport.disconnected
+
+
+def test_an_idle_connection_is_ended_and_nothing_logged(face: Face, logged: Logged) -> None:
+    channel, transport = face.connect()
+    face.clock.advance(20)
+    channel.dataReceived(request())
+    face.clock.advance(29)
+    assert not transport.over
+    face.clock.advance(1)
+    assert transport.disconnecting
+    channel.connectionLost(Failure(ConnectionDone()))
+    assert face.clock.getDelayedCalls() == []
+    assert logged.text == ""
+
+
+def test_only_so_many_connections_at_once(face: Face) -> None:
+    channels = [face.connect()[0] for _ in range(64)]
+    assert face.factory.buildProtocol(None) is None
+    channels[0].connectionLost(Failure(ConnectionDone()))
+    assert face.factory.buildProtocol(None) is not None
+
+
+def test_what_fails_is_logged_and_told_to_nobody(face: Face, logged: Logged) -> None:
+    async def fail(asked: Asked) -> Answer:
+        raise RuntimeError("a secret")
+
+    face.answer = fail
+    octets, _ = face.ask(request())
+    assert octets.startswith(b"HTTP/1.1 500 ")
+    assert b"secret" not in octets
+    assert "a secret" in logged.failures[0]
+
+
+def test_one_that_leaves_before_its_answer(face: Face, logged: Logged) -> None:
+    waiting: Deferred[None] = Deferred()
+
+    async def later(asked: Asked) -> Answer:
+        await waiting
+        return as_json(200, "late")
+
+    face.answer = later
+    channel, transport = face.connect()
+    channel.dataReceived(request())
+    channel.connectionLost(Failure(ConnectionDone()))
+    waiting.callback(None)
+    assert transport.value() == b""
+    assert logged.text == ""
+
+
+def test_an_answer_may_take_its_time(face: Face) -> None:
+    waiting: Deferred[None] = Deferred()
+
+    async def later(asked: Asked) -> Answer:
+        await waiting
+        return as_json(200, "late")
+
+    face.answer = later
+    channel, transport = face.connect()
+    channel.dataReceived(request())
+    face.clock.advance(1000)
+    assert not transport.over
+    waiting.callback(None)
+    assert transport.value().endswith(b'"late"\n')
+
+
+class TestStream:
+    @pytest.fixture
+    def stream(self, face: Face) -> Streaming:
+        made = Streaming()
+
+        async def give(asked: Asked) -> Stream:
+            return made
+
+        face.answer = give
+        return made
+
+    def test_its_parts_are_sent_as_they_come(self, face: Face, stream: Streaming) -> None:
+        channel, transport = face.connect()
+        channel.dataReceived(request())
+        assert stream.outlet is not None
+        stream.outlet.write(b"one")
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        assert b"text/event-stream" in head
+        assert body == b"3\r\none\r\n"
+        face.clock.advance(1000)
+        assert not transport.over
+        stream.outlet.end()
+        assert transport.value().endswith(b"0\r\n\r\n")
+        assert stream.told == []
+
+    def test_a_reader_that_is_slow(self, face: Face, stream: Streaming) -> None:
+        channel, _ = face.connect()
+        channel.dataReceived(request())
+        channel.pauseProducing()
+        channel.resumeProducing()
+        assert stream.told == ["pause", "resume"]
+
+    def test_a_reader_that_leaves(self, face: Face, stream: Streaming, logged: Logged) -> None:
+        channel, _ = face.connect()
+        channel.dataReceived(request())
+        channel.connectionLost(Failure(ConnectionDone()))
+        assert stream.told == ["stop"]
+        assert logged.text == ""
+
+    def test_a_reader_that_is_let_go(self, face: Face, stream: Streaming) -> None:
+        channel, transport = face.connect()
+        channel.dataReceived(request())
+        assert stream.outlet is not None
+        stream.outlet.abort()
+        assert transport.disconnected
+        channel.connectionLost(Failure(ConnectionDone()))
+        assert stream.told == []
+
+    def test_one_that_left_before_it_began(self, face: Face, stream: Streaming) -> None:
+        waiting: Deferred[None] = Deferred()
+
+        async def later(asked: Asked) -> Stream:
+            await waiting
+            return stream
+
+        face.answer = later
+        channel, _ = face.connect()
+        channel.dataReceived(request())
+        channel.connectionLost(Failure(ConnectionDone()))
+        waiting.callback(None)
+        assert stream.told == ["stop"]
+        assert stream.outlet is None
+
+
+class TestEnd:
+    def end(self, face: Face) -> list[None]:
+        ended: list[None] = []
+        face.factory.end().addCallback(ended.append)
+        return ended
+
+    def test_it_lets_go_of_all_and_waits_for_what_was_said(self, face: Face) -> None:
+        there = [face.connect() for _ in range(3)]
+        ended = self.end(face)
+        assert all(transport.disconnecting for _, transport in there)
+        for channel, _ in there:
+            assert ended == []
+            channel.connectionLost(Failure(ConnectionDone()))
+        assert ended == [None]
+        assert face.clock.getDelayedCalls() == []
+
+    def test_but_not_for_long(self, face: Face) -> None:
+        _, transport = face.connect()
+        ended = self.end(face)
+        face.clock.advance(0.9)
+        assert (ended, transport.disconnected) == ([], False)
+        face.clock.advance(0.1)
+        assert (ended, transport.disconnected) == ([None], True)
+
+    def test_of_none(self, face: Face) -> None:
+        assert self.end(face) == [None]
+        assert face.clock.getDelayedCalls() == []
+
+
+def test_what_is_spoken_within_tls(face: Face) -> None:
+    assert face.factory.acceptableProtocols() == [b"http/1.1"]
+    assert face.clock.getDelayedCalls() == []
+    face.factory.doStop()

@@ -1,0 +1,21 @@
+"""The admin face: plain HTTP for who runs the service, on a listener of its own.
+
+The map. Imports run one way, downwards in this list::
+
+    exchange.py   a request, and what is answered, as values
+    access.py     who may ask: token, Host, Origin
+    figures.py    the service in figures, for Prometheus
+    listing.py    the list of connections, and closing one
+    octets.py     frames, out of the octets that pass
+    tracing.py    one connection's frames as they happen
+    lag.py        how late the reactor is
+    routes.py     which answer a request gets
+    web.py        HTTP, by twisted.web, with bounds
+    face.py       Admin: put together, started, stopped
+
+Whatever a peer of the service said leaves here within JSON, in ASCII.
+"""
+
+from .face import Admin, Check, check
+
+__all__ = ["Admin", "Check", "check"]
