@@ -165,7 +165,9 @@ class Resuming:
                     self._room = Deferred()
                     await self._room
                 if not self._say(of_entry(entry)):
-                    return  # it is closing
+                    # It is closing, and one of those that a message is not handed to.
+                    hub.catch_up(self, channel)
+                    return
             if missed.entries:
                 # The others have their turn.
                 await deferLater(self.factory.reactor, 0)
