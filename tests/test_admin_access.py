@@ -13,14 +13,14 @@ from wsservice.errors import ConfigError
 
 from .support import Logged
 
-LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9090)
-PUBLIC = IPv4Address("TCP", "192.0.2.7", 9090)
-MAPPED = IPv6Address("TCP", "::ffff:192.0.2.7", 9090)
-SIX = IPv6Address("TCP", "2001:db8::7", 9090)
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8081)
+PUBLIC = IPv4Address("TCP", "192.0.2.7", 8081)
+MAPPED = IPv6Address("TCP", "::ffff:192.0.2.7", 8081)
+SIX = IPv6Address("TCP", "2001:db8::7", 8081)
 UNIX = UNIXAddress("/run/admin.sock")
 
 
-def asked(host: str | None = "localhost:9090", at: Any = LOOPBACK, **more: Any) -> Asked:
+def asked(host: str | None = "localhost:8081", at: Any = LOOPBACK, **more: Any) -> Asked:
     headers = {} if host is None else {"host": (host,)}
     headers |= {name: (value,) for name, value in more.pop("headers", {}).items()}
     return Asked(more.pop("method", "GET"), more.pop("target", "/metrics"), headers, at=at)
@@ -34,16 +34,16 @@ class TestHost:
     @pytest.mark.parametrize(
         ("host", "at"),
         [
-            ("localhost:9090", LOOPBACK),
+            ("localhost:8081", LOOPBACK),
             ("localhost", LOOPBACK),
             ("localhost:9999", LOOPBACK),  # a tunnel's end
-            ("LocalHost:9090", PUBLIC),
-            ("127.0.0.1:9090", LOOPBACK),
+            ("LocalHost:8081", PUBLIC),
+            ("127.0.0.1:8081", LOOPBACK),
             ("127.1.2.3:1", LOOPBACK),
-            ("[::1]:9090", LOOPBACK),
-            ("192.0.2.7:9090", PUBLIC),
-            ("192.0.2.7:9090", MAPPED),
-            ("[2001:DB8:0::7]:9090", SIX),
+            ("[::1]:8081", LOOPBACK),
+            ("192.0.2.7:8081", PUBLIC),
+            ("192.0.2.7:8081", MAPPED),
+            ("[2001:DB8:0::7]:8081", SIX),
             ("192.0.2.7", IPv4Address("TCP", "192.0.2.7", 80)),
             ("anything.example", UNIX),
             ("???", UNIX),
@@ -56,15 +56,15 @@ class TestHost:
     @pytest.mark.parametrize(
         ("host", "at"),
         [
-            ("evil.example:9090", LOOPBACK),
+            ("evil.example:8081", LOOPBACK),
             ("evil.example", PUBLIC),
-            ("localhost.evil.example:9090", LOOPBACK),
-            ("127.0.0.1.evil.example:9090", LOOPBACK),
-            ("192.0.2.8:9090", PUBLIC),
+            ("localhost.evil.example:8081", LOOPBACK),
+            ("127.0.0.1.evil.example:8081", LOOPBACK),
+            ("192.0.2.8:8081", PUBLIC),
             ("192.0.2.7:9091", PUBLIC),
             ("192.0.2.7", PUBLIC),
-            ("[2001:db8::8]:9090", SIX),
-            ("0.0.0.0:9090", LOOPBACK),
+            ("[2001:db8::8]:8081", SIX),
+            ("0.0.0.0:8081", LOOPBACK),
         ],
     )
     def test_another_is_refused(self, host: str, at: Any) -> None:
@@ -75,18 +75,18 @@ class TestHost:
         assert status(Access().objection(asked(host))) == 400
 
     def test_two_are_none(self) -> None:
-        twice = Asked("GET", "/", {"host": ("localhost:9090", "evil.example")}, at=LOOPBACK)
+        twice = Asked("GET", "/", {"host": ("localhost:8081", "evil.example")}, at=LOOPBACK)
         assert status(Access().objection(twice)) == 400
 
 
 class TestOrigin:
-    @pytest.mark.parametrize("origin", ["http://localhost:9090", "https://localhost:9090"])
+    @pytest.mark.parametrize("origin", ["http://localhost:8081", "https://localhost:8081"])
     def test_its_own_page(self, origin: str) -> None:
         assert Access().objection(asked(headers={"origin": origin})) is None
 
     @pytest.mark.parametrize(
         "origin",
-        ["http://evil.example", "http://localhost:3000", "null", "http://127.0.0.1:9090", "x"],
+        ["http://evil.example", "http://localhost:3000", "null", "http://127.0.0.1:8081", "x"],
     )
     @pytest.mark.parametrize("at", [LOOPBACK, UNIX])
     def test_another_is_refused(self, origin: str, at: Any) -> None:

@@ -16,9 +16,9 @@ from wsservice.service import WebSocketService
 
 from .support import CLOSE, Client, Logged, close_payload
 
-LOOPBACK = IPv4Address("TCP", "127.0.0.1", 9090)
-EXPOSED = IPv4Address("TCP", "192.0.2.7", 9090)
-ADMIN = "tcp:9090:interface=127.0.0.1"
+LOOPBACK = IPv4Address("TCP", "127.0.0.1", 8081)
+EXPOSED = IPv4Address("TCP", "192.0.2.7", 8081)
+ADMIN = "tcp:8081:interface=127.0.0.1"
 
 
 class Port:
@@ -84,7 +84,7 @@ def token_file(tmp_path: Path, token: str = "a-token") -> str:
 
 
 class TestWhere:
-    @pytest.mark.parametrize("description", ["tcp:9090", "tcp6:9090", "tcp:9090:interface=0.0.0.0"])
+    @pytest.mark.parametrize("description", ["tcp:8081", "tcp6:8081", "tcp:8081:interface=0.0.0.0"])
     def test_every_address_is_refused_without_a_token(self, description: str) -> None:
         for make in (
             lambda config: check(config, MemoryReactorClock()),
@@ -97,7 +97,7 @@ class TestWhere:
             assert "is not allowed without --admin-token-file" in said
 
     def test_and_taken_with_one(self, tmp_path: Path) -> None:
-        config = Config(admin="tcp:9090", admin_token_file=token_file(tmp_path))
+        config = Config(admin="tcp:8081", admin_token_file=token_file(tmp_path))
         check(config, MemoryReactorClock())
         WebSocketService(config, MemoryReactorClock())
 
@@ -247,7 +247,7 @@ class TestPrepare:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         path = token_file(tmp_path, "old")
-        run = Run(monkeypatch, EXPOSED, admin="tcp:9090", admin_token_file=path)
+        run = Run(monkeypatch, EXPOSED, admin="tcp:8081", admin_token_file=path)
         run.service.startService()
         token_file(tmp_path, "new")
         put_in_effect = run.admin.prepare(run.service.config)
@@ -273,10 +273,10 @@ class TestPrepare:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         path = token_file(tmp_path)
-        run = Run(monkeypatch, EXPOSED, admin="tcp:9090", admin_token_file=path)
+        run = Run(monkeypatch, EXPOSED, admin="tcp:8081", admin_token_file=path)
         run.service.startService()
         with pytest.raises(ConfigError, match="not allowed without --admin-token-file"):
-            run.admin.prepare(Config(admin="tcp:9090"))
+            run.admin.prepare(Config(admin="tcp:8081"))
 
     def test_a_token_may_come_and_go_where_only_this_machine_does(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

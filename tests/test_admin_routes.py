@@ -18,7 +18,7 @@ from wsservice.server import EchoServerProtocol
 from .support import CLOSE, Served, close_payload
 from .test_admin_figures import Source
 
-HERE = IPv4Address("TCP", "127.0.0.1", 9090)
+HERE = IPv4Address("TCP", "127.0.0.1", 8081)
 
 
 class Face:

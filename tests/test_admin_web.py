@@ -18,7 +18,7 @@ from wsservice.admin.web import AdminFactory
 
 from .support import Logged
 
-HERE = IPv4Address("TCP", "127.0.0.1", 9090)
+HERE = IPv4Address("TCP", "127.0.0.1", 8081)
 
 
 class Transport(StringTransport):

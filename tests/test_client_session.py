@@ -544,6 +544,16 @@ class TestInterrupt:
         run.session.interrupt(signal.SIGTERM)
         assert run.status == [143]
 
+    def test_nor_does_it_try_again_when_all_is_torn_down(self, capsys: Capture) -> None:
+        run = Run(URL)
+        server = run.open()
+        run.session.interrupt(signal.SIGINT)
+        run.session.interrupt(signal.SIGINT)
+        server.lose(error.ConnectionAborted())
+        run.reactor.advance(100)
+        assert len(run.reactor.tcpClients) == 1
+        assert capsys.readouterr().err == ""
+
     def test_one_while_connecting_gives_up(self, capsys: Capture) -> None:
         for reached in (False, True):
             run = Run(URL)

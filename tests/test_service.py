@@ -13,6 +13,7 @@ from wsservice import errors, frames, service
 from wsservice.config import Config
 from wsservice.descriptors import Shares
 from wsservice.errors import ConfigError
+from wsservice.notify import ServiceManager
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
 
@@ -213,6 +214,32 @@ class TestStart:
         made = WebSocketService(Config(listen=("tcp:99",)), reactor)
         made.listen()
         assert [server[0] for server in reactor.tcpServers] == [99]
+
+
+class TestManager:
+    """The service manager is told how it goes."""
+
+    def test_from_ready_to_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        heard: list[str] = []
+        run = Run(monkeypatch, drain=4)
+        run.service.manager = ServiceManager(
+            run.reactor, lambda datagram: heard.append(datagram.decode()), watchdog=2
+        )
+        run.service.startService()
+        assert heard == []
+        for hook, arguments, _ in run.reactor.whenRunningHooks:
+            hook(*arguments)
+        assert heard == ["READY=1\nSTATUS=connections: 0", "WATCHDOG=1\nSTATUS=connections: 0"]
+        client = run.connect().open()
+        run.reactor.advance(1)
+        assert heard[2:] == ["WATCHDOG=1\nSTATUS=connections: 1"]
+        run.stop()
+        assert heard[3:] == ["STOPPING=1\nEXTEND_TIMEOUT_USEC=9000000\nSTATUS=connections: 1"]
+        run.reactor.advance(1)
+        assert heard[4:] == ["WATCHDOG=1\nSTATUS=connections: 1"]
+        client.lose()
+        assert run.stopped == [None]
+        assert run.reactor.getDelayedCalls() == []
 
 
 class TestStop:

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
 from twisted.python import usage
 
-from wsservice import __version__, tap
+from wsservice import __version__, notify, tap
 from wsservice.config import Config, option_name
 from wsservice.errors import ListenError
 from wsservice.service import WebSocketService
@@ -282,6 +282,16 @@ class TestMakeService:
         for hook, args, kwargs in reactor.whenRunningHooks:
             hook(*args, **kwargs)
         assert done == ["limit", "hang-ups", "signals", "collector"]
+
+    def test_who_started_the_process_is_told_and_nobody_that_it_starts_knows_of_it(
+        self, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = object()
+        monkeypatch.setenv("NOTIFY_SOCKET", "/no/such/socket")
+        monkeypatch.setattr(notify, "Channel", lambda address: told)
+        made: Any = makeService(self.options("--listen", "tcp:99"))
+        assert made.manager._send is told
+        assert "NOTIFY_SOCKET" not in os.environ
 
     def test_what_cannot_be_is_said_to_be_where_it_was_given(
         self,

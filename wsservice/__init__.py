@@ -43,10 +43,12 @@ The map. Imports run one way, downwards in this list::
     tls.py          TLS with less done for each message
     certificate.py  the keys and certificates of ports, read again
     accepting.py    a port that waits where there is a shortage of descriptors
+    activation.py   sockets that systemd hands over
     listening.py    where to listen
     polling.py      the sockets of a port's connections, polled together
     descriptors.py  how many connections the limit on open files leaves room for
     reloading.py    settings read anew while it runs: all in effect, or none
+    notify.py       what the service manager that started the process is told
     admin/          the face for who runs it; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
     signals.py      SIGTERM, SIGINT, SIGUSR1, SIGHUP

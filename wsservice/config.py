@@ -379,7 +379,7 @@ class Config(Limits):
 
     admin: str = setting(
         "",
-        _converter("a Twisted endpoint string such as tcp:9090:interface=127.0.0.1", _line),
+        _converter("a Twisted endpoint string such as tcp:8081:interface=127.0.0.1", _line),
         "ENDPOINT",
         "serve health, metrics and connections there, to operators; a Twisted endpoint string",
     )
@@ -429,7 +429,7 @@ class Config(Limits):
         if self.admin_token_file and not self.admin:
             raise ConfigError(
                 f"--admin-token-file: {self.admin_token_file!r} is not allowed without --admin,"
-                " an endpoint such as tcp:9090:interface=127.0.0.1"
+                " an endpoint such as tcp:8081:interface=127.0.0.1"
             )
         formats = (self.message_log_format, self.log_format)
         if self.message_log == "log" and formats == ("json", "text"):

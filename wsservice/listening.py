@@ -19,6 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from .accepting import pause_in_shortage
+from .activation import adopt, missing
 from .certificate import ServerTLS, read_certificate
 from .config import Config
 from .errors import ConfigError, ListenError
@@ -110,11 +111,14 @@ def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamS
     name = _name(option, description)
     try:
         parsed: IStreamServerEndpoint = serverFromString(reactor, description)
+        adopt(parsed)
         secure = _secure_endpoint(parsed)
         if secure is not None:
             secure._sslContextFactory = ServerTLS(secure._sslContextFactory)
     except Exception as error:
         # Every endpoint parser, a plugin's too, raises what it likes.
+        if absent := missing(description, error):
+            raise ConfigError(f"{name}: {absent}") from error
         raise ConfigError(
             f"{name}: is no endpoint that can be listened on, {reason(error)};"
             " give one such as tcp:8080, unix:ws.sock or ssl:443:privateKey=key.pem"

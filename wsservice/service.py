@@ -25,6 +25,7 @@ from .history import history_of
 from .hub import LocalHub, Member
 from .journal import open_journal
 from .listening import Renewal, endpoints, listen
+from .notify import ServiceManager
 from .polling import poll_together
 from .reloading import Part
 from .server import EchoServerProtocol, GreetingServerProtocol, ServerFactory, ServerProtocol
@@ -40,6 +41,9 @@ _AT_ONCE = 100
 
 _EACH_SECOND = 200
 """Of more, so many in a second, as far as `Config.drain` leaves time for it."""
+
+_LEEWAY = 5.0
+"""Seconds that stopping may take beside `Config.drain`."""
 
 _SHORT_NAMES: dict[str, type[ServerProtocol]] = {
     "greeting": GreetingServerProtocol,
@@ -119,14 +123,15 @@ class Goodbyes:
 
 
 class WebSocketService(Service):
-    """A WebSocket server as a Twisted service.
+    """A WebSocket server as a Twisted service. `manager` is told how it goes.
 
     Raises `ConfigError` or `JournalError` when made, `ListenError` from
     `listen`, which runs when the service starts if it was not called before.
     """
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, manager: ServiceManager | None = None) -> None:
         self.config = config
+        self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
         protocol = find_protocol(config.protocol)
@@ -203,10 +208,14 @@ class WebSocketService(Service):
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
         # Only then the reactor has opened all it needs for itself.
         self._reactor.callWhenRunning(self._fit)
+        self._reactor.callWhenRunning(self._say_ready)
         self._stopping = False
         super().startService()
         if self.admin is not None:
             self.admin.start()
+
+    def _say_ready(self) -> None:
+        self.manager.ready(lambda: f"connections: {len(self.hub)}")
 
     def _fit(self) -> None:
         """Leave descriptors for all else, and say how many connections there is room for."""
@@ -234,6 +243,7 @@ class WebSocketService(Service):
         """
         self._stopping = True
         super().stopService()
+        self.manager.stopping(self.config.drain + _LEEWAY)
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
         self.ports = None
         goodbyes = Goodbyes(self._reactor, self.hub, self.config.drain / 2)
@@ -241,6 +251,7 @@ class WebSocketService(Service):
         def end(_: object) -> Deferred[None] | None:
             goodbyes.end()
             self.journal.close()
+            self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)

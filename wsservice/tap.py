@@ -20,6 +20,7 @@ from .escape import escape
 from .jsonlog import use_json
 from .listening import endpoints
 from .memory import collect_seldom, keep_freed
+from .notify import ServiceManager
 from .reloading import Reloading, current_folder
 from .service import WebSocketService, find_protocol
 from .settings import Given, Settings, gather, nearest
@@ -170,7 +171,8 @@ def makeService(options: Options) -> IService:
     # not for everybody to write.
     os.umask(os.umask(0o077) | stat.S_IWOTH)
     try:
-        service = WebSocketService(options.settings.config, reactor)
+        manager = ServiceManager.of(os.environ, reactor)
+        service = WebSocketService(options.settings.config, reactor, manager)
         service.listen()
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
@@ -178,7 +180,12 @@ def makeService(options: Options) -> IService:
     reloading = Reloading(
         service.config, options.read, service.parts, options.threshold, options.folder
     )
-    signals = Signals(reactor, service.journal.reopen, service.journal.close, reloading.reload)
+
+    def reload() -> None:
+        with manager.reload():
+            reloading.reload()
+
+    signals = Signals(reactor, service.journal.reopen, service.journal.close, reload)
     signals.take_hang_ups()
     reactor.callWhenRunning(signals.install)
     keep_freed()

@@ -480,7 +480,7 @@ def test_the_manuals_commands_work_as_printed(start: Start, connect: Connect) ->
     commands = documented()
     assert len(commands) >= 6
     for command, output in commands:
-        command = command.replace("localhost:9090", f"localhost:{admin.place}")
+        command = command.replace("localhost:8081", f"localhost:{admin.place}")
         if "/trace" in command:  # which has no end
             command = command.replace("curl", "curl --max-time 1")
         ran = subprocess.run(

@@ -141,6 +141,9 @@ def test_the_sdist_can_test_itself(built: dict[str, Path]) -> None:
     shipped = set(names(built[".gz"]))
     asked = {"pyproject.toml", "setup.py", "Makefile", "README.md", "CHANGELOG.md", "LICENSE"}
     asked |= {"wsservice/frames/_native.c", "tests/needs.py", "tests/interop/package.json"}
+    for folder in ("deploy", "docs"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        asked |= {str(path.relative_to(ROOT)) for path in files}
     assert asked <= shipped
     assert not [name for name in shipped if "node_modules" in name]
 

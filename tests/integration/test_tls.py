@@ -1,20 +1,17 @@
-"""TLS: by the service itself, and by HAProxy in front of it."""
+"""TLS by the service itself."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from ..needs import need_program
-from .processes import PATIENCE, Program, Programs, can_connect, free_port, wait_until
+from .processes import PATIENCE, Program, Programs
 from .test_listening_places import make_certificate
 from .wire import BINARY, CLOSE, Wire, frame
-
-CONFIGURATION = Path(__file__).parents[2] / "docs" / "haproxy.cfg"
 
 
 class Secure:
@@ -137,34 +134,3 @@ def test_a_client_that_wants_short_records_gets_all_octets(
         frame(opcode, payload, masked=False)
         for opcode, payload in ((BINARY, sent), (CLOSE, b"\x03\xe8"))
     )
-
-
-def test_haproxy_in_front_as_documented(programs: Programs) -> None:
-    haproxy = need_program("haproxy")
-    key, certificate = make_certificate(programs.folder)
-    server = programs.twistd("--listen", "haproxy:tcp:0:interface=127.0.0.1")
-    site = programs.folder / "site.pem"
-    site.write_bytes(certificate.read_bytes() + key.read_bytes())
-    port = free_port()
-    configuration = CONFIGURATION.read_text()
-    for documented, here in (
-        (" :8443 ", f" 127.0.0.1:{port} "),
-        ("127.0.0.1:8080 send-proxy", f"127.0.0.1:{server.port} send-proxy"),
-    ):
-        assert configuration.count(documented) == 1
-        configuration = configuration.replace(documented, here)
-    file = programs.folder / "haproxy.cfg"
-    file.write_text(configuration)
-    programs.start(haproxy, "-db", "-f", file)
-    wait_until(lambda: can_connect(port), "haproxy to listen")
-    client = Wire(port)
-    try:
-        client.secure(ssl.create_default_context(cafile=str(certificate)), "localhost")
-        own = client.socket.getsockname()[1]
-        client.upgrade()
-        assert client.receive() == "Hello from server"
-        client.send("by haproxy")
-        server.log.wait_for(f" 127.0.0.1:{own}] Message received: by haproxy\n")
-        assert client.close().code == 1000
-    finally:
-        client.end()

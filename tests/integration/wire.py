@@ -152,11 +152,11 @@ class Wire(_End):
         """Speak TLS from here on."""
         self.socket = context.wrap_socket(self.socket, server_hostname=name)
 
-    def upgrade(self, before: bytes = b"", headers: str = "") -> Wire:
+    def upgrade(self, before: bytes = b"", headers: str = "", host: str = "localhost") -> Wire:
         """Shake hands. `before` goes out first: a PROXY header."""
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
-            f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+            f"GET {self._path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n"
             f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
             f"{headers}\r\n"
         )

@@ -72,7 +72,7 @@ def exposed(option: str, host: str) -> ConfigError:
     where = escape(host) or "every address"
     return ConfigError(
         f"{option}: {where} is not allowed without --admin-token-file; give that,"
-        " or an address of this machine alone, such as tcp:9090:interface=127.0.0.1"
+        " or an address of this machine alone, such as tcp:8081:interface=127.0.0.1"
     )
 
 

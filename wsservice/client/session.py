@@ -194,6 +194,7 @@ class Session:
         """Ctrl-C: close and wait; the second time, do not wait."""
         if self._interrupted or self._status is not None:
             self._status = 128 + number
+            self._staying.stop()
             self._finish()
             return
         self._interrupted = True
