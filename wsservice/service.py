@@ -21,6 +21,7 @@ from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
 from .escape import escape
+from .history import history_of
 from .hub import LocalHub, Member
 from .journal import open_journal
 from .listening import Renewal, endpoints, listen
@@ -135,7 +136,7 @@ class WebSocketService(Service):
         self._endpoints = endpoints(config, reactor)
         protocol = find_protocol(config.protocol)
         self.journal = open_journal(config, reactor)
-        self.hub = LocalHub()
+        self.hub = LocalHub(history=history_of(config), wall=reactor.seconds)
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
