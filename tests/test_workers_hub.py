@@ -9,6 +9,7 @@ class Member:
     """A connection that keeps what it is sent."""
 
     channel = "news"
+    channels = ("news",)
 
     def __init__(self) -> None:
         self.got: list[bytes] = []

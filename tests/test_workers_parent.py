@@ -192,6 +192,8 @@ class TestStart:
         assert run.port.stopped
 
     def test_what_cannot_be_is_said_when_it_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(errors.ConfigError, match="--history: '100,300' is not allowed with"):
+            Run(monkeypatch, history="100")
         for wrong in ({"listen": ("nonsense",)}, {"message_log": "/no/such/folder/x"}):
             with pytest.raises(errors.WSServiceError):
                 Run(monkeypatch, **wrong)

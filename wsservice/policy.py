@@ -35,11 +35,6 @@ class CloseCode(enum.IntEnum):
     TRY_AGAIN_LATER = 1013
 
 
-def channel_of(path: str) -> str:
-    """The channel of a URL's path: the path without slashes at its ends."""
-    return path.strip("/")
-
-
 # Origins (RFC 6454; RFC 6455, 10.2)
 
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")

@@ -8,7 +8,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -21,7 +21,8 @@ from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
 from .escape import escape
-from .hub import LocalHub, Member
+from .history import history_of
+from .hub import LocalHub
 from .journal import Journal, open_journal
 from .listening import Renewal, endpoints, listen
 from .notify import ServiceManager
@@ -89,13 +90,20 @@ def _where(error: BaseException) -> str:
     return f"{text} ({escape(last.filename)}, line {last.lineno})"
 
 
+class Told(Protocol):
+    """Who is told that the service stops."""
+
+    def go_away(self) -> None:
+        """Say goodbye."""
+
+
 class Goodbyes:
     """Tells connections that the service stops: a handful at once, many over some seconds.
 
     Else they would all come back together, to a service that has just started.
     """
 
-    def __init__(self, reactor: Any, connections: Iterable[Member], longest: float) -> None:
+    def __init__(self, reactor: Any, connections: Iterable[Told], longest: float) -> None:
         self._reactor = reactor
         untold = list(connections)
         spread = min(longest, len(untold) / _EACH_SECOND) if len(untold) > _AT_ONCE else 0.0
@@ -144,7 +152,9 @@ class WebSocketService(Service):
         self._endpoints = endpoints(config, reactor)
         protocol = find_protocol(config.protocol)
         self.journal = open_journal(config, reactor)
-        self.hub = LocalHub() if hub is None else hub
+        if hub is None:
+            hub = LocalHub(history=history_of(config), wall=reactor.seconds)
+        self.hub = hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
@@ -264,7 +274,7 @@ class WebSocketService(Service):
 
         return stopped.addCallback(lambda _: self._drained()).addCallback(end)
 
-    def _to_be_told(self) -> Iterable[Member]:
+    def _to_be_told(self) -> Iterable[Told]:
         """Who is told that the service stops."""
         return self.hub
 

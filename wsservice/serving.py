@@ -19,11 +19,10 @@ from twisted.logger import Logger
 from .config import Config
 from .descriptors import Shares, in_use, limit_for
 from .errors import WSServiceError
-from .hub import Member
 from .journal import Journal, journal_to, open_journal
 from .lines import FORMATS
 from .reloading import Commit, within
-from .service import WebSocketService
+from .service import Told, WebSocketService
 from .threshold import Threshold
 from .workers.bus import Bus
 from .workers.handed import HandedLimits, HandedReactor, Place, Roster
@@ -79,12 +78,8 @@ def handed(config: Config) -> Config:
 class _Patient:
     """A connection that is told to go away once it is open: it is not refused."""
 
-    channel: str
     _member: Any
     _reactor: Any
-
-    def sendPreparedMessage(self, preparedMsg: Any) -> object:
-        return self._member.sendPreparedMessage(preparedMsg)
 
     def go_away(self) -> None:
         if self._member.state == self._member.STATE_CONNECTING:
@@ -134,10 +129,10 @@ class WorkerService(WebSocketService):
                 port.doRead()  # type: ignore[attr-defined]  # those that were handed over
         return self.stopService()
 
-    def _to_be_told(self) -> Iterable[Member]:
+    def _to_be_told(self) -> Iterable[Told]:
         if not self._replaced:
             return super()._to_be_told()
-        return [_Patient(each.channel, each, self._reactor) for each in self.hub]
+        return [_Patient(each, self._reactor) for each in self.hub]
 
 
 class Serving:

@@ -74,6 +74,11 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
+        if config.history_size:
+            raise ConfigError(
+                f"--history: {config.history!r} is not allowed with --workers {count}: each of"
+                " them would have one of its own; give one of the two"
+            )
         self.config = config
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
