@@ -62,6 +62,11 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
     #: The URL's path without slashes at its ends: whom `broadcast` reaches.
     channel = ""
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that it is on once it is open, its own first."""
+        return (self.channel,)
+
     #: What the message log calls it.
     _logged_as = "?"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -18,14 +18,22 @@ from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
 from .figures import Figures
 from .lag import Lag
+from .publishing import Deliver, Delivery, Publishing
 from .routes import Routes
 from .tracing import Traces
 from .web import AdminFactory
+from .webhook import Sender, WebhookFigures
 
 Check = Callable[[], str | None]
 """Why the service is not ready, in a few words without anything of a peer's; None if it is."""
 
 _log = Logger(namespace="wsservice")
+
+
+_MOST_TO_PUBLISH = 1024 * 1024
+_UNLIMITED = 16 * 1024 * 1024
+"""Octets of a request to publish: as many as a peer's message may have, but so many at least,
+and so many where that has no limit."""
 
 
 def check(config: Config, reactor: Any) -> None:
@@ -74,9 +82,16 @@ class Admin:
         source = _Source(config, factory, hub, journal, self)
         self.figures = Figures(source, reactor)
         self._routes = Routes(
-            Access.of(config), source.connections, self.reasons, self.figures, self._traces
+            Access.of(config),
+            source.connections,
+            self.reasons,
+            self.figures,
+            self._traces,
+            hub,
+            Publishing(_deliver_by(hub, factory), factory.gathering.together, reactor),
+            _most_to_publish(config),
         )
-        self._factory = AdminFactory(self._routes.respond, reactor)
+        self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
         self.ports: list[IListeningPort] = []
 
     @property
@@ -89,12 +104,19 @@ class Admin:
         """How many traces are going on."""
         return len(self._traces)
 
+    def show_webhook(self, webhook: Sender) -> None:
+        """Show how a webhook does, in /metrics."""
+        self.figures.registry.register(WebhookFigures(webhook))
+
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
         return [reason for check in self._checks if (reason := check()) is not None]
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `reloading.Part`: the token is read again. Where it listens stays as it is."""
+        """See `reloading.Part`: the token is read again, and how much may be published.
+
+        Where it listens stays as it is.
+        """
         if not config.admin_token_file:
             for port in self.ports:
                 self._refuse_exposed(port)
@@ -102,6 +124,7 @@ class Admin:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
+            self._routes.most = _most_to_publish(config)
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
@@ -143,6 +166,22 @@ class Admin:
         for each in stopping:
             each.addErrback(lambda failure: _log.failure("cannot stop listening", failure))
         return DeferredList(stopping).addCallback(lambda _: None)
+
+
+def _most_to_publish(config: Config) -> int:
+    return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
+
+
+def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
+    """Publishing within this process."""
+
+    def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
+        before = factory.slow_closed + factory.slow_dropped
+        handed = hub.publish(channel, payload, is_binary)
+        slow = factory.slow_closed + factory.slow_dropped - before
+        return succeed(Delivery(handed, slow))
+
+    return deliver
 
 
 class _Source:

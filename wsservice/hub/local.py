@@ -56,6 +56,14 @@ class LocalHub:
         """How many open connections each channel has that has any."""
         return [len(members) for members in self._channels.values()]
 
+    def channels(self) -> list[tuple[str, int]]:
+        """Each channel that has open connections, and how many, in no order."""
+        return [(name, len(members)) for name, members in self._channels.items()]
+
+    def members(self, channel: str) -> tuple[Member, ...]:
+        """The open connections of a channel, as they came to it."""
+        return tuple(self._channels.get(channel, ()))
+
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
         self._members[member] = None
