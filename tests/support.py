@@ -20,6 +20,7 @@ from wsservice.client.options import ClientConfig
 from wsservice.client.protocol import ClientFactory, ClientProtocol
 from wsservice.client.security import HostSecurity
 from wsservice.config import Config
+from wsservice.history import history_of
 from wsservice.hub import LocalHub
 from wsservice.journal import Journal
 from wsservice.lines import TextLines
@@ -203,7 +204,7 @@ class Served:
         self.config = Config(**settings)
         self.clock = Clock()
         self.log = Lines()
-        self.hub = LocalHub()
+        self.hub = LocalHub(history=history_of(self.config), wall=self.clock.seconds)
         journal = Journal(self.log, TextLines(), self.config.log_payload, self.clock)
         self.log.flush = journal.flush
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)

@@ -65,7 +65,11 @@ class TestCommand:
         assert (command.config.ping_interval, command.config.ping_timeout) == (20, 20)
         command = parse([URL, "--reconnect", "--ping-interval", "1.5", "--ping-timeout", "0"])
         assert command.reconnect
+        assert not command.resume
         assert (command.config.ping_interval, command.config.ping_timeout) == (1.5, 0)
+        command = parse([URL, "--resume"])
+        assert command.reconnect
+        assert command.resume
 
     def test_what_a_person_sees(self) -> None:
         command = parse([URL])
@@ -82,6 +86,7 @@ class TestCommand:
             (["--timeout", "3"], "--timeout needs a URL"),
             (["--null"], "--null needs a URL"),
             (["--reconnect"], "--reconnect needs a URL"),
+            (["--resume"], "--resume needs a URL"),
             (["--ping-interval", "1"], "--ping-interval needs a URL"),
             ([URL, "--ping-timeout", "1s"], "--ping-timeout: '1s' is not allowed; give seconds"),
             ([URL, "-m", "\udcff"], "argument -m/--message: a message must be text in UTF-8"),

@@ -39,6 +39,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "max_connections_per_ip": 0,
         "no_page": False,
         "drain": 10.0,
+        "history": "0",
+        "history_bytes": 64 * 1024 * 1024,
         "admin": "",
         "admin_token_file": "",
         "webhook": "",
@@ -177,6 +179,35 @@ def test_a_key_is_nothing_without_its_certificate_and_both_without_a_port() -> N
         Config(tls_cert="cert.pem", listen=("tcp:1",))
     assert Config(tls_cert="cert.pem", listen=("tcp:1",), port=2)
     assert Config(tls_cert="", tls_key="") == Config()
+
+
+class TestHistory:
+    @pytest.mark.parametrize(
+        ("given", "size", "seconds"),
+        [
+            ("0", 0, 0),
+            ("0,60", 0, 0),
+            ("100", 100, 300),
+            ("100,60", 100, 60),
+            ("1000000,0.5", 1_000_000, 0.5),
+            ("100,0", 100, 0),
+        ],
+    )
+    def test_it_is_a_size_and_seconds(self, given: str, size: int, seconds: float) -> None:
+        config = Config(history=given)
+        assert (config.history_size, config.history_seconds) == (size, seconds)
+        assert Config(history=config.history) == config
+
+    @pytest.mark.parametrize(
+        "given", ["", "x", "-1", "1000001", "10,", "10,x", "10,-1", "10,86401", "1,2,3", "٣", 10]
+    )
+    def test_another_is_refused(self, given: Any) -> None:
+        with pytest.raises(ConfigError, match=r"--history: .* is not allowed; give SIZE or SIZE,"):
+            Config(history=given)
+
+    def test_its_octets_have_a_least(self) -> None:
+        with pytest.raises(ConfigError, match="--history-bytes: 65535 is not allowed"):
+            Config(history_bytes=65535)
 
 
 class TestWebhook:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import CancelledError
 
+from wsservice.channels import Position
+from wsservice.envelopes import Published
+from wsservice.history import History
 from wsservice.hub import LocalHub
 from wsservice.sending import PreparedMessage
 
@@ -13,8 +16,13 @@ class Member:
     def __init__(self, hub: LocalHub, channel: str = "a", takes: bool = True) -> None:
         self.channel = channel
         self.takes = takes
+        self.more: tuple[str, ...] = ()
         self.sent: list[tuple[bytes, bool]] = []
         hub.arrive(self)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return (self.channel, *self.more)
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
         self.sent.append((preparedMsg.payload, preparedMsg.isBinary))
@@ -162,3 +170,109 @@ def test_a_failing_member_is_the_publishers_to_know() -> None:
     hub.join(Failing(hub))
     with pytest.raises(RuntimeError):
         hub.publish("a", b"x")
+
+
+class TestSeveralChannels:
+    def test_a_member_gets_a_message_once_for_each_publish_to_each(self) -> None:
+        hub = LocalHub()
+        member = Member(hub)
+        member.more = ("b", "c")
+        hub.join(member)
+        for channel in "abca":
+            assert hub.publish(channel, channel.encode()) == 1
+        assert [payload for payload, _ in member.sent] == [b"a", b"b", b"c", b"a"]
+
+    def test_it_leaves_them_all(self) -> None:
+        hub = LocalHub()
+        member = Member(hub)
+        member.more = ("b",)
+        hub.join(member)
+        stays = joined(hub, "b")
+        hub.leave(member)
+        assert [hub.is_occupied(channel) for channel in "ab"] == [False, True]
+        assert hub.publish("b", b"x") == 1
+        assert member.sent == []
+        assert stays.sent == [(b"x", False)]
+
+
+class TestHistory:
+    def kept(self) -> LocalHub:
+        return LocalHub(history=History(10, 0, 100_000), wall=lambda: 5.0)
+
+    def test_what_is_published_has_its_place_in_it(self) -> None:
+        hub = self.kept()
+        seen: list[PreparedMessage] = []
+
+        class Seeing(Member):
+            def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
+                seen.append(preparedMsg)
+                return True
+
+        hub.join(Seeing(hub))
+        before = hub.position("a")
+        hub.publish("a", b"x", True)
+        (message,) = seen
+        assert isinstance(message, Published)
+        assert (message.channel, message.time) == ("a", 5.0)
+        assert message.position == hub.position("a") != before
+        assert before is not None
+        (entry,) = hub.missed("a", before).entries
+        assert (entry.payload, entry.isBinary, entry.time) == (b"x", True, 5.0)
+
+    def test_what_is_no_payload_takes_no_place(self) -> None:
+        hub = self.kept()
+        with pytest.raises(TypeError):
+            hub.publish("a", "x")  # type: ignore[arg-type]
+        assert hub.position("a") == Position(0, hub.position("b").epoch)  # type: ignore[union-attr]
+
+    def test_who_is_behind_is_counted_and_gets_nothing_until_it_caught_up(self) -> None:
+        hub = self.kept()
+        member = Member(hub)
+        member.more = ("b",)
+        hub.join(member, behind=True)
+        assert hub.publish("a", b"1") == 1
+        assert hub.publish("b", b"1") == 1
+        assert hub.publish("c", b"1") == 0
+        hub.catch_up(member, "a")
+        assert hub.publish("a", b"2") == 1
+        assert hub.publish("b", b"2") == 1
+        assert member.sent == [(b"2", False)]
+        hub.leave(member)
+        assert not hub.is_occupied("a")
+        assert not hub.is_occupied("b")
+
+    def test_who_left_catches_up_with_nothing(self) -> None:
+        hub = self.kept()
+        member = Member(hub)
+        hub.join(member, behind=True)
+        hub.leave(member)
+        hub.catch_up(member, "a")
+        assert hub.publish("a", b"1") == 0
+
+    def test_who_is_behind_keeps_a_channel_from_being_forgotten(self) -> None:
+        moments = iter([0.0, 20.0, 40.0])
+        history = History(10, 10, 100_000)
+        hub = LocalHub(history=history, wall=lambda: next(moments))
+        hub.join(Member(hub), behind=True)
+        hub.publish("a", b"1")
+        hub.publish("b", b"1")
+        assert len(history) == 2
+        hub.publish("c", b"1")
+        assert len(history) == 2
+
+    def test_where_none_is_kept_nothing_has_a_place(self) -> None:
+        hub = LocalHub()
+        assert hub.position("a") is None
+        with pytest.raises(RuntimeError, match="no history is kept"):
+            hub.missed("a", Position(0, ""))
+
+
+def test_who_is_behind_is_on_its_channels_too() -> None:
+    hub = LocalHub(history=History(10, 10, 100_000))
+    here, behind = joined(hub), Member(hub)
+    hub.join(behind, behind=True)
+    assert sorted(hub.channels()) == [("a", 2)]
+    assert hub.channel_sizes() == [2]
+    assert hub.members("a") == (here, behind)
+    hub.catch_up(behind, "a")
+    assert hub.members("a") == (here, behind)

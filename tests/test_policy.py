@@ -1,22 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from wsservice.policy import CloseCode, channel_of
-
-
-@pytest.mark.parametrize(
-    ("path", "channel"),
-    [
-        ("/websockets/", "websockets"),
-        ("/websockets", "websockets"),
-        ("/", ""),
-        ("", ""),
-        ("//a//b//", "a//b"),
-    ],
-)
-def test_a_channel_is_the_path_without_slashes_at_its_ends(path: str, channel: str) -> None:
-    assert channel_of(path) == channel
+from wsservice.policy import CloseCode
 
 
 def test_close_codes_are_those_of_the_registry() -> None:

@@ -20,6 +20,8 @@ from .support import Logged
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 NEEDS_RESTART = {
+    "history",
+    "history_bytes",
     "listen",
     "port",
     "protocol",

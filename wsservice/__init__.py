@@ -7,10 +7,12 @@ The map. Imports run one way, downwards in this list::
     request.py      the opening handshake's request, read strictly            PURE
     page/           the pages for people                                      PURE
     plain.py        what is answered to plain HTTP                            PURE
-    policy.py       who may connect, how many; close codes, channels          PURE
+    policy.py       who may connect, how many; close codes                    PURE
+    channels.py     the channels a request names, and where each goes on      PURE
     counting.py     what is counted, for who watches the service              PURE
     config.py       Config: frozen, validated, the only home of a default     PURE
     settings.py     file, environment and command line, merged to a Config    PURE
+    history.py      the last messages of each channel                         PURE
     publisher.py    publishing from another process, by the admin face        PURE
     publish.py      the program that does: python -m wsservice.publish        PURE
     masking.py      what of a request is not for a log                        PURE
@@ -18,6 +20,7 @@ The map. Imports run one way, downwards in this list::
     secretfile.py   a secret in a file of its own
     frames/         octets to messages and back                               PURE
     sending.py      what is gathered, and what waits, to be sent on a connection PURE
+    envelopes.py    the subprotocol wsservice.v1                              PURE
     compression.py  permessage-deflate
     timers.py       the timers of all connections on one of the reactor's
     transports.py   what Twisted's transports are called, and can do
@@ -34,6 +37,7 @@ The map. Imports run one way, downwards in this list::
     twistedlog.py   Twisted's log, for lines: its file in batches
     journal.py      the message log
     hub/            who is connected, and sending to many: local.py
+    resuming.py     wsservice.v1 on a server's connection: what it missed, then what comes
     beginning.py    what every connection of a server begins with, made once
     ending.py       the closing handshake, where all is in order
     opening.py      the opening handshake, the server's side

@@ -19,6 +19,12 @@ from .request import parse_host
 
 DEFAULT_PORT = 8080
 
+MOST_HISTORY = 1_000_000
+"""Messages that may be kept of a channel."""
+
+HISTORY_SECONDS = 300.0
+"""How long they are kept where it is not said."""
+
 MASK = "********"
 """What is shown in the place of a secret."""
 
@@ -169,6 +175,17 @@ OPEN = "open"
 """What becomes of a setting that is read anew while the service runs: it holds for
 what comes from then on, or for the connections that are open too. All others need a
 restart."""
+
+
+def _history(value: Any) -> str:
+    """`SIZE,SECONDS` of that or of `SIZE`; "0" for none."""
+    size_text, comma, seconds_text = _text(value).partition(",")
+    if not (size_text.isascii() and size_text.isdigit()) or int(size_text) > MOST_HISTORY:
+        raise ValueError(value)
+    if not int(size_text):
+        return "0"
+    seconds = _parse_seconds(seconds_text) if comma else HISTORY_SECONDS
+    return f"{int(size_text)},{seconds:g}"
 
 
 def setting(
@@ -400,6 +417,33 @@ class Config(Limits):
         "ask for the token in this file there; without it, only for loopback and unix sockets",
         reloads=NEW,
     )
+    history: str = setting(
+        "0",
+        _converter(
+            f"SIZE or SIZE,SECONDS, such as 100 or 100,3600: messages up to {MOST_HISTORY},"
+            " seconds up to 86400",
+            _history,
+        ),
+        "SIZE[,SECONDS]",
+        "keep so many messages of each channel, for so long, for clients that come back;"
+        f" {HISTORY_SECONDS:g} seconds if not said, and 0 seconds: of any age",
+    )
+    history_bytes: int = setting(
+        64 * 1024 * 1024,
+        _whole(65536),
+        "BYTES",
+        "and so much of all channels together",
+    )
+
+    @property
+    def history_size(self) -> int:
+        """Messages kept of each channel; 0 for no history."""
+        return int(self.history.partition(",")[0])
+
+    @property
+    def history_seconds(self) -> float:
+        """How long they are kept; 0 for as long as there is room."""
+        return float(self.history.partition(",")[2] or 0)
 
     webhook: str = setting(
         "",

@@ -69,6 +69,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     #: Whether our frames are masked: a client's are (RFC 6455, 5.3).
     _masks = False
 
+    #: Whether a message's payload is what is sent: neither compressed nor made into another.
+    _as_is = True
     _send_bound: Bound
 
     _introduced = False
@@ -219,7 +221,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         queue = self._queue
         if queue.waits and queue.full and not self._make_room(len(payload)):
             return Sent.SLOW
-        if self._perMessageCompress is None and not fragmentSize:
+        if self._as_is and not fragmentSize:
             key = self._new_key() if self._masks else b""
             frame = frames.encode(0x82 if isBinary else 0x81, payload, key)
         else:
@@ -243,13 +245,7 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         queue = self._queue
         if queue.waits and queue.full and not self._make_room(len(preparedMsg.payload)):
             return Sent.SLOW
-        compress = self._perMessageCompress
-        if compress is None or preparedMsg.doNotCompress:
-            frame = preparedMsg.plain
-        else:
-            # The peer's window has it, our own compressor's has not: that begins anew.
-            compress._compressor = None
-            frame = preparedMsg.compressed(compress.server_max_window_bits, deflate)
+        frame = preparedMsg.plain if self._as_is else self._frame_of(preparedMsg)
         outcome = queue.put(frame, _MESSAGE)
         if queue.waits and queue.half_full:
             self._output_waits()
@@ -310,6 +306,15 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             )
             for start in starts
         )
+
+    def _frame_of(self, message: PreparedMessage) -> bytes:
+        """A prepared message as one frame."""
+        compress = self._perMessageCompress
+        if compress is None or message.doNotCompress:
+            return message.plain
+        # The peer's window has it, our own compressor's has not: that begins anew.
+        compress._compressor = None
+        return message.compressed(compress.server_max_window_bits, deflate)
 
     def _new_key(self) -> bytes:
         # Not to be guessed by who chooses the payload (RFC 6455, 10.3).
@@ -379,6 +384,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         # Autobahn keeps what came with the handshake, and would work it off alone.
         self._unread = self.data + self._unread
         self.data = b""
+        if self._perMessageCompress is not None:
+            self._as_is = False
         self._look()
         if self.state == self.STATE_OPEN:  # else `onConnect` of a client failed
             self._call(self.onOpen)

@@ -24,6 +24,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from .beginning import Beginning
+from .channels import ChannelError, channel_of
 from .compression import acceptable
 from .connection import NOT_COUNTED, NOT_QUEUED, Connection
 from .counting import close_label
@@ -31,9 +32,10 @@ from .ending import Ending
 from .log import discreet
 from .masking import masked, secrets_of
 from .plain import TEXT, plain_answer
-from .policy import NO_ROOM, CloseCode, Verdict, channel_of, check_origin
+from .policy import NO_ROOM, CloseCode, Verdict, check_origin
 from .reading import Hold
 from .request import TOKEN, PlainRequest, Refusal, Request, RequestReader
+from .resuming import Resuming
 from .transports import peer_descriptor, peer_name
 from .watching import Watching
 
@@ -48,7 +50,9 @@ _LOGGED_REASON = 200
 """Characters of a refusal's reason in the log; some of it is the peer's."""
 
 
-class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerProtocol):  # type: ignore[misc]
+class OpeningProtocol(  # type: ignore[misc]
+    Watching, Beginning, Ending, Resuming, Connection, WebSocketServerProtocol
+):
     """A connection of a server, as far as its opening handshake goes."""
 
     factory: Any
@@ -61,11 +65,6 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
 
     #: The URL's path without slashes at its ends: whom `broadcast` reaches.
     channel = ""
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels that it is on once it is open, its own first."""
-        return (self.channel,)
 
     #: What the message log calls it.
     _logged_as = "?"
@@ -108,6 +107,7 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
         self.factory.hub.leave(self)
         self.factory.limits.leave(self._admission)
         self.factory.countConnections -= 1
+        self._stop_catching_up()
         super().connectionLost(reason)
         self.factory.counts.left(self.traffic())
         if self._has_opened:
@@ -221,8 +221,16 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
 
     def _ask(self, request: Request) -> None:
         """Ask the behaviour, by `onConnect`, and answer as it says."""
-        self._request = request
         self.channel = channel_of(request.path)
+        if request.query:
+            try:
+                self._take_query(request.query, request.subprotocols)
+            except ChannelError as error:
+                # It has nothing of the query: the peer may be told as well.
+                self._denial = f"{error}\n".encode()
+                self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
+                return
+        self._request = request
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         try:
@@ -268,6 +276,8 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
         subprotocol, headers = _checked_decision(res, self.websocket_protocols)
         if self.state != self.STATE_CONNECTING:
             return  # it was lost while onConnect decided
+        if self._request.subprotocols:
+            subprotocol = self._negotiated(subprotocol, self._request.subprotocols)
         self.websocket_protocol_in_use = subprotocol
         head = [_SWITCHING]
         for name, values in headers.items():
@@ -334,7 +344,7 @@ class OpeningProtocol(Watching, Beginning, Ending, Connection, WebSocketServerPr
         """Autobahn got none."""
 
     def _onOpen(self) -> None:
-        self.factory.hub.join(self)
+        self._join()
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()

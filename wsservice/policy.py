@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import ipaddress
 import re
 import sys
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -35,19 +33,6 @@ class CloseCode(enum.IntEnum):
     INTERNAL_ERROR = 1011
     """A behaviour failed."""
     TRY_AGAIN_LATER = 1013
-
-
-def channel_of(path: str) -> str:
-    """The channel of a URL's path: the path without slashes at its ends.
-
-    Percent-encoding is undone where printable text comes of it; else the path stands
-    for itself, as it came.
-    """
-    if "%" in path:
-        with contextlib.suppress(UnicodeDecodeError):
-            text = unquote_to_bytes(path).decode()
-            path = text if text.isprintable() else path
-    return path.strip("/")
 
 
 # Origins (RFC 6454; RFC 6455, 10.2)

@@ -53,6 +53,10 @@ class ServerProtocol(OpeningProtocol):
     Each may be a plain method, `async def`, or return a Deferred. What one
     raises is logged, and closes this connection with 1011 (in `onConnect`:
     refuses it with 500). `self.sendMessage(payload, isBinary)` answers.
+
+    `self.channel` is the URL's path, `self.channels` all that the connection is
+    on or wants to be: those named in the query too, which a page of anybody may
+    ask for. `onConnect` may refuse them.
     """
 
     factory: ServerFactory
@@ -107,7 +111,7 @@ class ServerProtocol(OpeningProtocol):
         return (self.onLeave, *super()._farewells())
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> int:
-        """Send a message to all open connections on this channel, this one included.
+        """Send a message to all open connections on this path's channel, this one included.
 
         Returns to how many it was handed.
         """

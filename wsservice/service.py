@@ -21,6 +21,7 @@ from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
 from .escape import escape
+from .history import history_of
 from .hub import LocalHub, Member
 from .journal import open_journal
 from .listening import Renewal, endpoints, listen
@@ -140,7 +141,7 @@ class WebSocketService(Service):
         self.webhook = self._open_webhook()
         protocol = self._telling(find_protocol(config.protocol))
         self.journal = open_journal(config, reactor)
-        self.hub = LocalHub()
+        self.hub = LocalHub(history=history_of(config), wall=reactor.seconds)
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
         self._stopping = False

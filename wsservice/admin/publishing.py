@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from ..policy import channel_of
+from ..channels import channel_of
 from .exchange import Answer, Asked, as_json
 from .listing import WrongError
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from autobahn.websocket.protocol import WebSocketProtocol
 
 from .. import page
-from ..policy import channel_of
+from ..channels import channel_of
 from .access import Access
 from .exchange import MOST_OF_BODY, Answer, Asked, Stream, answer, as_json, problem
 from .figures import CONTENT_TYPE, Figures

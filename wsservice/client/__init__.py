@@ -27,6 +27,7 @@ The map. Imports run one way, downwards in this list::
     connecting.py   connect(): from a URL to an open connection
     outbox.py       what is to be sent, kept while there is no connection
     arrivals.py     which messages have arrived
+    resuming.py     what was missed meanwhile: wsservice.v1
     staying.py      one connection after another
     service.py      ReconnectingClient: stays connected, as a Twisted service
     status.py       the program's exit statuses

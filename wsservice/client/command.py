@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from .. import __version__
+from ..envelopes import SUBPROTOCOL
 from ..errors import ConfigError
 from ..escape import escape
 from .backoff import FIRST, LONGEST
@@ -64,7 +65,8 @@ class Command:
     where it is not; `timeout` is how long at most, in seconds, 0 for any time;
     `linger` how long after the end of input. `binary` is how binary messages
     are printed, `end` what ends each message, printed or read. `reconnect` is
-    whether a connection that is lost is followed by another one.
+    whether a connection that is lost is followed by another one, `resume` whether
+    that one begins with what was missed.
 
     `color` (auto, always, never), `json` (to be indented) and `history` (to be
     kept) are for a person at a terminal.
@@ -81,6 +83,7 @@ class Command:
     binary: str = "raw"
     end: bytes = b"\n"
     reconnect: bool = False
+    resume: bool = False
     color: str = "auto"
     json: bool = False
     history: bool = True
@@ -149,6 +152,12 @@ def _add_staying(parser: argparse.ArgumentParser) -> None:
         f" after a random time of up to {FIRST:g} s, then {2 * FIRST:g}, and so on up to"
         f" {LONGEST:g}; what was not sent is kept, and sent in order. A refusal that will not"
         " change (an HTTP status such as 401, a wrong certificate) ends it",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="the same, and begin with what was missed meanwhile, where the server keeps it"
+        f" (--history) and speaks {SUBPROTOCOL}; what is gone is said",
     )
     for name in ("ping_interval", "ping_timeout"):
         add_setting(group, name)
@@ -229,7 +238,8 @@ def parse(arguments: Sequence[str]) -> Command:
         linger=given.linger,
         binary=given.binary,
         end=b"\0" if given.null else b"\n",
-        reconnect=given.reconnect,
+        reconnect=given.reconnect or given.resume,
+        resume=given.resume,
         color=given.color,
         json=given.json,
         history=not given.no_history,

@@ -19,6 +19,7 @@ from .inbox import Inbox, Message
 from .options import ClientConfig
 from .outbox import Outbox, messages
 from .protocol import ClientProtocol
+from .resuming import NOT_SPOKEN, Resuming
 from .staying import Staying
 from .stream import encoded
 
@@ -52,6 +53,10 @@ class ReconnectingClient(Service):
     begins this anew. It gives up where trying again cannot help: a certificate
     that is not trusted, an HTTP status from 400 to 499 but for 408, 425 and 429.
 
+    With `resume`, a server that speaks `wsservice.v1` and keeps a history is asked,
+    after each loss, for what was sent on the URL's channels meanwhile: it comes
+    first, and in order. Where it is gone, `missed` is called.
+
     Raises `ConfigError` for a URL or setting that is not allowed.
     """
 
@@ -61,6 +66,7 @@ class ReconnectingClient(Service):
         protocol: type[ClientProtocol] | None = None,
         *,
         reactor: Any = None,
+        resume: bool = False,
         **settings: Any,
     ) -> None:
         if reactor is None:
@@ -79,6 +85,7 @@ class ReconnectingClient(Service):
             lost=self._lost,
             retrying=lambda error, delay: self.retrying(error, delay),
             failed=self._give_up,
+            resuming=self._resuming() if resume else None,
         )
         self._awaiting: list[Deferred[Any]] = []
         self._ends: list[Deferred[None]] = []
@@ -138,6 +145,12 @@ class ReconnectingClient(Service):
         answered a ping behind them.
         """
         _log.warn("[{who}] {what} may have been lost", who=self, what=messages(count))
+
+    def missed(self, channel: str) -> None:
+        """Messages of a channel were missed, with `resume`, and are gone. Is logged."""
+        _log.warn(
+            "[{who}] messages of the channel {channel!r} were missed", who=self, channel=channel
+        )
 
     # What may be asked for
 
@@ -242,6 +255,13 @@ class ReconnectingClient(Service):
     def _resume(self) -> None:
         if self.connection is not None:
             self.connection.resume_reading()
+
+    def _resuming(self) -> Resuming:
+        # What may be overridden is asked for when it is called.
+        return Resuming(self.config, lambda channel: self.missed(channel), self._cannot_resume)
+
+    def _cannot_resume(self) -> None:
+        _log.warn("[{who}] {why}", who=self, why=NOT_SPOKEN)
 
     def __str__(self) -> str:
         return repr(self._staying)

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 
 from ..errors import ConnectionClosed
+from ..escape import escape
 from ..policy import CloseCode
 from .arrivals import Arrivals
 from .command import Command
@@ -18,6 +19,7 @@ from .outbox import Payload, messages
 from .outcome import close_code, is_answered, is_asked_for, outcome_of, outcome_of_failure
 from .outgoing import Outgoing
 from .printing import as_printed
+from .resuming import NOT_SPOKEN, Resuming
 from .status import Status
 from .staying import Staying
 from .talk import Talk
@@ -67,6 +69,7 @@ class Session:
             retrying=self._retrying,
             failed=self._not_connected,
             retries=command.reconnect,
+            resuming=self._resuming() if command.resume else None,
         )
         self._arrivals = Arrivals(reactor)
         self._outgoing = Outgoing(command.messages, command.config.send_buffer, self._sent)
@@ -262,6 +265,12 @@ class Session:
             say = self._face.mention if outcome.is_well and not in_doubt else self._face.say
             say(outcome.said + self._in_doubt)
             self._end(outcome.status if self._verdict is None else self._verdict)
+
+    def _resuming(self) -> Resuming:
+        def missed(channel: str) -> None:
+            self._face.say(f'messages of the channel "{escape(channel)}" were missed')
+
+        return Resuming(self.command.config, missed, lambda: self._face.say(NOT_SPOKEN))
 
     def _goes_on_after(self, connection: Talk) -> bool:
         """Whether the run goes on with another connection."""

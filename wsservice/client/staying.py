@@ -25,6 +25,7 @@ from .connecting import open_connection
 from .ended import why_ended
 from .options import ClientConfig
 from .protocol import ClientProtocol
+from .resuming import Resuming, Unwrapping
 
 _STABLE = 10.0
 """Seconds after which a connection counts as one that worked."""
@@ -47,7 +48,8 @@ class Staying:
     once one is open, `lost(connection, error)` when it is over, `retrying(error,
     delay)` when the next attempt is to be in `delay` seconds, and `failed(error)`
     when there is to be none, since trying again cannot help. Where `retries` is
-    false, no attempt that failed is followed by another one.
+    false, no attempt that failed is followed by another one. With `resuming`, each
+    connection asks for what was missed since the one before.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Staying:
         retrying: Callable[[Exception, float], object],
         failed: Callable[[Exception], object],
         retries: bool = True,
+        resuming: Resuming | None = None,
     ) -> None:
         self._config = config
         self._reactor = reactor
@@ -69,9 +72,10 @@ class Staying:
         self._retrying = retrying
         self._failed = failed
         self._retries = retries
-        self._protocol: Any = type(
-            protocol.__name__, (_Linked, protocol), {"_staying": self, "__doc__": protocol.__doc__}
-        )
+        self._resuming = resuming
+        bases = (_Linked, protocol) if resuming is None else (_Linked, Unwrapping, protocol)
+        members = {"_staying": self, "_resuming": resuming, "__doc__": protocol.__doc__}
+        self._protocol: Any = type(protocol.__name__, bases, members)
         self._backoff = Backoff()
         self._error: Any = None
         self._connection: ClientProtocol | None = None
@@ -103,8 +107,9 @@ class Staying:
 
     def attempt(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """What Twisted's service takes for connecting: it fires when hands were shaken."""
+        config = self._config if self._resuming is None else self._resuming.config
         opening: Deferred[Any] = maybeDeferred(
-            open_connection, self._config, self._protocol, self._reactor
+            open_connection, config, self._protocol, self._reactor
         )
         attempt: Deferred[IProtocol] = Deferred(lambda _: opening.cancel())
 
@@ -115,6 +120,8 @@ class Staying:
             self._proxy = proxy
             proxy.makeConnection(_Polite(connection))
             attempt.callback(proxy)
+            if self._resuming is not None:
+                self._resuming.connected(connection)
             self._connected(connection)
 
         def not_opened(failure: Failure) -> None:

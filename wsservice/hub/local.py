@@ -8,7 +8,10 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from ..channels import Position
 from ..counting import Histogram
+from ..envelopes import Published
+from ..history import History, Missed
 from ..sending import SENT, PreparedMessage
 
 
@@ -16,6 +19,10 @@ class Member(Protocol):
     """What the hub needs of a connection."""
 
     channel: str
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All that it is on, its own first, none twice."""
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
         """Send one message; what it returns is true if the connection took it."""
@@ -28,20 +35,39 @@ class LocalHub:
     """The connections of this process, and those of them that are open, by channel.
 
     A connection is in the hub from its first octet to its last: `arrive`, then,
-    once its handshake is done, `join` the channel it is on, and `leave`. The
+    once its handshake is done, `join` the channels it is on, and `leave`. The
     hub's own count therefore holds whatever a behaviour's callbacks raise. One
     that is over but for the peer's end of it may `settle` before it leaves.
-    `seconds` is a clock that nobody sets.
+
+    With a `history`, a connection may join *behind*: it gets nothing of what is
+    published until it has fetched what it `missed`, and then, in the same turn in
+    which it missed nothing any more, says `catch_up`. What is published meanwhile
+    is in the history, so that nothing waits for it elsewhere. `position` and
+    `missed` may return a Deferred where a history is kept elsewhere.
+
+    `seconds` is a clock that nobody sets, `wall` gives seconds since 1970.
     """
 
-    def __init__(self, seconds: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        seconds: Callable[[], float] = time.perf_counter,
+        *,
+        history: History | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._seconds = seconds
+        self._wall = wall
         #: From a message's being published to its being handed to the last connection.
         self.publishing = Histogram()
-        # Each with the channel that it joined, whatever its own has become since.
-        self._members: dict[Member, str | None] = {}
+        #: None where none is kept.
+        self.history = history
+        if history is not None:
+            history.occupied = self.is_occupied
+        # Each with the channel that it joined, or several, whatever its own has become since.
+        self._members: dict[Member, str | tuple[str, ...] | None] = {}
         # In the order of their coming, which is how they lie in memory.
         self._channels: dict[str, dict[Member, None]] = {}
+        self._behind: dict[str, dict[Member, None]] = {}
         self._unsettled: set[Member] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -54,25 +80,40 @@ class LocalHub:
 
     def channel_sizes(self) -> list[int]:
         """How many open connections each channel has that has any."""
-        return [len(members) for members in self._channels.values()]
+        return [count for _, count in self.channels()]
 
     def channels(self) -> list[tuple[str, int]]:
         """Each channel that has open connections, and how many, in no order."""
-        return [(name, len(members)) for name, members in self._channels.items()]
+        if not self._behind:
+            return [(name, len(members)) for name, members in self._channels.items()]
+        names = self._channels.keys() | self._behind.keys()
+        return [(name, len(self.members(name))) for name in names]
 
     def members(self, channel: str) -> tuple[Member, ...]:
-        """The open connections of a channel, as they came to it."""
-        return tuple(self._channels.get(channel, ()))
+        """The open connections of a channel, as they came to it; last those that are behind."""
+        return (*self._channels.get(channel, ()), *self._behind.get(channel, ()))
 
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""
         self._members[member] = None
         self._unsettled.add(member)
 
-    def join(self, member: Member) -> None:
-        """A connection is open, and gets what is published on its channel."""
-        self._members[member] = member.channel
-        self._channels.setdefault(member.channel, {})[member] = None
+    def join(self, member: Member, behind: bool = False) -> None:
+        """A connection is open, and gets what is published on its channels; or is behind on all."""
+        channels = member.channels
+        self._members[member] = channels if len(channels) > 1 else channels[0]
+        where = self._behind if behind else self._channels
+        for channel in channels:
+            where.setdefault(channel, {})[member] = None
+
+    def catch_up(self, member: Member, channel: str) -> None:
+        """A connection that was behind on a channel has all that was published there."""
+        if _removed(self._behind, channel, member):
+            self._channels.setdefault(channel, {})[member] = None
+
+    def is_occupied(self, channel: str) -> bool:
+        """Whether an open connection is on a channel."""
+        return channel in self._channels or channel in self._behind
 
     @property
     def unsettled(self) -> int:
@@ -89,25 +130,46 @@ class LocalHub:
 
     def leave(self, member: Member) -> None:
         """A connection is over. Once is enough, more does no harm."""
-        name = self._members.pop(member, None)
-        if name is not None:
-            self._channels[name].pop(member, None)
-            if not self._channels[name]:
-                del self._channels[name]
+        joined = self._members.pop(member, None)
+        for channel in (joined,) if isinstance(joined, str) else joined or ():
+            if not _removed(self._channels, channel, member):
+                _removed(self._behind, channel, member)
         self.settle(member)
 
     def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
-        """Send a message to every open connection on a channel.
+        """Send a message to every open connection on a channel, and keep it in the history.
 
-        Returns to how many it was handed.
+        Returns to how many it was handed: those included that are behind, and will
+        find it in the history. Raises `TypeError` for a payload that is not bytes.
         """
+        message = Published(channel, payload, isBinary, self._wall())
+        if self.history is not None:
+            entry = self.history.append(channel, payload, isBinary, message.time)
+            message.position = Position(entry.offset, entry.epoch)
+        return self.hand_out(message)
+
+    def hand_out(self, message: Published) -> int:
+        """Send a message that has its place in the history, if there is one: as `publish`."""
         began = self._seconds()
-        members = tuple(self._channels.get(channel, ()))
-        message = PreparedMessage(payload, isBinary)
+        members = tuple(self._channels.get(message.channel, ()))
         outcomes = [member.sendPreparedMessage(message) for member in members]
         self.publishing.observe(self._seconds() - began)
         # Whether an outcome is true is asked in Python: not where it is the usual one.
-        return sum([1 for each in outcomes if each is SENT or each])
+        handed = sum([1 for each in outcomes if each is SENT or each])
+        return handed + self._will_fetch(message) if self._behind else handed
+
+    def position(self, channel: str) -> Position | None:
+        """Where a channel is now; None where no history is kept."""
+        return None if self.history is None else self.history.position(channel)
+
+    def missed(self, channel: str, since: Position) -> Missed:
+        """What was published on a channel since a position, the first of it.
+
+        Raises `RuntimeError` where no history is kept.
+        """
+        if self.history is None:
+            raise RuntimeError("no history is kept")
+        return self.history.since(channel, since, self._wall())
 
     def when_settled(self) -> Deferred[None]:
         """Fires once all connections have left or settled; cancel it to stop waiting."""
@@ -120,3 +182,22 @@ class LocalHub:
         waiting: Deferred[None] = Deferred(forget)
         self._waiting.append(waiting)
         return waiting
+
+    def _will_fetch(self, message: Published) -> int:
+        """How many are behind on a channel and will find a message in its history."""
+        if self.history is None or message.position is None:
+            return 0
+        if not self.history.keeps(message.channel, message.position):
+            return 0
+        return len(self._behind.get(message.channel, ()))
+
+
+def _removed(those: dict[str, dict[Member, None]], channel: str, member: Member) -> bool:
+    """Whether a member was on a channel, and is no more."""
+    members = those.get(channel)
+    if members is None or member not in members:
+        return False
+    del members[member]
+    if not members:
+        del those[channel]
+    return True
