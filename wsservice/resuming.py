@@ -20,6 +20,7 @@ from .channels import Position, asked_for
 from .envelopes import (
     SUBPROTOCOL,
     Envelope,
+    Published,
     enveloped,
     of_entry,
     of_gap,
@@ -48,6 +49,7 @@ class Resuming:
 
     # Autobahn's
     websocket_protocol_in_use: str | None
+    _perMessageCompress: Any
 
     # Few connections have any of these: the others have no attribute of their own.
     _more_channels: tuple[str, ...] = ()
@@ -103,7 +105,13 @@ class Resuming:
 
     def _frame_of(self, message: PreparedMessage) -> bytes:
         if self._enveloping:
-            message = enveloped(message, self.channel, self._seconds())
+            # Nearly always it is one of many connections that are sent the same.
+            if type(message) is Published:
+                message = message.envelope
+            else:
+                message = enveloped(message, self.channel, self._seconds())
+            if self._perMessageCompress is None:
+                return message.plain
         frame: bytes = super()._frame_of(message)  # type: ignore[misc]
         return frame
 

@@ -232,7 +232,7 @@ class TestPeople:
         person.types("half a li")
         kept = "· kept until there is a connection:"
         wait_until(lambda: f"{kept} three" in person.lines, "that it is kept")
-        assert person.lines[-1] == "> half a li"
+        wait_until(lambda: person.lines[-1] == "> half a li", "the line that is typed")
         place.listen()
         host = place.next().accept()
         assert [host.receive(), host.receive()] == ["two", "three"]

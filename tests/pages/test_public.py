@@ -275,7 +275,8 @@ def test_a_flood_does_not_freeze_it(served: Served) -> None:
     assert re.fullmatch(r"message \d+⟨U\+0001⟩", last)
     heard = "return document.getElementById('heard').textContent"
     page.wait(lambda: "messages, the last: message" in page.run(heard), "that many came")
-    assert page.run("return longest") < 1000
+    # One that draws each message is frozen until the flood ends, and it does not.
+    assert page.run("return longest") < 5000
     page.click("#close")
     page.wait_for(STATE, "Closed")
 
