@@ -11,6 +11,7 @@ The map. Imports run one way, downwards in this list::
     measuring.py    one work on one server: warm up, measure, check
     machine.py      what all this ran on
     report.py       the terminal's tables, and docs/benchmarks.md
+    publishing.py   from publishing to delivery, slow readers among the others
     __main__.py     rounds, one server after another
     workers.py      what workers bring, and cost: docs/workers.md, `make bench-workers`
 

@@ -6,17 +6,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from wsservice.admin.access import Access
 from wsservice.admin.exchange import Answer, Asked
 from wsservice.admin.figures import Figures
 from wsservice.admin.people import LocalPeople
+from wsservice.admin.publishing import Delivery, Publishing
 from wsservice.admin.routes import Routes
 from wsservice.admin.tracing import MOST_TRACES, Trace, Traces
 from wsservice.server import EchoServerProtocol
 
-from .support import CLOSE, Served, close_payload
+from .support import CLOSE, TEXT, Served, close_payload
 from .test_admin_figures import Source
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8081)
@@ -31,10 +32,15 @@ class Face:
         self.traces = Traces(self.served.clock)
         self.routes = Routes(
             Access(token),
-            LocalPeople(lambda: self.served.hub, self.traces),
+            LocalPeople(lambda: self.served.hub, self.served.hub, self.traces),
             lambda: self.reasons,
             Figures(Source(self.served), self.served.clock),
+            Publishing(self.deliver, self.served.factory.gathering.together, self.served.clock),
+            100_000,
         )
+
+    def deliver(self, channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
+        return succeed(Delivery(self.served.hub.publish(channel, payload, is_binary)))
 
     def ask(self, target: str, method: str = "GET", body: bytes = b"", **headers: str) -> Any:
         given = {"host": ("localhost",), **{name: (each,) for name, each in headers.items()}}
@@ -195,3 +201,76 @@ def test_no_other_page_may_have_an_answer_as_its_own(face: Face) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert not any("allow-origin" in name.lower() for name in headers)
+
+
+class TestMessages:
+    def test_publishing(self, face: Face) -> None:
+        client = face.served.connect().open("/news")
+        assert face.say("/publish/news/", "POST", b"hello") == (200, {"handed": 1, "dropped": 0})
+        assert client.frames() == [(TEXT, b"hello")]
+        status, said = face.say("/publish/news", "POST", b"\xff")
+        assert (status, said["error"].startswith("the body is not UTF-8")) == (400, True)
+
+    def test_publishing_many(self, face: Face) -> None:
+        client = face.served.connect().open("/news")
+        body = b'{"channel": "news", "data": "1"}\n{"channel": "b", "data": "2"}'
+        assert face.say("/publish", "POST", body) == (
+            200,
+            {"messages": 2, "handed": 1, "dropped": 0},
+        )
+        assert client.frames() == [(TEXT, b"1")]
+        status, said = face.say("/publish", "POST", b"{}")
+        assert (status, said["error"].startswith("line 1: ")) == (400, True)
+
+    def test_sending_to_one(self, face: Face) -> None:
+        client, _ = face.served.connect().open("/a"), face.served.connect()
+        assert face.say("/connections/1/send", "POST", b"you") == (
+            200,
+            {"handed": 1, "dropped": 0},
+        )
+        assert client.frames() == [(TEXT, b"you")]
+        assert face.say("/connections/2/send", "POST", b"x")[0] == 409
+        client.protocol.go_away()
+        assert face.say("/connections/1/send", "POST", b"x") == (
+            409,
+            {"error": "connection 1 is closing"},
+        )
+        assert face.say("/connections/9/send", "POST", b"x")[0] == 404
+
+    def test_channels(self, face: Face) -> None:
+        for path in ("/a%20b", "/a%20b/", "/"):
+            face.served.connect().open(path)
+        assert face.say("/channels")[1]["channels"] == [
+            {"channel": "", "connections": 1},
+            {"channel": "a b", "connections": 2},
+        ]
+        assert face.say("/channels/a%20b")[1]["total"] == 2
+        assert face.say("/channels/")[1]["total"] == 1
+        assert face.say("/channels?limit=x")[0] == 400
+
+    @pytest.mark.parametrize("target", ["/publish", "/publish/a", "/connections/1/send"])
+    def test_a_message_may_be_large_for_those_who_may_publish(self, target: str) -> None:
+        def room(face: Face, target: str, **headers: tuple[str, ...]) -> int | Answer:
+            given = {"host": ("localhost",), **headers}
+            return face.routes.room_for(Asked("POST", target, given, b"", HERE))
+
+        with_token = Face(b"token")
+        assert room(Face(), target) == 100_000
+        refused = room(with_token, target)
+        assert isinstance(refused, Answer)
+        assert refused.status == 401
+        assert room(with_token, target, authorization=("Bearer token",)) == 100_000
+        assert room(Face(), "/connections/1/close") == 4096
+
+    @pytest.mark.parametrize(
+        ("method", "target"),
+        [
+            ("GET", "/publish"),
+            ("GET", "/publish/a"),
+            ("GET", "/connections/1/send"),
+            ("POST", "/channels"),
+            ("POST", "/channels/a"),
+        ],
+    )
+    def test_other_methods(self, face: Face, method: str, target: str) -> None:
+        assert face.say(target, method)[0] == 405

@@ -371,3 +371,25 @@ def test_what_is_spoken_within_tls(face: Face) -> None:
     assert face.factory.acceptableProtocols() == [b"http/1.1"]
     assert face.clock.getDelayedCalls() == []
     face.factory.doStop()
+
+
+class TestRoom:
+    @pytest.mark.parametrize("way", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
+    def test_what_is_large_is_read_where_it_may_be(self, face: Face, way: str) -> None:
+        face.factory.room_for = lambda asked: 5000 if asked.target == "/x" else 4999
+        body = b"x" * 5000
+        if "chunked" in way:
+            body = b"1388\r\n" + body + b"\r\n0\r\n\r\n"
+        face.ask(request("/x", way, method="POST", body=body))
+        assert face.asked[0].body == b"x" * 5000
+        said, _ = face.ask(request("/y", way, method="POST", body=body))
+        assert said.startswith(b"HTTP/1.1 413 ")
+        assert b"at most 4999 octets" in said
+        assert len(face.asked) == 1
+
+    def test_who_may_not_ask_is_told_that_and_not_how_much(self, face: Face) -> None:
+        face.factory.room_for = lambda _: as_json(401, {"error": "the token is needed"})
+        said, _ = face.ask(request("/x", "Content-Length: 5000", method="POST"))
+        assert said.startswith(b"HTTP/1.1 401 ")
+        face.ask(request("/x", "Content-Length: 3", method="POST", body=b"abc"))
+        assert face.asked[0].body == b"abc"  # which is for whoever responds to judge

@@ -44,6 +44,9 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "history_bytes": 64 * 1024 * 1024,
         "admin": "",
         "admin_token_file": "",
+        "webhook": "",
+        "webhook_secret_file": "",
+        "webhook_events": "connect,disconnect",
     }
 
 
@@ -213,3 +216,38 @@ class TestHistory:
     def test_its_octets_have_a_least(self) -> None:
         with pytest.raises(ConfigError, match="--history-bytes: 65535 is not allowed"):
             Config(history_bytes=65535)
+
+
+class TestWebhook:
+    def made(self, **settings: Any) -> Config:
+        return Config(**{"webhook": "http://h/", "webhook_secret_file": "secret", **settings})
+
+    @pytest.mark.parametrize(
+        "url", ["http://h", "https://h:8443/a/b?c=d", "http://[::1]:1/", "http://192.0.2.1/"]
+    )
+    def test_urls(self, url: str) -> None:
+        assert self.made(webhook=url).webhook == url
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            *("h", "ftp://h/", "http://", "http:///x", "http://u:p@h/", "http://h/#x"),
+            *("http://h:x/", "http://h:0/", "http://h:99999/", "http://h h/", "http://\u00e4/"),
+            "http://h/\n",
+        ],
+    )
+    def test_what_is_no_url(self, url: str) -> None:
+        with pytest.raises(ConfigError, match=r"^--webhook: .* is not allowed; give a URL such"):
+            self.made(webhook=url)
+
+    def test_events(self) -> None:
+        assert Config().webhook_events == "connect,disconnect"
+        assert self.made(webhook_events="message,connect").webhook_events == "connect,message"
+        for wrong in ("", "x", "connect,", "connect message"):
+            with pytest.raises(ConfigError, match="give some of connect,disconnect,message"):
+                self.made(webhook_events=wrong)
+
+    @pytest.mark.parametrize("name", ["webhook", "webhook_secret_file"])
+    def test_neither_goes_without_the_other(self, name: str) -> None:
+        with pytest.raises(ConfigError, match="is not allowed without --webhook"):
+            Config(**{name: "http://h/"})  # type: ignore[arg-type]

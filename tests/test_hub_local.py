@@ -265,3 +265,14 @@ class TestHistory:
         assert hub.position("a") is None
         with pytest.raises(RuntimeError, match="no history is kept"):
             hub.missed("a", Position(0, ""))
+
+
+def test_who_is_behind_is_on_its_channels_too() -> None:
+    hub = LocalHub(history=History(10, 10, 100_000))
+    here, behind = joined(hub), Member(hub)
+    hub.join(behind, behind=True)
+    assert sorted(hub.channels()) == [("a", 2)]
+    assert hub.channel_sizes() == [2]
+    assert hub.members("a") == (here, behind)
+    hub.catch_up(behind, "a")
+    assert hub.members("a") == (here, behind)

@@ -30,6 +30,9 @@ NEEDS_RESTART = {
     "message_log_format",
     "log_format",
     "admin",
+    "webhook",
+    "webhook_secret_file",
+    "webhook_events",
 }
 
 

@@ -16,6 +16,7 @@ from wsservice.errors import ConfigError
 from wsservice.notify import ServiceManager
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
+from wsservice.webhook.posting import Outcome
 
 from .certificates import Authority
 from .support import CLOSE, TEXT, Client, Logged, close_payload, frame
@@ -438,3 +439,57 @@ class TestReload:
         Path(key).unlink()
         with pytest.raises(ConfigError):
             [part.prepare(config) for part in made.parts]
+
+
+class TestWebhook:
+    @pytest.fixture
+    def told(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+        """A service with a webhook, whose events are kept."""
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        secret.write_text("s3cret")
+        run = Run(
+            monkeypatch, drain=4, webhook="http://hook.example/", webhook_secret_file=str(secret)
+        )
+        run.service.startService()
+        return run
+
+    def test_there_is_none_unless_asked_for(self, run: Run) -> None:
+        assert run.service.webhook is None
+
+    def test_connections_tell(self, told: Run) -> None:
+        assert told.service.webhook is not None
+        told.connect().open().lose()
+        assert told.service.webhook.waiting == 2
+
+    def test_at_the_end_it_is_told_what_it_was_not_told_yet(self, told: Run) -> None:
+        hook = told.service.webhook
+        assert hook is not None
+        posted: list[tuple[bytes, Deferred[Outcome]]] = []
+
+        class Poster:
+            def post(self, body: bytes, headers: object) -> Deferred[Outcome]:
+                posted.append((body, Deferred(lambda each: each.callback(Outcome("cancelled")))))
+                return posted[-1][1]
+
+        hook._poster = Poster()
+        client = told.connect().open()
+        told.stop()
+        client.close(1001)
+        client.lose()
+        told.reactor.advance(0)
+        ((body, answer),) = posted
+        assert b'"disconnect"' in body
+        assert told.stopped == []
+        answer.callback(Outcome())
+        told.reactor.advance(0)
+        assert told.stopped == [None]
+
+    def test_those_who_are_left_are_dropped_so_that_it_can_be_told(self, told: Run) -> None:
+        client = told.connect().open()
+        told.stop()
+        told.reactor.advance(4)
+        assert client.aborted
+        assert told.stopped == []
+        told.reactor.advance(1)
+        assert told.stopped == [None]

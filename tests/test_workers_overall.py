@@ -14,8 +14,9 @@ from wsservice.admin.tracing import MOST_TRACES
 from wsservice.config import Config
 from wsservice.counting import Counts, Histogram
 from wsservice.workers.overall import OverallAdmin, OverallTrace
+from wsservice.workers.supervisor import Published
 
-HERE = IPv4Address("TCP", "127.0.0.1", 9090)
+HERE = IPv4Address("TCP", "127.0.0.1", 8081)
 
 
 def figures(received: int, held: int = 1) -> dict[str, Any]:
@@ -68,6 +69,12 @@ class Supervisor:
         self.workers = [Fake(1, 11), Fake(2, 12)]
         self.slots = [Slot(each) for each in self.workers]
         self.asked: list[Any] = []
+        self.published: list[Any] = []
+        self.outcome = Published(0, 0, 0)
+
+    def publish(self, channel: str, payload: bytes, isBinary: bool) -> Deferred[Published]:
+        self.published.append((channel, payload, isBinary))
+        return succeed(self.outcome)
 
     def serving(self) -> list[Fake]:
         return list(self.workers)
@@ -86,7 +93,7 @@ class Face:
         self.supervisor = Supervisor()
         self.workers = self.supervisor.workers
         self.reasons: list[str] = []
-        config = Config(admin="tcp:9090:interface=127.0.0.1", max_connections=77)
+        config = Config(admin="tcp:8081:interface=127.0.0.1", max_connections=77)
         supervisor: Any = self.supervisor
         self.admin = OverallAdmin(config, MemoryReactorClock(), supervisor, [self._check])
 
@@ -172,7 +179,7 @@ class TestFigures:
         assert face.say("/readyz") == (503, {"ready": False, "reasons": ["starting"]})
 
     def test_another_limit_is_shown_once_it_holds(self, face: Face) -> None:
-        commit = face.admin.prepare(Config(admin="tcp:9090", max_connections=5))
+        commit = face.admin.prepare(Config(admin="tcp:8081", max_connections=5))
         assert face.figure("max_connections") == 77
         assert commit() == []
         assert face.figure("max_connections") == 5
@@ -211,6 +218,62 @@ class TestConnections:
         assert face.supervisor.asked == [("close", asked)]
         assert face.say("/connections/11/close", "POST")[0] == 404
         assert face.say("/connections/13/close", "POST")[0] == 404
+
+    @pytest.mark.parametrize(
+        ("outcome", "status", "said"),
+        [
+            ("handed", 200, {"handed": 1, "dropped": 0}),
+            ("dropped", 200, {"handed": 0, "dropped": 1}),
+            ("opening", 409, {"error": "connection 12 is not open yet"}),
+            ("closing", 409, {"error": "connection 12 is closing"}),
+            (None, 404, {"error": "there is no connection 12"}),
+        ],
+    )
+    def test_one_is_sent_a_message_where_it_is(
+        self, face: Face, outcome: str | None, status: int, said: dict[str, Any]
+    ) -> None:
+        face.workers[1].answers["send"] = outcome
+        assert face.say("/connections/12/send", "POST", b"hi") == (status, said)
+        asked = {"connection": "12", "data64": "aGk=", "binary": False}
+        assert face.supervisor.asked == [("send", asked)]
+
+
+class TestChannels:
+    def test_those_of_all_are_added_up(self, face: Face) -> None:
+        face.workers[0].answers["channels"] = {"news": 2, "chat": 1}
+        face.workers[1].answers["channels"] = {"news": 3}
+        assert face.say("/channels") == (
+            200,
+            {
+                "total": 2,
+                "channels": [
+                    {"channel": "chat", "connections": 1},
+                    {"channel": "news", "connections": 5},
+                ],
+                "next": None,
+            },
+        )
+
+    def test_who_is_on_one_is_in_one_list(self, face: Face) -> None:
+        for worker, id_ in zip(face.workers, ("9", "2"), strict=True):
+            worker.answers["members"] = {"total": 1, "connections": [{"id": id_}], "next": None}
+        _, said = face.say("/channels/a%20b?limit=5")
+        assert (said["channel"], said["total"]) == ("a b", 2)
+        assert [each["id"] for each in said["connections"]] == ["2", "9"]
+        assert face.supervisor.asked == [("members", {"limit": 5, "after": 0, "channel": "a b"})]
+
+
+class TestPublishing:
+    def test_a_message_goes_to_all_and_what_came_of_it_is_said(self, face: Face) -> None:
+        face.supervisor.outcome = Published(3, 1, 0)
+        assert face.say("/publish/news", "POST", b"hi") == (200, {"handed": 3, "dropped": 1})
+        assert face.supervisor.published == [("news", b"hi", False)]
+
+    def test_where_a_worker_did_not_say_it_is_on_its_way(self, face: Face) -> None:
+        face.supervisor.outcome = Published(3, 0, 1)
+        line = b'{"channel": "news", "data": "hi"}\n'
+        status, said = face.say("/publish", "POST", line + line)
+        assert (status, said) == (202, {"messages": 2, "handed": 6, "dropped": 0})
 
 
 class Outlet:

@@ -11,7 +11,7 @@ from wsservice.workers import shown as module
 from wsservice.workers.shown import Shown
 from wsservice.workers.sums import added
 
-from .support import CLOSE, Served, close_payload
+from .support import BINARY, CLOSE, Served, close_payload
 
 
 class Bus:
@@ -92,6 +92,27 @@ def test_one_is_closed_by_its_id(worker: Worker) -> None:
     assert worker.ask("close", connection="1", code=4001, reason="bye") is True
     assert client.frames() == [(CLOSE, close_payload(4001, b"bye"))]
     assert worker.ask("close", connection="2", code=4001, reason="") is False
+
+
+def test_one_is_sent_a_message_by_its_id(worker: Worker) -> None:
+    worker.served.connect()
+    client = worker.served.connect().open()
+    message = {"data64": "aGk=", "binary": True}
+    outcomes = [worker.ask("send", connection=each, **message) for each in ("1", "2", "3")]
+    assert outcomes == ["opening", "handed", None]
+    assert client.frames() == [(BINARY, b"hi")]
+    client.close()
+    assert worker.ask("send", connection="2", **message) == "closing"
+
+
+def test_channels_and_who_is_on_one(worker: Worker) -> None:
+    worker.served.factory.ids = iter(["7", "3", "5"])
+    for path in ("/news", "/chat", "/news"):
+        worker.served.connect().open(path)
+    assert worker.ask("channels") == {"news": 2, "chat": 1}
+    said = worker.ask("members", channel="news", limit=1, after=0)
+    assert [each["id"] for each in said["connections"]] == ["5"]
+    assert (said["total"], said["next"]) == (2, "5")
 
 
 def test_it_says_how_far_one_is(worker: Worker) -> None:

@@ -13,8 +13,11 @@ The map. Imports run one way, downwards in this list::
     config.py       Config: frozen, validated, the only home of a default     PURE
     settings.py     file, environment and command line, merged to a Config    PURE
     history.py      the last messages of each channel                         PURE
+    publisher.py    publishing from another process, by the admin face        PURE
+    publish.py      the program that does: python -m wsservice.publish        PURE
     masking.py      what of a request is not for a log                        PURE
     log.py          the logger that escapes
+    secretfile.py   a secret in a file of its own
     frames/         octets to messages and back                               PURE
     sending.py      what is gathered, and what waits, to be sent on a connection PURE
     envelopes.py    the subprotocol wsservice.v1                              PURE
@@ -40,6 +43,7 @@ The map. Imports run one way, downwards in this list::
     opening.py      the opening handshake, the server's side
     server.py       ServerProtocol, the greeting and echo behaviours, ServerFactory
     client/         connect(), and the program; its own map in its docstring
+    webhook/        telling a web server what happens; its own map in its docstring
     tls.py          TLS with less done for each message
     certificate.py  the keys and certificates of ports, read again
     accepting.py    a port that waits where there is a shortage of descriptors

@@ -79,10 +79,10 @@ class Callbacks:
         if not self._waiting_calls:
             self._too_much_waits(False)
 
-    def _forget_calls(self, but: Callable[..., object]) -> None:
-        """Call none of those that wait, but one."""
+    def _forget_calls(self, *but: Callable[..., object]) -> None:
+        """Call none of those that wait, but these."""
         if self._waiting_calls:
-            self._waiting_calls = deque(each for each in self._waiting_calls if each[0] == but)
+            self._waiting_calls = deque(each for each in self._waiting_calls if each[0] in but)
             self._waiting_octets = 0
 
     def _run(self, callback: Callable[..., object], *args: Any) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 
 from .errors import ConfigError
 from .policy import AllowedOrigins
+from .request import parse_host
 
 DEFAULT_PORT = 8080
 
@@ -143,6 +145,31 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
     return tuple(_some_text(each) for each in value)
+
+
+def _parse_url(value: Any) -> str:
+    """A URL of HTTP, or nothing."""
+    text = _line(value)
+    if not text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not text.isascii() or " " in text:
+        raise ValueError(value)
+    # A name and a password would be shown, and are not sent by all who take URLs.
+    if not parts.hostname or "@" in parts.netloc or "#" in text or parts.port == 0:
+        raise ValueError(value)
+    parse_host(parts.netloc)
+    return text
+
+
+_EVENTS = ("connect", "disconnect", "message")
+
+
+def _parse_events(value: Any) -> str:
+    given = _line(value).split(",")
+    if not set(given) <= set(_EVENTS):
+        raise ValueError(value)
+    return ",".join(each for each in _EVENTS if each in given)
 
 
 def _origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
@@ -439,6 +466,25 @@ class Config(Limits):
         """How long they are kept; 0 for as long as there is room."""
         return float(self.history.partition(",")[2] or 0)
 
+    webhook: str = setting(
+        "",
+        _converter("a URL such as https://app.example/hook, without a user or #", _parse_url),
+        "URL",
+        "tell this web server, by POST, who connects and who leaves",
+    )
+    webhook_secret_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "sign what it is told with the secret in this file",
+    )
+    webhook_events: str = setting(
+        "connect,disconnect",
+        _converter("some of connect,disconnect,message", _parse_events),
+        "EVENTS",
+        "what it is told: connect, disconnect, and message for each message, separated by commas",
+    )
+
     def __attrs_post_init__(self) -> None:
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
@@ -446,6 +492,12 @@ class Config(Limits):
             raise ConfigError(
                 "--tls-cert: is not allowed without a --port to speak TLS on;"
                 " give that too, or --listen ssl:443:privateKey=key.pem:certKey=cert.pem"
+            )
+        if bool(self.webhook) != bool(self.webhook_secret_file):
+            given, other = ("--webhook", "--webhook-secret-file")[:: 1 if self.webhook else -1]
+            raise ConfigError(
+                f"{given}: {self.webhook or self.webhook_secret_file!r} is not allowed"
+                f" without {other}; give both"
             )
         if self.admin_token_file and not self.admin:
             raise ConfigError(

@@ -415,6 +415,10 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             self._hold(Hold.DECIDING)
         return decision
 
+    def _farewells(self) -> tuple[Callable[..., object], ...]:
+        """The callbacks that tell of the end."""
+        return (self.onClose,)
+
     def _secrets(self) -> Sequence[str]:
         """What this connection's peer said that is not for a log."""
         return ()
@@ -427,6 +431,6 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
         failure = discreet(failure, self._secrets())
         self.log.failure("[{who}] a callback failed", failure, who=self.who)
         # What waits was meant for a behaviour that works; its end it must be told.
-        self._forget_calls(but=self.onClose)
+        self._forget_calls(*self._farewells())
         if self.state in (self.STATE_OPEN, self.STATE_CLOSING):
             self._fail_connection(CloseCode.INTERNAL_ERROR)

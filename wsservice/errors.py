@@ -67,3 +67,30 @@ class ConnectionClosed(WSServiceError):  # noqa: N818 - the field's name for it
         self.code = code
         self.reason = reason
         self.in_order = in_order
+
+
+class PublishError(WSServiceError):
+    """A message could not be published."""
+
+
+class NotReachedError(PublishError):
+    """The admin face could not be reached, or is not whom its certificate says: nothing was sent.
+
+    `tls` tells whether it was reached, and TLS with it failed.
+    """
+
+    def __init__(self, message: str, tls: bool = False) -> None:
+        super().__init__(message)
+        self.tls = tls
+
+
+class NotAcceptedError(PublishError):
+    """The admin face refused, and published nothing; `status` is the HTTP status it gave."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotAnsweredError(PublishError):
+    """It was asked, and gave no answer: the message may have been published, or not."""

@@ -7,9 +7,10 @@ out.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from . import frames
@@ -105,6 +106,18 @@ class Gathering:
         self.under_way = False
         #: Those that have something gathered.
         self.gatherers: list[Gatherer] = []
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Join what is sent within a block, unless that is so already."""
+        if self.under_way:
+            yield
+            return
+        self.under_way = True
+        try:
+            yield
+        finally:
+            self.end()
 
     def end(self) -> None:
         """Send what was gathered. Raises what a write raised, after all the others."""

@@ -46,6 +46,9 @@ class ServerProtocol(OpeningProtocol):
     - `onOpen()`: the connection is open.
     - `onMessage(payload: bytes, isBinary: bool)`: a message came in.
     - `onClose(wasClean: bool, code: int | None, reason: str | None)`: it is over.
+    - `onJoin(channel: str)`: it is on a channel now, after `onOpen`; called for each of them.
+    - `onLeave(channel: str)`: it is so no more, before `onClose`. Those that are left can be
+      told: `self.factory.hub.publish(channel, payload)`.
 
     Each may be a plain method, `async def`, or return a Deferred. What one
     raises is logged, and closes this connection with 1011 (in `onConnect`:
@@ -58,6 +61,10 @@ class ServerProtocol(OpeningProtocol):
 
     factory: ServerFactory
 
+    #: Whether somebody wants to be told of channels.
+    _tells_of_channels = False
+    _told_of: tuple[str, ...] = ()
+
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Accept whoever asks, without a subprotocol."""
         # Autobahn's does, and formats a line of debugging that is dropped.
@@ -66,8 +73,15 @@ class ServerProtocol(OpeningProtocol):
         """Write the message's line to the message log, and nothing else."""
         self.factory.journal.received(self._logged_as, payload, isBinary)
 
+    def onJoin(self, channel: str) -> Any:
+        """Nothing, unless overridden."""
+
+    def onLeave(self, channel: str) -> Any:
+        """Nothing, unless overridden."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._tells_of_channels = cls.onJoin is not _ON_JOIN or cls.onLeave is not _ON_LEAVE
         cls._takes_all = cls.onMessage is _LOG_MESSAGE
         cls._batch = _LOGGED_BATCH if cls._takes_all else BATCH
 
@@ -77,6 +91,24 @@ class ServerProtocol(OpeningProtocol):
         if logs:
             self.factory.journal.received_all(self._logged_as, messages)
         return logs
+
+    def _opened(self) -> None:
+        if self._tells_of_channels and self.state != self.STATE_CLOSED:
+            for channel in self.channels:
+                self._call(self._tell_joined, channel)
+
+    def _tell_joined(self, channel: str) -> Any:
+        # Only who was told that it joined is told that it left.
+        self._told_of += (channel,)
+        return self.onJoin(channel)
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        for channel in self._told_of:
+            self._call(self.onLeave, channel)
+        super()._onClose(wasClean, code, reason)
+
+    def _farewells(self) -> tuple[Callable[..., object], ...]:
+        return (self.onLeave, *super()._farewells())
 
     def broadcast(self, payload: bytes, isBinary: bool = False) -> int:
         """Send a message to all open connections on this path's channel, this one included.
@@ -88,6 +120,10 @@ class ServerProtocol(OpeningProtocol):
     def go_away(self) -> None:
         """Say goodbye because the service stops: 1001, or 503 where the handshake is not done."""
         self._part(CloseCode.GOING_AWAY, "", STOPPING)
+
+    def drop(self) -> None:
+        """End the connection at once, without a word."""
+        self.transport.abortConnection()
 
     def close_for_operator(self, code: int, reason: str) -> None:
         """Say goodbye because somebody who runs the service wants it, or 503 as above.
@@ -104,6 +140,7 @@ class ServerProtocol(OpeningProtocol):
 
 
 _LOG_MESSAGE = ServerProtocol.onMessage
+_ON_JOIN, _ON_LEAVE = ServerProtocol.onJoin, ServerProtocol.onLeave
 
 
 class GreetingServerProtocol(ServerProtocol):

@@ -8,7 +8,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -35,11 +35,15 @@ from .workers.parent import ParentService
 
 if TYPE_CHECKING:
     from .admin import Admin, Check
+    from .webhook import Webhook
 
 _log = Logger(namespace="wsservice")
 
 _AT_ONCE = 100
 """So many connections are told at once that the service stops."""
+
+_LAST_WORDS = 1.0
+"""Seconds that there are for the webhook at least, where connections took all of the drain."""
 
 _EACH_SECOND = 200
 """Of more, so many in a second, as far as `Config.drain` leaves time for it."""
@@ -150,7 +154,8 @@ class WebSocketService(Service):
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
-        protocol = find_protocol(config.protocol)
+        self.webhook = self._open_webhook()
+        protocol = self._telling(find_protocol(config.protocol))
         self.journal = open_journal(config, reactor)
         if hub is None:
             hub = LocalHub(history=history_of(config), wall=reactor.seconds)
@@ -166,6 +171,8 @@ class WebSocketService(Service):
         self.parts: list[Part] = [Renewal(with_tls, reactor), self.factory, self.journal, self]
         if self.admin is not None:
             self.parts.append(self.admin)
+        if self.webhook is not None:
+            self.parts.append(self.webhook)
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See `reloading.Part`: how long to drain, and whether there is room for connections."""
@@ -177,13 +184,31 @@ class WebSocketService(Service):
 
         return commit
 
+    def _open_webhook(self) -> Webhook | None:
+        if not self.config.webhook:
+            return None
+        # As with the admin face: an HTTP client is much, where nobody needs it.
+        from .webhook import open_webhook
+
+        return open_webhook(self.config, self._reactor)
+
+    def _telling(self, protocol: type[ServerProtocol]) -> type[ServerProtocol]:
+        if self.webhook is None:
+            return protocol
+        from .webhook import telling
+
+        return telling(protocol, self.webhook)
+
     def _open_admin(self) -> Admin | None:
         if not self.config.admin:
             return None
         # What it needs, twisted.web among it, nobody else does.
         from .admin import Admin
 
-        return Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
+        admin = Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
+        if self.webhook is not None:
+            admin.show_webhook(self.webhook)
+        return admin
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -228,6 +253,8 @@ class WebSocketService(Service):
         self._reactor.callWhenRunning(self._fit)
         self._reactor.callWhenRunning(self._say_ready)
         self._stopping = False
+        if self.webhook is not None:
+            self.webhook.start()
         super().startService()
         if self.admin is not None:
             self.admin.start()
@@ -256,10 +283,12 @@ class WebSocketService(Service):
         """Take no more connections, close those there are with 1001, end the message log.
 
         Many are told one after another, over at most half of `Config.drain`
-        seconds. Fires when all are closed, or after all of them. The admin face
-        is the last to go, so that it can be asked meanwhile.
+        seconds. Fires when all are closed, or after all of them. Then the webhook is
+        told what it was not told yet, in the time that is left. The admin face is the
+        last to go, so that it can be asked meanwhile.
         """
         self._stopping = True
+        until = self._reactor.seconds() + self.config.drain
         super().stopService()
         self.manager.stopping(self.config.drain + _LEEWAY)
         stopped = DeferredList([self._stop_listening(port) for port in self.ports or ()])
@@ -272,7 +301,24 @@ class WebSocketService(Service):
             self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
-        return stopped.addCallback(lambda _: self._drained()).addCallback(end)
+        stopped.addCallback(lambda _: self._drained())
+        return stopped.addCallback(lambda _: self._tell_rest(until)).addCallback(end)
+
+    def _tell_rest(self, until: float) -> Deferred[None] | None:
+        """Tell the webhook what it was not told yet: that all who are left are gone, too."""
+        webhook = self.webhook
+        if webhook is None:
+            return None
+        for each in cast("Iterable[ServerProtocol]", self.hub):
+            each.drop()
+        # One turn of the reactor, in which they are lost.
+        turn = deferLater(self._reactor, 0, lambda: None)
+        least = _LAST_WORDS if self.config.drain else 0.0
+
+        def tell(_: object) -> Deferred[None]:
+            return webhook.stop(max(least, until - self._reactor.seconds()))
+
+        return turn.addCallback(tell)
 
     def _to_be_told(self) -> Iterable[Told]:
         """Who is told that the service stops."""

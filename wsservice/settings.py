@@ -25,8 +25,14 @@ _PREFIX = "WSSERVICE_"
 FILE_VARIABLE = "WSSERVICE_CONFIG"
 """Names the file, where no option does."""
 
-_NO_SETTINGS = {FILE_VARIABLE, "WSSERVICE_NATIVE"}
-"""Variables with the prefix that are something else: the file, and the codec's own switch."""
+_NO_SETTINGS = {
+    FILE_VARIABLE,
+    "WSSERVICE_NATIVE",
+    "WSSERVICE_ADMIN_URL",
+    "WSSERVICE_ADMIN_TOKEN",
+}
+"""Variables with the prefix that are something else: the file, the codec's own switch, and how
+whoever publishes reaches the admin face."""
 
 _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "bool": ((bool,), "true or false"),

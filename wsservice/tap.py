@@ -143,6 +143,10 @@ def check(config: Config) -> None:
         from .admin import check as check_admin
 
         check_admin(config, reactor)
+    if config.webhook:
+        from .webhook import check as check_webhook
+
+        check_webhook(config)
 
 
 def _plainer(problem: str) -> str:

@@ -162,6 +162,27 @@ def test_any_of_them_is_traced(face: Face, connect: Connect) -> None:
     assert face.ask("/connections/99/trace")[0] == 404
 
 
+def test_what_is_published_reaches_all_and_any_is_sent_to(face: Face, connect: Connect) -> None:
+    clients = [connect(face.port, path="/news") for _ in range(5)]
+    assert len({greeted(client) for client in clients}) == 2
+    for number in range(20):
+        assert face.ask("/publish/news", str(number)) == (200, {"handed": 5, "dropped": 0})
+    for client in clients:
+        assert [client.receive() for _ in range(20)] == [str(number) for number in range(20)]
+    lines = "".join(json.dumps({"channel": "news", "data": each}) + "\n" for each in "ab")
+    assert face.ask("/publish", lines) == (200, {"messages": 2, "handed": 10, "dropped": 0})
+    for client in clients:
+        assert [client.receive(), client.receive()] == ["a", "b"]
+    for number, client in enumerate(clients, 1):
+        outcome = face.ask(f"/connections/{number}/send", "for you")
+        assert outcome == (200, {"handed": 1, "dropped": 0})
+        assert client.receive() == "for you"
+    assert face.ask("/connections/99/send", "x")[0] == 404
+    assert face.ask("/channels")[1]["channels"] == [{"channel": "news", "connections": 5}]
+    _, said = face.ask("/channels/news")
+    assert [each["id"] for each in said["connections"]] == ["1", "2", "3", "4", "5"]
+
+
 def test_it_says_whether_the_service_is_ready(face: Face, connect: Connect) -> None:
     assert face.ask("/healthz") == (200, {"alive": True})
     assert face.ask("/readyz") == (200, {"ready": True, "reasons": []})

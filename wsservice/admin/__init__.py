@@ -6,6 +6,9 @@ The map. Imports run one way, downwards in this list::
     access.py     who may ask: token, Host, Origin
     figures.py    the service in figures, for Prometheus
     listing.py    the list of connections, and closing one
+    presence.py   which channels there are, and who is on one
+    publishing.py what a request to publish says, and publishing it
+    webhook.py    the figures of the webhook
     octets.py     frames, out of the octets that pass
     tracing.py    one connection's frames as they happen
     people.py     connections listed, closed and traced, by id

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import os
-import re
-import stat
 
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.logger import Logger
 
 from ..config import Config
 from ..errors import ConfigError
 from ..escape import escape
 from ..policy import AllowedOrigins
 from ..request import Host, parse_host
+from ..secretfile import read_secret
 from .exchange import Answer, Asked, problem
 
 OPEN_TO_ALL = frozenset({"/", "/healthz", "/readyz"})
 """What needs no token: the page, which has no figures in it and asks for the token, and what
 probes ask for, which say no more than whether the service is well."""
 
-_MOST_OF_TOKEN = 4096
-"""Octets of the token's file that are looked at."""
-
-_TOKEN = re.compile(rb"[!-~]+")
-"""What may stand in a header."""
-
 _DEFAULT_PORTS = (80, 443)
-
-_log = Logger(namespace="wsservice")
 
 
 def read_token(path: str) -> bytes:
@@ -40,24 +29,7 @@ def read_token(path: str) -> bytes:
     That all users of the machine may read it is logged, and not refused: files of
     secrets in containers are often so.
     """
-    name = f"--admin-token-file: {escape(path)}"
-    wanted = "give a file that has one token, of printable ASCII without spaces"
-    try:
-        with open(path, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_MOST_OF_TOKEN + 1)
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read, {error.strerror}; {wanted}") from None
-    token = text.strip()
-    if not token:
-        raise ConfigError(f"{name} is empty; {wanted}")
-    if len(text) > _MOST_OF_TOKEN or not _TOKEN.fullmatch(token):
-        raise ConfigError(f"{name} has something else than one token; {wanted}")
-    if mode & stat.S_IWOTH:
-        raise ConfigError(f"{name} may be written by everybody; chmod o= it")
-    if mode & stat.S_IROTH:
-        _log.warn("{name} may be read by every user of this machine; chmod o= it", name=name)
-    return token
+    return read_secret("--admin-token-file", path, "token")
 
 
 def is_exposed(address: object) -> bool:

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 import attrs
 
+MOST_OF_BODY = 4096
+"""Octets of a request's body, where that is no message."""
+
 
 @attrs.frozen
 class Asked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
@@ -19,14 +19,22 @@ from .access import Access, exposed, is_exposed
 from .figures import Figures
 from .lag import Lag
 from .people import LocalPeople, People
+from .publishing import Deliver, Delivery, Publishing
 from .routes import Routes
 from .tracing import Traces
 from .web import AdminFactory
+from .webhook import Sender, WebhookFigures
 
 Check = Callable[[], str | None]
 """Why the service is not ready, in a few words without anything of a peer's; None if it is."""
 
 _log = Logger(namespace="wsservice")
+
+
+_MOST_TO_PUBLISH = 1024 * 1024
+_UNLIMITED = 16 * 1024 * 1024
+"""Octets of a request to publish: as many as a peer's message may have, but so many at least,
+and so many where that has no limit."""
 
 
 def check(config: Config, reactor: Any) -> None:
@@ -51,7 +59,7 @@ def _endpoint(config: Config, reactor: Any) -> tuple[str, Any]:
 
 
 class Face:
-    """The admin face of whatever has `people` and `figures`.
+    """The admin face of whatever has `people` and `figures`, and where `publishing` goes.
 
     `checks` are asked by /readyz, in their order; more may be added at any time.
     Raises `ConfigError` when made, and from `listen` too, which also raises `ListenError`.
@@ -63,6 +71,7 @@ class Face:
         reactor: Any,
         people: People,
         figures: Figures,
+        publishing: Publishing,
         checks: list[Check],
     ) -> None:
         self._config = config
@@ -70,16 +79,25 @@ class Face:
         self.endpoint = _endpoint(config, reactor)
         self._checks = checks
         self.figures = figures
-        self._routes = Routes(Access.of(config), people, self.reasons, figures)
-        self._factory = AdminFactory(self._routes.respond, reactor)
+        self._routes = Routes(
+            Access.of(config), people, self.reasons, figures, publishing, _most_to_publish(config)
+        )
+        self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
         self.ports: list[IListeningPort] = []
+
+    def show_webhook(self, webhook: Sender) -> None:
+        """Show how a webhook does, in /metrics."""
+        self.figures.registry.register(WebhookFigures(webhook))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
         return [reason for check in self._checks if (reason := check()) is not None]
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `reloading.Part`: the token is read again. Where it listens stays as it is."""
+        """See `reloading.Part`: the token is read again, and how much may be published.
+
+        Where it listens stays as it is.
+        """
         if not config.admin_token_file:
             for port in self.ports:
                 self._refuse_exposed(port)
@@ -87,6 +105,7 @@ class Face:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
+            self._routes.most = _most_to_publish(config)
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
@@ -142,8 +161,9 @@ class Admin(Face):
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         source = _Source(config, factory, hub, journal, self)
-        people = LocalPeople(source.connections, self._traces)
-        super().__init__(config, reactor, people, Figures(source, reactor), checks)
+        people = LocalPeople(source.connections, hub, self._traces)
+        publishing = Publishing(_deliver_by(hub, factory), factory.gathering.together, reactor)
+        super().__init__(config, reactor, people, Figures(source, reactor), publishing, checks)
 
     @property
     def lag(self) -> Histogram:
@@ -164,6 +184,22 @@ class Admin(Face):
         self._lag.stop()
         self._traces.end()
         return super().stop()
+
+
+def _most_to_publish(config: Config) -> int:
+    return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
+
+
+def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
+    """Publishing within this process."""
+
+    def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
+        before = factory.slow_closed + factory.slow_dropped
+        handed = hub.publish(channel, payload, is_binary)
+        slow = factory.slow_closed + factory.slow_dropped - before
+        return succeed(Delivery(handed, slow))
+
+    return deliver
 
 
 class _Source:

@@ -1,4 +1,4 @@
-"""The connections of a service, as the face needs them: listed, closed, traced."""
+"""The connections of a service, as the face needs them: listed, closed, traced, spoken to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from autobahn.websocket.protocol import WebSocketProtocol
 
 from .exchange import Answer, Stream, problem
 from .listing import Closing, Wanted, find, list_of
+from .presence import Part, channels, members
+from .publishing import Delivery, answered
 from .tracing import MOST_TRACES, Traces
 
 _NEVER_OPEN = (WebSocketProtocol.STATE_CONNECTING, WebSocketProtocol.STATE_PROXY_CONNECTING)
@@ -26,12 +28,34 @@ class People(Protocol):
     async def trace(self, id_: str) -> Stream | Answer:
         """One's frames as they happen, or why not."""
 
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+        """Send a message to one: what became of it."""
+
+    async def channels(self, part: Part) -> dict[str, Any]:
+        """A part of the channels, as its JSON has it."""
+
+    async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
+        """Who is on a channel, as its JSON has it."""
+
+
+class Channels(Protocol):
+    """What is asked of a hub."""
+
+    def channels(self) -> list[tuple[str, int]]:
+        """Each channel, and how many connections are on it."""
+
+    def members(self, channel: str) -> Iterable[Any]:
+        """The connections of one."""
+
 
 class LocalPeople:
-    """Those of this process, which `connections` gives."""
+    """Those of this process, which `connections` gives, and `hub` by channel."""
 
-    def __init__(self, connections: Callable[[], Iterable[Any]], traces: Traces) -> None:
+    def __init__(
+        self, connections: Callable[[], Iterable[Any]], hub: Channels, traces: Traces
+    ) -> None:
         self._connections = connections
+        self._hub = hub
         self._traces = traces
 
     async def listed(self, wanted: Wanted) -> dict[str, Any]:
@@ -53,6 +77,43 @@ class LocalPeople:
         if is_opening(connection):
             return not_open(id_)
         return self._traces.trace(connection) or too_many()
+
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+        """As `People` has it."""
+        connection = find(self._connections(), id_)
+        return sent(id_, None if connection is None else send(connection, payload, is_binary))
+
+    async def channels(self, part: Part) -> dict[str, Any]:
+        """As `People` has it."""
+        return channels(self._hub.channels(), part)
+
+    async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
+        """As `People` has it."""
+        return members(channel, self._hub.members(channel), wanted)
+
+
+OPENING, CLOSING, HANDED, DROPPED = "opening", "closing", "handed", "dropped"
+"""What becomes of a message to one connection."""
+
+
+def send(connection: Any, payload: bytes, is_binary: bool) -> str:
+    """Send a message on a connection: what became of it, of the four."""
+    if is_opening(connection):
+        return OPENING
+    if connection.state != WebSocketProtocol.STATE_OPEN:
+        return CLOSING
+    return HANDED if connection.sendMessage(payload, is_binary) else DROPPED
+
+
+def sent(id_: str, outcome: str | None) -> Answer:
+    """The answer to who sent a message to one connection; None: there is none."""
+    if outcome is None:
+        return gone(id_)
+    if outcome == OPENING:
+        return not_open(id_)
+    if outcome == CLOSING:
+        return problem(409, f"connection {id_} is closing")
+    return answered(Delivery(int(outcome == HANDED), int(outcome == DROPPED)))
 
 
 def is_opening(connection: Any) -> bool:

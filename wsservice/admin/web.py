@@ -20,13 +20,10 @@ from twisted.web.http import HTTPChannel, HTTPFactory, Request
 from zope.interface import implementer
 
 from ..log import PeerLogger
-from .exchange import Answer, Asked, Stream, problem
+from .exchange import MOST_OF_BODY, Answer, Asked, Stream, problem
 
 _MOST_CONNECTIONS = 64
 """Connections to the face at once: each takes a descriptor."""
-
-_MOST_OF_BODY = 4096
-"""Octets of a request's body."""
 
 _MOST_HEADERS = 100
 _MOST_OF_HEAD = 16 * 1024
@@ -53,6 +50,8 @@ class _Request(Request):
     content: Any
     _refused = False
     _stream: Stream | None = None
+    _most = MOST_OF_BODY
+    _objection: Answer | None = None
 
     # What the channel calls
 
@@ -61,13 +60,18 @@ class _Request(Request):
 
     def gotLength(self, length: int | None) -> None:
         self.content = io.BytesIO()
-        if length is not None and length > _MOST_OF_BODY:
+        room = self.channel.factory.room_for(self._asked(self.channel._command, self.channel._path))
+        if isinstance(room, Answer):
+            self._objection = room
+        else:
+            self._most = room
+        if length is not None and length > self._most:
             self._refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
             return
-        if self.content.tell() + len(data) > _MOST_OF_BODY:
+        if self.content.tell() + len(data) > self._most:
             self._refuse_body()
             return
         self.content.write(data)
@@ -76,7 +80,8 @@ class _Request(Request):
         self._refused = True
         # Else the channel would ask for more of it, behind the answer.
         self.requestHeaders.removeHeader(b"expect")
-        self.channel.refuse(problem(413, f"a body has at most {_MOST_OF_BODY} octets"))
+        too_large = problem(413, f"a body has at most {self._most} octets")
+        self.channel.refuse(self._objection or too_large)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if self._refused:
@@ -84,18 +89,21 @@ class _Request(Request):
         self.method, self.uri, self.clientproto = command, path, version
         self.process()
 
-    def process(self) -> None:
+    def _asked(self, method: bytes, target: bytes) -> Asked:
         headers = {
             name.decode("latin-1").lower(): tuple(each.decode("latin-1") for each in values)
             for name, values in self.requestHeaders.getAllRawHeaders()
         }
-        asked = Asked(
-            self.method.decode("latin-1"),
-            self.uri.decode("latin-1"),
+        return Asked(
+            method.decode("latin-1"),
+            target.decode("latin-1"),
             headers,
             self.content.getvalue(),
             self.channel.getHost(),
         )
+
+    def process(self) -> None:
+        asked = self._asked(self.method, self.uri)
         respond: Respond = self.channel.factory.respond
         answered = Deferred.fromCoroutine(_awaited(respond(asked)))
         answered.addErrback(_failed).addCallback(self._answer)
@@ -211,15 +219,25 @@ class _Channel(HTTPChannel):
 
 @implementer(IProtocolNegotiationFactory)
 class AdminFactory(HTTPFactory):
-    """Makes the connections of the face; each request is answered by `respond`."""
+    """Makes the connections of the face; each request is answered by `respond`.
+
+    `room_for` says how large the body of one may be, or what one is answered that is
+    larger than most.
+    """
 
     noisy = False
     # Not Twisted's own choice between this and HTTP/2.
     protocol = _Channel  # type: ignore[assignment]
 
-    def __init__(self, respond: Respond, reactor: Any) -> None:
+    def __init__(
+        self,
+        respond: Respond,
+        reactor: Any,
+        room_for: Callable[[Asked], int | Answer] = lambda _: MOST_OF_BODY,
+    ) -> None:
         super().__init__(timeout=_PATIENCE, reactor=reactor)
         self.respond = respond
+        self.room_for = room_for
         self.channels: set[_Channel] = set()
         self._ended: Deferred[None] | None = None
 

@@ -80,11 +80,18 @@ class LocalHub:
 
     def channel_sizes(self) -> list[int]:
         """How many open connections each channel has that has any."""
-        return [len(members) for members in self._channels.values()]
+        return [count for _, count in self.channels()]
 
-    def channels(self) -> dict[str, int]:
-        """How many open connections each channel has that has any, by its name."""
-        return {name: len(members) for name, members in self._channels.items()}
+    def channels(self) -> list[tuple[str, int]]:
+        """Each channel that has open connections, and how many, in no order."""
+        if not self._behind:
+            return [(name, len(members)) for name, members in self._channels.items()]
+        names = self._channels.keys() | self._behind.keys()
+        return [(name, len(self.members(name))) for name in names]
+
+    def members(self, channel: str) -> tuple[Member, ...]:
+        """The open connections of a channel, as they came to it; last those that are behind."""
+        return (*self._channels.get(channel, ()), *self._behind.get(channel, ()))
 
     def arrive(self, member: Member) -> None:
         """A connection was accepted."""

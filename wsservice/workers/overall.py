@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,7 +17,9 @@ from ..admin import Check, Face
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
 from ..admin.listing import Closing, Wanted
-from ..admin.people import gone, not_open, too_many
+from ..admin.people import gone, not_open, sent, too_many
+from ..admin.presence import Part, channels
+from ..admin.publishing import Delivery, Publishing
 from ..admin.tracing import MOST_TRACES, Trace
 from ..config import Config
 from ..counting import Counts, Histogram, Traffic
@@ -212,8 +217,28 @@ class OverallPeople:
 
     async def listed(self, wanted: Wanted) -> dict[str, Any]:
         """As `People` has it, of those that answer."""
+        return await self._listed("list", wanted)
+
+    async def channels(self, part: Part) -> dict[str, Any]:
+        """As `People` has it, of those that answer."""
+        sizes: Counter[str] = Counter()
+        for each in await self._supervisor.ask(self._supervisor.serving(), "channels"):
+            sizes.update(each or {})
+        return channels(sizes.items(), part)
+
+    async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
+        """As `People` has it, of those that answer."""
+        return {"channel": channel, **await self._listed("members", wanted, channel=channel)}
+
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+        """As `People` has it."""
+        data = base64.b64encode(payload).decode()
+        outcome = await self._ask(id_, "send", connection=id_, data64=data, binary=is_binary)
+        return sent(id_, outcome)
+
+    async def _listed(self, what: str, wanted: Wanted, **members: str) -> dict[str, Any]:
         workers = self._supervisor.serving()
-        said = await self._supervisor.ask(workers, "list", **attrs.asdict(wanted))
+        said = await self._supervisor.ask(workers, what, **attrs.asdict(wanted), **members)
         answers = [each for each in said if isinstance(each, dict)]
         found = [one for each in answers for one in each["connections"]]
         found.sort(key=lambda one: int(one["id"]))
@@ -283,9 +308,12 @@ class OverallAdmin(Face):
     ) -> None:
         self._overall = Overall(supervisor, self._gauges)
         self._most = config.max_connections
+        self._supervisor = supervisor
         self._people = OverallPeople(supervisor)
         figures = OverallFigures(self._overall, supervisor, reactor)
-        super().__init__(config, reactor, self._people, figures, checks)
+        # What is said to a worker in one turn leaves together by itself.
+        publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
+        super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
 
     def _gauges(self) -> Mapping[str, float]:
@@ -294,6 +322,12 @@ class OverallAdmin(Face):
             "max_connections": self._most,
             "traces": len(self._people.traces),
         }
+
+    def _deliver(self, channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
+        done = self._supervisor.publish(channel, payload, is_binary)
+        return done.addCallback(
+            lambda all_: Delivery(all_.handed, all_.dropped, is_whole=not all_.unknown)
+        )
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
         """See `reloading.Part`."""

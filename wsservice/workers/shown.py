@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import resource
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import attrs
 
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
-from ..admin.people import is_opening
+from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
 from ..counting import Traffic
 from ..hub import LocalHub
@@ -61,6 +62,9 @@ class Shown:
             "figures": self._tell_figures,
             "list": self._list,
             "close": self._close,
+            "send": self._send,
+            "channels": self._list_channels,
+            "members": self._list_members,
             "look": self._look,
             "trace": self._trace,
             "flow": self._flow,
@@ -85,7 +89,7 @@ class Shown:
             "counts": self._factory.counts.state(),
             "traffic": list(traffic),
             "held": len(passed),
-            "channels": self._hub.channels(),
+            "channels": dict(self._hub.channels()),
             "publishing": self._hub.publishing.state(),
             "lag": self._lag.seconds.state(),
             "counters": {
@@ -120,6 +124,21 @@ class Shown:
             closing = Closing(message["code"], message["reason"])
             connection.close_for_operator(closing.code, closing.reason)
         self._answer(message, connection is not None)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        connection = find(self._connections(), message["connection"])
+        payload = base64.b64decode(message["data64"])
+        outcome = None if connection is None else send(connection, payload, message["binary"])
+        self._answer(message, outcome)
+
+    def _list_channels(self, message: Mapping[str, Any]) -> None:
+        self._answer(message, dict(self._hub.channels()))
+
+    def _list_members(self, message: Mapping[str, Any]) -> None:
+        found: list[Any] = sorted(
+            self._hub.members(message["channel"]), key=lambda each: int(each.id)
+        )
+        self._answer(message, list_of(found, Wanted(message["limit"], message["after"])))
 
     def _look(self, message: Mapping[str, Any]) -> None:
         connection = find(self._connections(), message["connection"])

@@ -1,0 +1,164 @@
+"""The examples, each started as its first lines say and driven in a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..integration.processes import Programs, can_connect, free_port, wait_until
+from .browser import ENTER, Browser
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGES = sorted(EXAMPLES.glob("*.html"))
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
+ADMIN = ("--greeting", "", "--admin", "tcp:0:interface=127.0.0.1")
+
+
+class Example:
+    """An example that runs: a service, and a program or a web server beside it."""
+
+    def __init__(self, programs: Programs, browser: Browser) -> None:
+        self._programs = programs
+        self._browser = browser
+        self.web = free_port()
+        self.port = 0
+        self.admin = ""
+        shutil.copytree(EXAMPLES, programs.folder, dirs_exist_ok=True)
+
+    def serve(self, *options: str) -> Example:
+        origin = f"http://127.0.0.1:{self.web}"
+        program = self._programs.twistd("--port", "0", "--allow-origin", origin, *options)
+        self.port, *face = program.log.wait_for_ports(1 + ("--admin" in options))
+        if face:
+            self.admin = f"http://127.0.0.1:{face[0]}"
+        return self
+
+    def run(self, *command: str) -> Example:
+        """Start a Python program of the example's."""
+        environment = {"WSSERVICE_ADMIN_URL": self.admin} if self.admin else {}
+        self._programs.start(sys.executable, *command, environment=environment)
+        return self
+
+    def pages(self) -> Example:
+        """A web server for its pages."""
+        return self.run("-m", "http.server", str(self.web), "--bind", "127.0.0.1")
+
+    def open(self, path: str = "") -> Browser:
+        wait_until(lambda: can_connect(self.web), "the web server")
+        return self._browser.open(f"http://127.0.0.1:{self.web}/{path}?port={self.port}")
+
+    def publish(self, channel: str, text: str) -> None:
+        """As anybody could who reaches the admin face."""
+        request = urllib.request.Request(f"{self.admin}/publish/{channel}", text.encode())
+        urllib.request.urlopen(request, timeout=10).close()
+
+
+@pytest.fixture
+def example(programs: Programs, browser: Browser) -> Iterator[Example]:
+    yield Example(programs, browser)
+    # Before what it talks to is gone, of which it would complain.
+    browser.open("about:blank")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_has_all_it_needs_and_shows_nothing_as_html(path: Path) -> None:
+    text = path.read_text().replace('<link rel="icon" href="data:,">', "")
+    for word in ("src=", "href=", "http:", "https://", "@import", "innerHTML = ", "insertAdj"):
+        assert word not in text, word
+
+
+def said(browser: Browser, selector: str, part: str) -> None:
+    browser.wait_for(selector, part)
+    assert browser.run("return document.title") != "owned"
+    assert browser.run("return document.images.length") == 0
+
+
+def test_the_chat(example: Example) -> None:
+    page = example.serve("--protocol", "chat.Chat").pages().open("chat.html")
+    page.wait_for("#state", "Connected")
+    page.fill("#text", "Ann")
+    page.press(ENTER)
+    said(page, "#talk", "Ann joined")
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    other = example.open("chat.html")
+    other.wait_for("#state", "Connected")
+    other.fill("#text", "<b>Bob</b>")
+    other.press(ENTER)
+    said(other, "#state", "2 here")
+    other.fill("#text", HOSTILE)
+    other.press(ENTER)
+    said(other, "#talk", f"<b>Bob</b>: {HOSTILE}")
+    other.driver.close()
+    page.driver.switch_to.window(first)
+    said(page, "#talk", f"<b>Bob</b>: {HOSTILE}")
+    said(page, "#talk", "<b>Bob</b> left")
+    page.wait_for("#state", "1 here")
+
+
+def test_the_ticker(example: Example) -> None:
+    page = example.serve(*ADMIN).pages().run("ticker.py", "0.05").open("ticker.html")
+    page.wait_for("#state", "Live")
+    page.wait_for("#prices", "Cheese")
+    before = page.text("#prices")
+    page.wait(lambda: page.text("#prices") != before, "another price")
+    hostile = {"changed": "x", "prices": {HOSTILE: 1}}
+    example.publish("ticker", json.dumps(hostile))
+    assert page.run("return document.title") == "Ticker"
+
+
+@pytest.fixture(params=["flask", "django"])
+def notifying(example: Example, request: pytest.FixtureRequest) -> Example:
+    example.serve(*ADMIN)
+    if request.param == "flask":
+        return example.run(
+            "-m", "flask", "--app", "flask_notifications", "run", "--port", str(example.web)
+        )
+    return example.run(
+        "django_notifications.py", "runserver", "--noreload", f"127.0.0.1:{example.web}"
+    )
+
+
+def test_notifications(notifying: Example) -> None:
+    page = notifying.open()
+    page.wait_for("#state", "Listening")
+    page.fill("#text", HOSTILE)
+    page.press(ENTER)
+    said(page, "#notes", f"Your order is ready: {HOSTILE}")
+    channel = page.run("return fetch('/channel').then((a) => a.json()).then((a) => a.channel)")
+    assert len(channel) > len("notes/") + 32
+    notifying.publish(channel, "from elsewhere")
+    said(page, "#notes", "from elsewhere")
+    # Another browser has another channel.
+    page.driver.delete_all_cookies()
+    script = "return fetch('/channel').then((a) => a.json()).then((a) => a.channel)"
+    assert page.run(script) != channel
+
+
+def test_an_order_of_nobody_notifies_nobody(notifying: Example) -> None:
+    page = notifying.open()
+    page.wait_for("#state", "Listening")
+    page.driver.delete_all_cookies()
+    status = "return fetch('/order', {method: 'POST', body: 'x'}).then((a) => a.status)"
+    assert page.run(status) == 409
+    assert len(page.console) == 1  # which says so
+
+
+def test_the_progress_of_a_job(example: Example) -> None:
+    page = example.serve(*ADMIN).run("job.py", str(example.web)).open()
+    page.click("#start")
+    page.wait_for("#state", " of 20")
+    page.wait_for("#state", "Done")
+    assert page.run("return document.getElementById('bar').value") == 1
+    for path in ("no", "../job.py"):
+        status = "return fetch(arguments[0]).then((a) => a.status)"
+        assert page.run(status, f"/{path}") == 404
+    begin = "return fetch('/jobs/x', {method: 'POST'}).then((a) => a.status)"
+    assert page.run(begin) == 404
+    assert len(page.console) == 3  # which says so

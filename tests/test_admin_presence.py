@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from wsservice.admin.listing import Wanted, WrongError
+from wsservice.admin.presence import Part, channels, members
+from wsservice.server import EchoServerProtocol
+
+from .support import Served
+
+SIZES = [("b", 2), ("", 1), ("a/c", 3), ("a", 4), ("\u00e4", 5)]
+
+
+class TestPart:
+    @pytest.mark.parametrize(
+        ("query", "part"),
+        [
+            ("", Part()),
+            ("limit=1", Part(1)),
+            ("limit=1000&after=a%2Fb", Part(1000, "a/b")),
+            ("after=", Part(after="")),
+        ],
+    )
+    def test_right(self, query: str, part: Part) -> None:
+        assert Part.of(query) == part
+
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "limit=", "x=1", "after=%ff"]
+    )
+    def test_wrong(self, query: str) -> None:
+        with pytest.raises(WrongError):
+            Part.of(query)
+
+    def test_too_much(self) -> None:
+        with pytest.raises(WrongError, match="cannot be read"):
+            Part.of("&".join(["limit=1"] * 17))
+
+
+class TestChannels:
+    def test_all_by_their_names(self) -> None:
+        assert channels(SIZES, Part()) == {
+            "total": 5,
+            "channels": [
+                {"channel": "", "connections": 1},
+                {"channel": "a", "connections": 4},
+                {"channel": "a/c", "connections": 3},
+                {"channel": "b", "connections": 2},
+                {"channel": "\u00e4", "connections": 5},
+            ],
+            "next": None,
+        }
+
+    def test_pages_have_each_of_them_once(self) -> None:
+        seen: list[str] = []
+        part = Part(2)
+        while True:
+            listed = channels(SIZES, part)
+            seen += [each["channel"] for each in listed["channels"]]
+            if listed["next"] is None:
+                break
+            part = Part(2, listed["next"])
+        assert seen == ["", "a", "a/c", "b", "\u00e4"]
+
+    def test_none(self) -> None:
+        assert channels([], Part()) == {"total": 0, "channels": [], "next": None}
+
+
+class TestMembers:
+    def test_who_is_there(self) -> None:
+        made = Served(EchoServerProtocol)
+        for path in ("/a", "/b", "/a/", "/a"):
+            made.connect().open(path)
+        made.connect()
+        here = cast("tuple[Any, ...]", made.hub.members("a"))
+        listed = members("a", here, Wanted(2))
+        assert (listed["channel"], listed["total"], listed["next"]) == ("a", 3, "3")
+        assert [each["id"] for each in listed["connections"]] == ["1", "3"]
+        rest = members("a", here, Wanted(2, 3))
+        assert [each["id"] for each in rest["connections"]] == ["4"]
+
+    def test_nobody(self) -> None:
+        assert members("x", (), Wanted())["total"] == 0
