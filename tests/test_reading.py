@@ -118,6 +118,7 @@ def test_a_compressed_message_that_came_whole_is_not_autobahns(
         octets = machine.compress("grüße".encode()) + machine.flush(zlib.Z_SYNC_FLUSH)
         client.send(codec.encode(0xC1, octets[:-4], KEY))
     assert client.protocol.seen == [("grüße".encode(), False)] * 2
+    assert client.protocol.traffic().messages_received == 2
     assert seen == []
 
 

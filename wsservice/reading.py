@@ -248,6 +248,7 @@ class Reading(Callbacks):
         elif too_big:
             self._too_big()
         else:
+            self.messages_received += 1
             self._call(self.onMessage, payload, is_binary)
 
     def _look(self) -> None:
