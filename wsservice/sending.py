@@ -167,12 +167,13 @@ class SendQueue:
 
     __slots__ = (
         "_bound",
-        "_gathered",
+        "_first",
         "_gathered_size",
         "_gathering",
         "_held",
         "_in_transport",
         "_last",
+        "_more",
         "_overhead",
         "_pong_waits",
         "_waiting",
@@ -194,7 +195,10 @@ class SendQueue:
         self._bound = bound
         self._gathering = gathering
         self._overhead = overhead
-        self._gathered: list[bytes] = []
+        # Of what is gathered the first frame, which often is the only one, and the others:
+        # of a broadcast to many, each object that is looked at takes time.
+        self._first = b""
+        self._more: list[bytes] | None = None
         self._gathered_size = 0
         # Made when something waits: an empty one takes more than all the rest here.
         self._waiting: deque[tuple[bytes, Kind]] | None = None
@@ -228,9 +232,13 @@ class SendQueue:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
         if not self.waits:
             if self._gathering.under_way:
-                if not self._gathered:
+                if not self._first:
                     self._gathering.gatherers.append(self)
-                self._gathered.append(data)
+                    self._first = data
+                elif self._more is None:
+                    self._more = [data]
+                else:
+                    self._more.append(data)
                 self._gathered_size += len(data)
                 if self._gathered_size > self._bound.most_gathered:
                     self.send_gathered()
@@ -259,20 +267,25 @@ class SendQueue:
 
     def send_gathered(self) -> None:
         """Write what was gathered."""
-        gathered = self._gathered
-        if gathered:
-            data = b"".join(gathered)
-            self.messages_sent += len(gathered)
-            gathered.clear()
+        data = self._first
+        if data:
+            if self._more:
+                self.messages_sent += len(self._more)
+                data = b"".join([data, *self._more])
+                self._more.clear()
+            self._first = b""
             self._gathered_size = 0
             self._last = size = len(data)
             self.octets_sent += size
+            self.messages_sent += 1
             self._write(data)
 
     def forget_gathered(self) -> None:
         """Do not write what was gathered: the transport is gone."""
-        self.messages_sent += len(self._gathered)  # as was said of each
-        self._gathered.clear()
+        # They count, as was said of each.
+        self.messages_sent += bool(self._first) + len(self._more or ())
+        self._first = b""
+        self._more = None
         self._gathered_size = 0
 
     def drop_messages(self, room: int | None = None) -> int:
