@@ -41,6 +41,15 @@ def _fail(problem: str) -> NoReturn:
     raise SystemExit(1)
 
 
+def _say(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `--check-config | head -1`: Python would say so, once more, at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 class Options(usage.Options):
     """One option for each field of `Config`. `settings` is what all sources come to."""
 
@@ -66,7 +75,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version of wsservice and exit."""
-        sys.stdout.write(f"wsservice {__version__}\n")
+        _say(f"wsservice {__version__}\n")
         raise SystemExit(0)
 
     def parseOptions(self, options: list[str] | None = None) -> None:
@@ -95,7 +104,7 @@ class Options(usage.Options):
         except WSServiceError as error:
             raise ConfigError(self.settings.placed(str(error))) from None
         if self._check_only:
-            sys.stdout.writelines(f"{line}\n" for line in self.settings.as_toml())
+            _say("".join(f"{line}\n" for line in self.settings.as_toml()))
             raise SystemExit(0)
 
     def read(self) -> Settings:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -93,3 +95,15 @@ def test_checking_a_wrong_configuration_has_status_1(programs: Programs) -> None
     assert program.stdout.text == ""
     assert program.stderr.text.startswith("wsdemo: WSSERVICE_PROTOCOL: 'a.B' cannot be imported")
     assert len(program.stderr.lines) == 1
+
+
+@pytest.mark.parametrize("option", ["--check-config", "--version"])
+def test_a_reader_that_has_enough_is_no_error(option: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [str(BIN / "twistd"), "wsdemo", option]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
