@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
@@ -14,6 +15,11 @@ from .support import Logged
 
 def pytest_configure() -> None:
     """What is tested is tested alike wherever that is."""
+    # No test is timed: another's work on the machine is no fault of an example's.
+    hypothesis.settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("untimed")
     for name in ("ws", "wss", "http", "https", "all", "no"):
         for variable in (f"{name}_proxy", f"{name}_PROXY".upper()):
             os.environ.pop(variable, None)

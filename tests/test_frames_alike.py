@@ -63,7 +63,7 @@ def test_both_have_the_whole_contract(native: Any) -> None:
     assert set(CONTRACT) <= set(dir(native)) & set(dir(_python))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(buffers, st.one_of(st.just(0), numbers), st.booleans(), numbers, numbers)
 def test_both_decode_alike(
     native: Any, buffer: bytes, start: int, masked: bool, limit: int, most: int
@@ -76,7 +76,7 @@ def test_both_decode_alike(
     assert result(native.frame_size, buffer, start) == result(_python.frame_size, buffer, start)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(-1, 256), payloads, st.one_of(keys, st.binary(max_size=5)))
 def test_both_encode_and_mask_alike(native: Any, first: int, payload: bytes, key: bytes) -> None:
     for kind in (bytes, bytearray):
@@ -89,7 +89,7 @@ def seen(partial: Any) -> tuple[object, ...]:
     return partial.isBinary, partial.header_size, partial.valid, partial.whole, partial.payload
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     st.one_of(frames, claims, st.binary(max_size=20)),
     st.lists(st.one_of(st.integers(0, 9), st.integers(0, 70000)), max_size=30),
@@ -116,7 +116,7 @@ def test_both_put_a_frame_together_alike(native: Any, octets: bytes, cuts: list[
         assert ours.payload == theirs.payload
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(texts, max_size=3).map(b"".join))
 def test_both_know_what_is_no_text_at_the_same_octet(native: Any, text: bytes) -> None:
     frame = _python.encode(0x81, text)
@@ -162,7 +162,7 @@ odd = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(odd, frames), max_size=6), st.sampled_from([*CONTRACT, "mask", "feed"]))
 def test_whatever_it_is_called_with_the_native_codec_raises_or_answers(
     native: Any, arguments: list[object], name: str

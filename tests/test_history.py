@@ -324,7 +324,7 @@ class Ample(Model):
         return self.must_be_gone(follower, missed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS, st.sampled_from([1, 3, 100]), st.sampled_from([0, 5, 20]))
 def test_with_room_for_all_a_gap_is_told_exactly_where_something_is_missing(
     steps: list[tuple[str, str, int]], size: int, seconds: int
@@ -332,7 +332,7 @@ def test_with_room_for_all_a_gap_is_told_exactly_where_something_is_missing(
     Ample(size=size, seconds=seconds, octets=AMPLE).run(steps)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     STEPS,
     st.sampled_from([1, 3, 100]),

@@ -88,7 +88,7 @@ compressed = st.tuples(
 ).map(lambda each: codec.encode(each[0], each[1], KEY))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.one_of(compressed, masked_text, pings, fragments, hostile), max_size=6),
     st.lists(st.integers(0, 10**6), max_size=4),
@@ -122,7 +122,7 @@ def test_a_compressed_message_that_came_whole_is_not_autobahns(
     assert seen == []
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(traffic, st.lists(st.integers(0, 10**6), max_size=6))
 def test_any_octets_in_any_cuts_do_what_they_do_to_autobahn_alone(
     octets: bytes, cuts: list[int]
@@ -133,7 +133,7 @@ def test_any_octets_in_any_cuts_do_what_they_do_to_autobahn_alone(
             assert outcome(Recorder, octets, cuts) == theirs
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(traffic, st.lists(st.integers(0, 10**6), max_size=6))
 def test_the_limits_cut_in_at_the_same_octet(octets: bytes, cuts: list[int]) -> None:
     limits = {"max_message_size": 100, "greeting": "", "max_fragments": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 import signal
 import ssl
@@ -48,7 +49,7 @@ def changed(text: str, changes: dict[str, str]) -> str:
     return text
 
 
-class Proxy:
+class Proxy(abc.ABC):
     """A proxy with a certificate of its own, and a service behind it that may come and go."""
 
     file: str
@@ -82,8 +83,9 @@ class Proxy:
         assert program.process.poll() is None, program.stderr.text
         return program
 
+    @abc.abstractmethod
     def run(self, configuration: str) -> Program:
-        raise NotImplementedError
+        """Start it with a configuration."""
 
     def serve(self, *options: str) -> Program:
         """Start the service as the configuration says that it should be."""
