@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import pty
@@ -20,7 +21,7 @@ import pytest
 from ..certificates import Authority
 from ..needs import need
 from .conftest import Connect
-from .processes import BIN, WAYS, Daemon, Output, Program, Programs, wait_until
+from .processes import BIN, PATIENCE, WAYS, Daemon, Output, Program, Programs, wait_until
 from .wire import TEXT, Closed, Wire, frame
 
 ANEW = "SIGHUP: the settings were read anew; "
@@ -451,3 +452,59 @@ def test_nohup_has_it_ignored(programs: Programs, connect: Connect) -> None:
     client.send("still here")
     server.log.wait_for("Message received: still here")
     assert "SIGHUP" not in server.log.text
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+class TestAdmin:
+    def started(self, programs: Programs, count: str, *options: str) -> tuple[Program, int]:
+        """A service in so many processes, and its face's port."""
+        server = programs.twistd("--port", "0", "--workers", count, *options)
+        server.log.wait_for("up to ")
+        found = re.search(r"AdminFactory.* starting on (\d+)", server.log.text)
+        assert found is not None
+        return server, int(found[1])
+
+    def asked(self, port: int, token: str) -> int:
+        """The status of /metrics."""
+        connection = http.client.HTTPConnection("localhost", port, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def test_its_token_is_read_again_and_an_empty_one_changes_nothing(
+        self, programs: Programs, count: str
+    ) -> None:
+        token = programs.folder / "token"
+        token.write_text("before\n")
+        token.chmod(0o600)
+        options = ("--admin", "tcp:0:interface=127.0.0.1", "--admin-token-file", "token")
+        server, port = self.started(programs, count, *options)
+        assert self.asked(port, "before") == 200
+        token.write_text("after\n")
+        assert hang_up(server) == f"info {ANEW}changed: the token of --admin"
+        assert [self.asked(port, each) for each in ("before", "after")] == [401, 200]
+        token.write_text("\n")
+        assert hang_up(server).startswith(f"error {NOT}--admin-token-file: token is empty")
+        assert self.asked(port, "after") == 200
+
+    def test_its_certificate_is_read_again(self, programs: Programs, count: str) -> None:
+        secure = Secure(programs)
+        paths = "privateKey=key.pem:certKey=leaf.pem:extraCertChain=between.pem"
+        endpoint = f"ssl:0:interface=127.0.0.1:{paths}"
+        server, port = self.started(programs, count, "--admin", endpoint)
+
+        def shown() -> str:
+            wire = Wire(port)
+            try:
+                wire.secure(secure.context(), "localhost")
+                return serial(wire)
+            finally:
+                wire.end()
+
+        before = shown()
+        secure.renew()
+        named = f"certificate of --admin {endpoint} (valid until 20"
+        assert hang_up(server).startswith(f"info {ANEW}changed: {named}")
+        assert shown() != before
