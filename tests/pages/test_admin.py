@@ -32,8 +32,14 @@ def page(browser: Browser, operator: Operator) -> Iterator[Browser]:
 
 def opened(page: Browser, operator: Operator) -> Browser:
     page.open(operator.url)
-    page.wait_for(STATE, "Ready")
+    all_shown(page)
     return page
+
+
+def all_shown(page: Browser) -> None:
+    """Wait until all that the page asks for at once is shown: it is ready as soon as one says so."""
+    page.wait(lambda: page.text("#asked"), "all answers")
+    assert page.text(STATE) == "Ready"
 
 
 def ids(page: Browser) -> list[str]:

@@ -15,7 +15,7 @@ from ..integration.test_admin import LOOPBACK, admin_of
 from ..integration.wire import Wire
 from .browser import ENTER, NARROW, WIDE, Browser
 from .contrast import poor_contrasts
-from .test_admin import HOSTILE, SHOWN, STATE, button, ids
+from .test_admin import HOSTILE, SHOWN, STATE, all_shown, button, ids
 
 TOKEN = "correct-horse-battery"
 
@@ -35,7 +35,7 @@ class Served:
 
     def open(self) -> Browser:
         self.page.open(self.url)
-        self.page.wait_for(STATE, "Ready")
+        all_shown(self.page)
         return self.page
 
 
@@ -220,7 +220,7 @@ def test_a_token(serve: Serve, programs: Programs) -> None:
     assert not page.find("#unlock").is_displayed()
     assert page.find("#token").get_attribute("value") == ""
     page.open(served.url)  # it is kept as long as the tab is there
-    page.wait_for(STATE, "Ready")
+    all_shown(page)
     page.click(button(1, "Trace"))
     page.wait_for("#trace-state", "Frames appear here")
     page.wait(lambda: traces(served.url) == 1, "the trace")
