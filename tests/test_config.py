@@ -47,6 +47,9 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "webhook": "",
         "webhook_secret_file": "",
         "webhook_events": "connect,disconnect",
+        "broker": (),
+        "broker_password_file": "",
+        "broker_prefix": "wsservice",
     }
 
 

@@ -485,7 +485,34 @@ class Config(Limits):
         "what it is told: connect, disconnect, and message for each message, separated by commas",
     )
 
+    broker: tuple[str, ...] = setting(
+        (),
+        _converter("a URL such as redis://redis.example", _texts),
+        "URL",
+        "meet other nodes at this server of Redis or Valkey; several, repeatable, share channels",
+        repeatable=True,
+        secret=True,
+    )
+    broker_password_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "log in there with the password in this file",
+    )
+    broker_prefix: str = setting(
+        "wsservice",
+        _converter("text", _line),
+        "TEXT",
+        "what begins the names of all keys and channels there: another for each service",
+    )
+
     def __attrs_post_init__(self) -> None:
+        for name in ("broker_password_file",):
+            if getattr(self, name) and not self.broker:
+                raise ConfigError(
+                    f"{option_name(name)}: {getattr(self, name)!r} is not allowed without"
+                    " --broker, a URL such as redis://redis.example"
+                )
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
         if self.tls_cert is not None and self.port is None:

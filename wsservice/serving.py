@@ -92,7 +92,14 @@ class WorkerService(WebSocketService):
     """The service of one worker. Raises as `WebSocketService` does."""
 
     def __init__(
-        self, config: Config, reactor: Any, hub: WorkerHub, bus: Bus, ends: Ends, way: str
+        self,
+        config: Config,
+        reactor: Any,
+        hub: WorkerHub,
+        bus: Bus,
+        ends: Ends,
+        way: str,
+        service: str = "",
     ) -> None:
         roster = Roster(bus, reactor)
         super().__init__(
@@ -100,6 +107,7 @@ class WorkerService(WebSocketService):
             HandedReactor(reactor, ends.ports, roster),
             hub=hub,
             open_journal=journal_for(way, ends.messages),
+            service=service,
         )
         self._reactor = reactor
         self._bus = bus
@@ -113,6 +121,8 @@ class WorkerService(WebSocketService):
 
     def startService(self) -> None:
         self.listen()
+        if self.engine is not None:
+            self.engine.start()
         super(WebSocketService, self).startService()
         self._reactor.callWhenRunning(self._fit)
 
@@ -157,10 +167,12 @@ class Serving:
         self._leaving = False
         self._parent = os.getppid()
 
-    def serve(self, config: Config, ends: Ends, way: str) -> None:
+    def serve(self, config: Config, ends: Ends, way: str, service: str = "") -> None:
         """Begin. Raises as `WorkerService` does."""
         self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way)
+        self._service = WorkerService(
+            config, self._reactor, self._hub, self.bus, ends, way, service
+        )
         self._service.listen()
         if config.admin:
             # What it needs nobody else does.
@@ -168,7 +180,12 @@ class Serving:
 
             service = self._service
             self._shown = Shown(
-                service.factory, service.hub, service.journal, self.bus, self._reactor
+                service.factory,
+                service.hub,
+                service.journal,
+                self.bus,
+                self._reactor,
+                service.engine,
             )
             self._shown.start()
         self._service.startService()

@@ -16,6 +16,7 @@ from ..journal import Journal
 from ..listening import endpoint, listen
 from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
+from .broker import BrokerFigures, Servers
 from .figures import Figures
 from .lag import Lag
 from .people import LocalPeople, People
@@ -88,6 +89,10 @@ class Face:
     def show_webhook(self, webhook: Sender) -> None:
         """Show how a webhook does, in /metrics."""
         self.figures.registry.register(WebhookFigures(webhook))
+
+    def show_broker(self, servers: Servers) -> None:
+        """Show how the servers of --broker do, in /metrics."""
+        self.figures.registry.register(BrokerFigures(servers))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""

@@ -84,6 +84,16 @@ class Overall:
         """The figures of each worker that is there."""
         return self._known
 
+    # As `broker.Servers` has it
+
+    @property
+    def figures(self) -> Mapping[str, Mapping[str, Any]]:
+        return dict(self._all.get("broker", {}))
+
+    @property
+    def states(self) -> Mapping[str, Mapping[str, int]]:
+        return dict(self._all.get("broker_states", {}))
+
     # As `figures.Source` has it
 
     @property
@@ -315,6 +325,8 @@ class OverallAdmin(Face):
         publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
         super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
+        if config.broker:
+            self.show_broker(self._overall)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -18,6 +18,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from .. import frames
+from ..broker import open_engine
 from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
@@ -100,6 +101,10 @@ class ParentService(Service):
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.
         self.checks: list[Check] = [self._not_running, self._no_worker, self._no_room]
+        #: Where the nodes meet, None where there is one alone. Each worker has one too.
+        self.engine = open_engine(config, reactor)
+        if self.engine is not None:
+            self.checks.append(self.engine.check)
         self.admin = self._open_admin()
         with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order. Certificates are
@@ -107,6 +112,8 @@ class ParentService(Service):
         self.parts: list[Part] = [Renewal(with_tls, reactor), self]
         if self.admin is not None:
             self.parts.append(self.admin)
+        if self.engine is not None:
+            self.parts.append(self.engine)
 
     def _open_admin(self) -> OverallAdmin | None:
         if not self.config.admin:
@@ -166,6 +173,8 @@ class ParentService(Service):
 
     def _start(self) -> None:
         if self.running:
+            if self.engine is not None:
+                self.engine.start()
             self.supervisor.start()
 
     def _make(self, number: int, owner: Owner) -> Worker:
@@ -179,6 +188,7 @@ class ParentService(Service):
             "places": [attrs.astuple(Place.of(port.socket)) for port in ports],
             "log": form,
             "messages": self._way,
+            "service": "" if self.engine is None else self.engine.service,
         }
         program = Program(
             start,
@@ -292,7 +302,11 @@ class ParentService(Service):
             self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
-        return stopped.addCallback(lambda _: self.supervisor.stop()).addCallback(end)
+        stopped.addCallback(lambda _: self.supervisor.stop())
+        return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
+
+    def _stop_engine(self) -> Deferred[None] | None:
+        return None if self.engine is None else self.engine.stop()
 
 
 def _messages(config: Config, reactor: Any) -> tuple[Destination | None, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from ..admin.broker import Servers
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
@@ -48,12 +49,19 @@ class Shown:
     """Answers what the parent asks. Each method named in `asked` takes a message."""
 
     def __init__(
-        self, factory: ServerFactory, hub: LocalHub, journal: Journal, bus: Bus, reactor: Any
+        self,
+        factory: ServerFactory,
+        hub: LocalHub,
+        journal: Journal,
+        bus: Bus,
+        reactor: Any,
+        engine: Servers | None = None,
     ) -> None:
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
+        self._engine = engine
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -99,9 +107,16 @@ class Shown:
                 "log_dropped": self._journal.dropped,
                 "bus_dropped": self._bus.dropped,
             },
+            **self._broker(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
         }
+
+    def _broker(self) -> dict[str, Any]:
+        engine = self._engine
+        if engine is None:
+            return {}
+        return {"broker": engine.figures, "broker_states": engine.states}
 
     def _connections(self) -> list[Any]:
         # They may have come by several ports, and the list is in the order of ids.

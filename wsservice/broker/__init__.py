@@ -1,0 +1,50 @@
+"""Redis or Valkey, where the nodes of a service meet.
+
+The map. Imports run one way, downwards in this list::
+
+    places.py         a URL: where a server is, and who logs in there           PURE
+    names.py          what keys and channels are called there                   PURE
+    ring.py           which of several servers has a channel                    PURE
+    scripting.py      scripts, which a server keeps by their digests            PURE
+    conversation.py   one connection: commands and answers, in their order
+    reaching.py       how to get to a server: TCP, TLS, unix sockets, sentinels
+    subscriptions.py  what is subscribed to, kept over connections
+    link.py           one server, kept connected
+    engine.py         all servers, and which has what
+
+All but the PURE ones need what `wsservice[redis]` brings, so that they are imported where
+`Config.broker` is, and by nobody else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from ..config import Config
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+__all__ = ["check", "open_engine"]
+
+
+def open_engine(config: Config, reactor: Any, service: str = "") -> Engine | None:
+    """The servers of a configuration, if it has any; the node's id is new. Raises `ConfigError`.
+
+    `service` is the id that the workers of a service share; without it, it is the node's.
+    """
+    if not config.broker:
+        return None
+    if importlib.util.find_spec("hiredis") is None:
+        raise ConfigError("--broker: needs a package more: pip install 'wsservice[redis]'")
+    from .engine import Engine
+
+    return Engine(config, reactor, secrets.token_hex(8), service)
+
+
+def check(config: Config) -> None:
+    """Look for what a configuration says of it, as opening it does. Raises `ConfigError`."""
+    open_engine(config, None)
