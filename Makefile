@@ -12,6 +12,7 @@
 #   make bench                    the same work on this service and its peers, docs/benchmarks.md;
 #                                 WORKS='echo-1 idle' SERVERS='wsservice ws' ROUNDS=5 SCALE=0.2
 #   make bench-workers            workers beside one process, killed, and replaced: docs/workers.md
+#   make bench-publishing         from publishing to delivery, with slow readers: docs/publishing.md
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -27,7 +28,8 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers format clean
+.PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers \
+  bench-publishing format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +65,9 @@ bench: $(environment)
 
 bench-workers: $(environment)
 	$(bin)/python -m benchmarks.workers
+
+bench-publishing: $(environment)
+	$(bin)/python -m benchmarks.publishing --write
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .
