@@ -95,7 +95,7 @@ class WorkerService(WebSocketService):
         self,
         config: Config,
         reactor: Any,
-        hub: WorkerHub,
+        hub: WorkerHub | None,
         bus: Bus,
         ends: Ends,
         way: str,
@@ -169,7 +169,8 @@ class Serving:
 
     def serve(self, config: Config, ends: Ends, way: str, of: str = "") -> None:
         """Begin, as a worker `of` a service. Raises as `WorkerService` does."""
-        self._hub = WorkerHub(self.bus)
+        # Where nodes meet, what one of them publishes reaches each worker by itself.
+        self._hub = None if config.broker else WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
         self._service.listen()
         if config.admin:
@@ -184,6 +185,7 @@ class Serving:
                 self.bus,
                 self._reactor,
                 service.engine,
+                service.meeting,
             )
             self._shown.start()
         self._service.startService()
