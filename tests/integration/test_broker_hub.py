@@ -36,17 +36,25 @@ Answer = tuple[int, dict[str, Any], Any]
 class Node:
     """A service, and its admin face."""
 
-    def __init__(self, programs: Programs, redis: Redis, wires: list[Wire], *options: str) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        url: str,
+        wires: list[Wire],
+        *options: str,
+        ready: bool = True,
+    ) -> None:
         self._wires = wires
         # Without a pid file, of which there is one in a folder.
         self.program: Program = programs.start(
             *(BIN / "twistd", "-n", "--pidfile=", "wsdemo"),
-            *("--port", "0", "--protocol", "feed.Feed", "--broker", redis.url),
+            *("--port", "0", "--protocol", "feed.Feed", "--broker", url),
             *("--admin", "tcp:0:interface=127.0.0.1"),
             *options,
         )
         self.port, self.admin = self.program.log.wait_for_ports(2)
-        wait_until(self.is_ready, "the node to be ready")
+        if ready:
+            wait_until(self.is_ready, "the node to be ready")
 
     def ask(self, path: str, body: bytes | None = None) -> Answer:
         """What the admin face answers: status, what it says, headers."""
@@ -132,8 +140,8 @@ def make(programs: Programs, folder: Path, redis: Redis) -> Iterator[MakeNode]:
     """Makes nodes. Their connections are ended after the test."""
     wires: list[Wire] = []
 
-    def make(*options: str, redis: Redis = redis) -> Node:
-        return Node(programs, redis, wires, *options)
+    def make(*options: str, redis: Redis = redis, url: str = "", ready: bool = True) -> Node:
+        return Node(programs, url or redis.url, wires, *options, ready=ready)
 
     yield make
     for wire in wires:
@@ -500,3 +508,154 @@ class TestHistory:
         redis.start()
         assert [envelope(late)["data"] for _ in range(3)] == ["0", "1", "2"]
         assert envelope(new)["joined"] is True
+
+
+class TestWorkers:
+    def test_workers_and_another_node_are_nodes_alike(self, make: MakeNode, redis: Redis) -> None:
+        both, one = make("--workers", "2", "--history", "1000"), make("--history", "1000")
+        # They go to the two workers in turn.
+        wires = [both.plain() for _ in range(4)] + [one.plain()]
+        speaker = both.speak()
+        last = envelope(speaker)
+        wait_until(
+            lambda: both.metric("wsservice_broker_channels_heard") == 2 and heard(both, one),
+            "the channel to be heard",
+        )
+        for wire in wires:
+            wire.send("from a worker")
+        status, said, _ = both.publish("news", "from the parent")
+        assert (status, said) == (202, {"handed": 0, "dropped": 0, "nodes": 3})
+        assert one.publish("news", "from another")[1] == {"handed": 1, "dropped": 0, "nodes": 3}
+        seen = [[wire.receive() for _ in range(7)] for wire in wires]
+        assert seen == [seen[0]] * 5
+        assert sorted(map(str, seen[0])) == [
+            "from a worker",
+            "from a worker",
+            "from a worker",
+            "from a worker",
+            "from a worker",
+            "from another",
+            "from the parent",
+        ]
+        assert [envelope(speaker)["offset"] for _ in range(7)] == list(range(1, 8))
+        resumed = one.speak("/news" + place(last))
+        assert [envelope(resumed)["offset"] for _ in range(7)] == list(range(1, 8))
+        assert both.messages("published") == 5
+        redis.kill()
+        wait_until(lambda: not both.is_ready(), "the service to find out")
+        assert both.publish("news", "lost")[0] == 503
+        redis.start()
+        wait_until(lambda: both.is_ready() and one.is_ready(), "both to be ready again")
+        assert both.publish("news", "back")[0] == 202
+        assert [wire.receive() for wire in wires] == ["back"] * 5
+
+    def test_a_roll_loses_nothing_for_those_who_come_back(self, make: MakeNode) -> None:
+        node = make("--workers", "2", "--history", "1000")
+        speaker = node.speak()
+        last = envelope(speaker)
+        node.program.signal(signal.SIGUSR2)
+        for number in range(50):
+            assert node.publish("news", str(number))[0] in (200, 202)
+        assert speaker.receive_close().code == 1001
+        wait_until(node.is_ready, "the node to be ready again")
+        again = node.speak("/news" + place(last))
+        assert [envelope(again)["data"] for _ in range(50)] == [str(each) for each in range(50)]
+
+
+class TestFaults:
+    def test_wrong_credentials_are_said_and_mended_by_a_reload(
+        self, programs: Programs, redises: Redises, make: MakeNode, folder: Path
+    ) -> None:
+        redis = redises.start("--requirepass", "s3cret", "--appendonly", "no")
+        secret = folder / "password"
+        secret.write_text("wr0ng")
+        secret.chmod(0o600)
+        node = make("--broker-password-file", str(secret), redis=redis, ready=False)
+        wait_until(lambda: "WRONGPASS" in str(node.ask("/readyz")[1]), "it to be said")
+        status, said, headers = node.publish("news", "x")
+        assert (status, "WRONGPASS" in said["error"]) == (503, True)
+        assert "Retry-After" in headers
+        wire = node.plain()
+        secret.write_text("s3cret")
+        node.program.signal(signal.SIGHUP)
+        wait_until(node.is_ready, "the node to be ready")
+        assert node.publish("news", "x")[0] == 200
+        assert wire.receive() == "x"
+        for word in ("s3cret", "wr0ng"):
+            assert word not in node.program.log.text
+
+    def test_a_slow_one_delays_what_is_published_and_nothing_else(
+        self, keeping: Pair, redis: Redis
+    ) -> None:
+        wires = [node.plain() for node in keeping]
+        wait_until(lambda: heard(*keeping), "the channel to be heard")
+        sleeping = threading.Thread(target=lambda: redis.ask("DEBUG", "SLEEP", "2"))
+        sleeping.start()
+        answers: list[Answer] = []
+        asking = threading.Thread(target=lambda: answers.append(keeping[0].publish("news", "x")))
+        asking.start()
+        # Others come, and are answered, meanwhile.
+        keeping[0].plain("/other")
+        asking.join(20)
+        sleeping.join(20)
+        assert answers[0][0] == 202
+        assert [wire.receive() for wire in wires] == ["x", "x"]
+        assert keeping[0].is_ready()
+
+    def test_one_that_is_paused_is_published_to_once(self, keeping: Pair, redis: Redis) -> None:
+        wires = [node.plain() for node in keeping]
+        wait_until(lambda: heard(*keeping), "the channel to be heard")
+        redis.pause()
+        for number in range(20):
+            wires[number % 2].send(str(number))
+        for node in keeping:
+            wait_until(lambda node=node: not node.is_ready(), "the nodes to find out")
+        redis.resume()
+        came = [[wire.receive() for _ in range(20)] for wire in wires]
+        assert came[0] == came[1]
+        assert sorted(came[0], key=lambda each: int(str(each))) == [str(n) for n in range(20)]
+        for node in keeping:
+            wait_until(node.is_ready, "the nodes to be ready again")
+        assert keeping[0].publish("news", "after")[0] == 202
+        assert [wire.receive() for wire in wires] == ["after", "after"]
+        assert sum(node.messages("resent") for node in keeping) > 0
+
+    def test_another_takes_over(self, redises: Redises, make: MakeNode) -> None:
+        master = redises.start()
+        replica = redises.start("--replicaof", "127.0.0.1", str(master.port))
+        sentinel = redises.sentinel(master)
+        wait_until(sentinel.knows_replica, "the sentinel to know the replica")
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        nodes = [make("--history", "1000", redis=master, url=url) for _ in range(2)]
+        plain, speaker = nodes[0].plain(), nodes[1].speak()
+        start = envelope(speaker)
+        for number in range(10):
+            assert nodes[0].publish("news", str(number))[0] == 202
+        wait_until(lambda: replica.ask("XLEN", "wsservice:stream:{news}") == 10, "the replica")
+        master.kill()
+        wait_until(lambda: not any(map(Node.is_ready, nodes)), "the nodes to find out")
+        assert nodes[0].publish("news", "lost")[0] == 503
+        wait_until(lambda: all(map(Node.is_ready, nodes)), "another to take over", 60)
+        assert nodes[1].publish("news", "10")[0] == 202
+        assert [plain.receive() for _ in range(11)] == [str(number) for number in range(11)]
+        assert [envelope(speaker)["offset"] for _ in range(11)] == list(range(1, 12))
+        resumed = nodes[0].speak("/news" + place(start))
+        assert [envelope(resumed)["offset"] for _ in range(11)] == list(range(1, 12))
+
+    def test_channels_are_shared_by_several_and_one_that_is_away_takes_only_its_own(
+        self, redises: Redises, redis: Redis, make: MakeNode
+    ) -> None:
+        other = redises.start()
+        nodes = [make("--broker", other.url) for _ in range(2)]
+        names = [f"channel{number}" for number in range(12)]
+        wires = {name: nodes[1].plain(f"/{name}") for name in names}
+        wait_until(lambda: heard(*nodes), "the channels to be heard")
+        assert {nodes[0].publish(name, name)[0] for name in names} == {202}
+        assert [wires[name].receive() for name in names] == names
+        other.kill()
+        wait_until(lambda: not nodes[0].is_ready(), "the node to find out")
+        answers = {name: nodes[0].publish(name, "again")[0] for name in names}
+        assert set(answers.values()) == {202, 503}
+        for name, status in answers.items():
+            if status == 202:
+                assert wires[name].receive() == "again"
