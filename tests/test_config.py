@@ -50,6 +50,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "broker": (),
         "broker_password_file": "",
         "broker_prefix": "wsservice",
+        "broker_buffer": 0,
     }
 
 

@@ -22,6 +22,9 @@ DEFAULT_PORT = 8080
 MOST_HISTORY = 1_000_000
 """Messages that may be kept of a channel."""
 
+MOST_BUFFERED = 1_000_000
+"""Messages that may wait for a server of Redis."""
+
 HISTORY_SECONDS = 300.0
 """How long they are kept where it is not said."""
 
@@ -506,8 +509,15 @@ class Config(Limits):
         "what begins the names of all keys and channels there: another for each service",
     )
 
+    broker_buffer: int = setting(
+        0,
+        _whole(0, MOST_BUFFERED),
+        "COUNT",
+        "so many messages wait while it is away; what is published then reaches nobody else",
+    )
+
     def __attrs_post_init__(self) -> None:
-        for name in ("broker_password_file",):
+        for name in ("broker_password_file", "broker_buffer"):
             if getattr(self, name) and not self.broker:
                 raise ConfigError(
                     f"{option_name(name)}: {getattr(self, name)!r} is not allowed without"

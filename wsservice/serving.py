@@ -95,7 +95,7 @@ class WorkerService(WebSocketService):
         self,
         config: Config,
         reactor: Any,
-        hub: WorkerHub,
+        hub: WorkerHub | None,
         bus: Bus,
         ends: Ends,
         way: str,
@@ -167,12 +167,11 @@ class Serving:
         self._leaving = False
         self._parent = os.getppid()
 
-    def serve(self, config: Config, ends: Ends, way: str, service: str = "") -> None:
-        """Begin. Raises as `WorkerService` does."""
-        self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(
-            config, self._reactor, self._hub, self.bus, ends, way, service
-        )
+    def serve(self, config: Config, ends: Ends, way: str, of: str = "") -> None:
+        """Begin, as a worker `of` a service. Raises as `WorkerService` does."""
+        # Where nodes meet, what one of them publishes reaches each worker by itself.
+        self._hub = None if config.broker else WorkerHub(self.bus)
+        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
         self._service.listen()
         if config.admin:
             # What it needs nobody else does.
@@ -186,6 +185,7 @@ class Serving:
                 self.bus,
                 self._reactor,
                 service.engine,
+                service.meeting,
             )
             self._shown.start()
         self._service.startService()

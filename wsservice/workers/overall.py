@@ -7,13 +7,14 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.internet.defer import Deferred
 
 from ..admin import Check, Face
+from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
 from ..admin.listing import Closing, Wanted
@@ -27,6 +28,9 @@ from .process import Worker
 from .shown import OPEN
 from .sums import added, outlasting
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ..broker.hub import BrokerHub
 
 _NOTHING = Traffic(0, 0, 0, 0, 0)
 
@@ -94,6 +98,10 @@ class Overall:
     def states(self) -> Mapping[str, Mapping[str, int]]:
         return dict(self._all.get("broker_states", {}))
 
+    def known(self, name: str) -> dict[str, Any]:
+        """Something of all workers that are there, or were."""
+        return dict(self._all.get(name, {}))
+
     # As `figures.Source` has it
 
     @property
@@ -119,6 +127,22 @@ class Overall:
         known = self._all.get("counters", {})
         counters: dict[str, float] = {name: known.get(name, 0) for name in names}
         return counters
+
+
+class Met:
+    """What several processes of a service have to do with servers. See `admin.broker.Meeting`."""
+
+    def __init__(self, overall: Overall, meeting: Meeting) -> None:
+        self._overall = overall
+        self._meeting = meeting
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting"), self._meeting.figures))
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting_states"), self._meeting.states))
 
 
 class OverallFigures(Figures):
@@ -314,7 +338,12 @@ class OverallAdmin(Face):
     """The admin face of a parent."""
 
     def __init__(
-        self, config: Config, reactor: Any, supervisor: Supervisor, checks: list[Check]
+        self,
+        config: Config,
+        reactor: Any,
+        supervisor: Supervisor,
+        checks: list[Check],
+        meeting: BrokerHub | None = None,
     ) -> None:
         self._overall = Overall(supervisor, self._gauges)
         self._most = config.max_connections
@@ -322,11 +351,12 @@ class OverallAdmin(Face):
         self._people = OverallPeople(supervisor)
         figures = OverallFigures(self._overall, supervisor, reactor)
         # What is said to a worker in one turn leaves together by itself.
-        publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
+        deliver = self._deliver if meeting is None else by_nodes(meeting)
+        publishing = Publishing(deliver, contextlib.nullcontext, reactor)
         super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
-        if config.broker:
-            self.show_broker(self._overall)
+        if meeting is not None:
+            self.show_broker(self._overall, Met(self._overall, meeting))
 
     def _gauges(self) -> Mapping[str, float]:
         return {

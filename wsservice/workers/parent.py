@@ -18,7 +18,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from .. import frames
-from ..broker import open_engine
+from ..broker import open_engine, open_hub
 from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
@@ -35,6 +35,7 @@ from .supervisor import MARGIN, Published, Supervisor
 
 if TYPE_CHECKING:
     from ..admin import Check
+    from ..broker.hub import BrokerHub
     from .overall import OverallAdmin
 
 LOG, FILE, RECORDS = "log", "file", "records"
@@ -75,7 +76,7 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
-        if config.history_size:
+        if config.history_size and not config.broker:
             raise ConfigError(
                 f"--history: {config.history!r} is not allowed with --workers {count}: each of"
                 " them would have one of its own; give one of the two"
@@ -103,8 +104,12 @@ class ParentService(Service):
         self.checks: list[Check] = [self._not_running, self._no_worker, self._no_room]
         #: Where the nodes meet, None where there is one alone. Each worker has one too.
         self.engine = open_engine(config, reactor)
+        #: By which this process publishes. It has no connections.
+        self.meeting: BrokerHub | None = None
         if self.engine is not None:
             self.checks.append(self.engine.check)
+            self.meeting = open_hub(config, self.engine, reactor)
+            self.checks.append(self.meeting.check)
         self.admin = self._open_admin()
         with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order. Certificates are
@@ -112,8 +117,8 @@ class ParentService(Service):
         self.parts: list[Part] = [Renewal(with_tls, reactor), self]
         if self.admin is not None:
             self.parts.append(self.admin)
-        if self.engine is not None:
-            self.parts.append(self.engine)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
 
     def _open_admin(self) -> OverallAdmin | None:
         if not self.config.admin:
@@ -121,7 +126,7 @@ class ParentService(Service):
         # What it needs, twisted.web among it, nobody else does.
         from .overall import OverallAdmin
 
-        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks)
+        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks, self.meeting)
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -306,6 +311,8 @@ class ParentService(Service):
         return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
 
     def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
         return None if self.engine is None else self.engine.stop()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ..admin.broker import Servers
+from ..admin.broker import Meeting, Servers
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
@@ -56,12 +56,14 @@ class Shown:
         bus: Bus,
         reactor: Any,
         engine: Servers | None = None,
+        meeting: Meeting | None = None,
     ) -> None:
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
         self._engine = engine
+        self._meeting = meeting
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -113,10 +115,15 @@ class Shown:
         }
 
     def _broker(self) -> dict[str, Any]:
-        engine = self._engine
-        if engine is None:
+        engine, meeting = self._engine, self._meeting
+        if engine is None or meeting is None:
             return {}
-        return {"broker": engine.figures, "broker_states": engine.states}
+        return {
+            "broker": engine.figures,
+            "broker_states": engine.states,
+            "meeting": meeting.figures,
+            "meeting_states": meeting.states,
+        }
 
     def _connections(self) -> list[Any]:
         # They may have come by several ports, and the list is in the order of ids.
