@@ -27,7 +27,16 @@ from .threshold import Threshold
 from .workers.bus import Bus
 from .workers.handed import HandedLimits, HandedReactor, Place, Roster
 from .workers.hub import WorkerHub
-from .workers.messages import MessageError, Publication, is_publication, parsed, publication
+from .workers.kept import KeptHub
+from .workers.messages import (
+    MessageError,
+    Publication,
+    is_page,
+    is_publication,
+    page,
+    parsed,
+    publication,
+)
 from .workers.parent import RECORDS
 from .workers.records import RecordDestination
 from .workers.supervisor import MARGIN
@@ -92,7 +101,13 @@ class WorkerService(WebSocketService):
     """The service of one worker. Raises as `WebSocketService` does."""
 
     def __init__(
-        self, config: Config, reactor: Any, hub: WorkerHub, bus: Bus, ends: Ends, way: str
+        self,
+        config: Config,
+        reactor: Any,
+        hub: WorkerHub | KeptHub,
+        bus: Bus,
+        ends: Ends,
+        way: str,
     ) -> None:
         roster = Roster(bus, reactor)
         super().__init__(
@@ -149,7 +164,7 @@ class Serving:
         self._reactor = reactor
         self._end_after = end_after
         self._service: WorkerService | None = None
-        self._hub: WorkerHub | None = None
+        self._hub: WorkerHub | KeptHub | None = None
         self._shown: Shown | None = None
         self._threshold = threshold
         self._folder = folder
@@ -159,7 +174,10 @@ class Serving:
 
     def serve(self, config: Config, ends: Ends, way: str) -> None:
         """Begin. Raises as `WorkerService` does."""
-        self._hub = WorkerHub(self.bus)
+        if config.history_size:
+            self._hub = KeptHub(self.bus, self._reactor)
+        else:
+            self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way)
         self._service.listen()
         if config.admin:
@@ -195,6 +213,10 @@ class Serving:
         if is_publication(body):
             self._deliver(publication(body))
             return
+        if is_page(body):
+            if isinstance(self._hub, KeptHub):
+                self._hub.answered(page(body))
+            return
         message = parsed(body)
         if self._shown is not None and message["say"] in self._shown.asked:
             self._shown.asked[message["say"]](message)
@@ -209,6 +231,10 @@ class Serving:
         if message.request:
             answer = {"handed": handed, "dropped": dropped}
             self.bus.say("answer", request=message.request, answer=answer)
+
+    def _has_lost(self, message: Mapping[str, Any]) -> None:
+        if isinstance(self._hub, KeptHub):
+            self._hub.lost(message["channel"])
 
     def _ping(self, _message: Mapping[str, Any]) -> None:
         self.bus.say("pong")
@@ -271,6 +297,7 @@ class Serving:
 
 
 _HEARD: dict[str, Callable[[Serving, Mapping[str, Any]], None]] = {
+    "lost": Serving._has_lost,
     "ping": Serving._ping,
     "drain": Serving._drain,
     "reopen": Serving._reopen,
