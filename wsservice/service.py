@@ -208,6 +208,8 @@ class WebSocketService(Service):
         admin = Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
         if self.webhook is not None:
             admin.show_webhook(self.webhook)
+        if self.hub.history is not None:
+            admin.show_history(self.hub.history)
         return admin
 
     def _not_running(self) -> str | None:

@@ -186,7 +186,12 @@ class Serving:
 
             service = self._service
             self._shown = Shown(
-                service.factory, service.hub, service.journal, self.bus, self._reactor
+                service.factory,
+                service.hub,
+                service.journal,
+                self.bus,
+                self._reactor,
+                service.webhook,
             )
             self._shown.start()
         self._service.startService()

@@ -17,6 +17,7 @@ from ..listening import endpoint, listen
 from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
 from .figures import Figures
+from .history import HistoryFigures, Kept
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
@@ -88,6 +89,10 @@ class Face:
     def show_webhook(self, webhook: Sender) -> None:
         """Show how a webhook does, in /metrics."""
         self.figures.registry.register(WebhookFigures(webhook))
+
+    def show_history(self, history: Kept) -> None:
+        """Show how much a history keeps, in /metrics."""
+        self.figures.registry.register(HistoryFigures(history))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""

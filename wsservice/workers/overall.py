@@ -84,6 +84,12 @@ class Overall:
         """The figures of each worker that is there."""
         return self._known
 
+    @property
+    def webhook(self) -> Mapping[str, Any]:
+        """What became of what webhooks were to be told."""
+        known: Mapping[str, Any] = self._all.get("webhook", {})
+        return known
+
     # As `figures.Source` has it
 
     @property
@@ -109,6 +115,31 @@ class Overall:
         known = self._all.get("counters", {})
         counters: dict[str, float] = {name: known.get(name, 0) for name in names}
         return counters
+
+
+class OverallWebhook:
+    """The webhooks of all workers, as `admin.webhook` asks for them."""
+
+    def __init__(self, overall: Overall) -> None:
+        self._overall = overall
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        attempts = {"taken": 0, "failed": 0}
+        attempts.update(self._overall.webhook.get("attempts", {}))
+        return attempts
+
+    @property
+    def delivered(self) -> int:
+        return int(self._overall.webhook.get("delivered", 0))
+
+    @property
+    def dropped(self) -> int:
+        return int(self._overall.webhook.get("dropped", 0))
+
+    @property
+    def waiting(self) -> int:
+        return int(self._overall.webhook.get("waiting", 0))
 
 
 class OverallFigures(Figures):
@@ -315,6 +346,10 @@ class OverallAdmin(Face):
         publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
         super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
+        if config.webhook:
+            self.show_webhook(OverallWebhook(self._overall))
+        if supervisor.keeping is not None:
+            self.show_history(supervisor.keeping.history)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -14,6 +14,7 @@ from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
+from ..admin.webhook import Sender
 from ..counting import Traffic
 from ..hub import LocalHub
 from ..journal import Journal
@@ -48,8 +49,15 @@ class Shown:
     """Answers what the parent asks. Each method named in `asked` takes a message."""
 
     def __init__(
-        self, factory: ServerFactory, hub: LocalHub, journal: Journal, bus: Bus, reactor: Any
+        self,
+        factory: ServerFactory,
+        hub: LocalHub,
+        journal: Journal,
+        bus: Bus,
+        reactor: Any,
+        webhook: Sender | None = None,
     ) -> None:
+        self._webhook = webhook
         self._factory = factory
         self._hub = hub
         self._journal = journal
@@ -99,8 +107,20 @@ class Shown:
                 "log_dropped": self._journal.dropped,
                 "bus_dropped": self._bus.dropped,
             },
+            "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
+        }
+
+    def _webhook_figures(self) -> dict[str, Any]:
+        webhook = self._webhook
+        if webhook is None:
+            return {}
+        return {
+            "delivered": webhook.delivered,
+            "dropped": webhook.dropped,
+            "waiting": webhook.waiting,
+            "attempts": dict(webhook.attempts),
         }
 
     def _connections(self) -> list[Any]:
