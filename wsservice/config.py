@@ -196,8 +196,9 @@ restart."""
 
 
 def _history(value: Any) -> str:
-    """`SIZE,SECONDS` of that or of `SIZE`; "0" for none."""
-    size_text, comma, seconds_text = _text(value).partition(",")
+    """`SIZE,SECONDS` of that or of `SIZE`, which may be a number; "0" for none."""
+    text = str(value) if type(value) is int else _text(value)
+    size_text, comma, seconds_text = text.partition(",")
     if not (size_text.isascii() and size_text.isdigit()) or int(size_text) > MOST_HISTORY:
         raise ValueError(value)
     if not int(size_text):
@@ -214,11 +215,13 @@ def setting(
     repeatable: bool = False,
     secret: bool = False,
     reloads: str | None = None,
+    in_toml: str | None = None,
 ) -> Any:
     """A field that is an option too, with what its help says of it. A secret is never shown.
 
     An option without a metavar takes no value on a command line: it is a switch,
     and given it is on. `reloads` is `NEW`, `OPEN`, or None where it needs a restart.
+    `in_toml` is the type that it has in a file, where that is not the field's.
     """
     return attrs.field(
         default=default,
@@ -229,6 +232,7 @@ def setting(
             "repeatable": repeatable,
             "secret": secret,
             "reloads": reloads,
+            "in_toml": in_toml,
         },
     )
 
@@ -451,6 +455,7 @@ class Config(Limits):
         "SIZE[,SECONDS]",
         "keep so many messages of each channel, for so long, for clients that come back;"
         f" {HISTORY_SECONDS:g} seconds if not said, and 0 seconds: of any age",
+        in_toml="str | int",
     )
     history_bytes: int = setting(
         64 * 1024 * 1024,

@@ -222,6 +222,8 @@ class WebSocketService(Service):
             admin.show_webhook(self.webhook)
         if self.engine is not None and self.meeting is not None:
             admin.show_broker(self.engine, self.meeting)
+        if self.hub.history is not None:
+            admin.show_history(self.hub.history)
         return admin
 
     def _not_running(self) -> str | None:

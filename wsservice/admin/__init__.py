@@ -10,6 +10,7 @@ The map. Imports run one way, downwards in this list::
     publishing.py what a request to publish says, and publishing it
     broker.py     servers of Redis: publishing by them, and their figures
     webhook.py    the figures of the webhook
+    history.py    the figures of the history
     octets.py     frames, out of the octets that pass
     tracing.py    one connection's frames as they happen
     people.py     connections listed, closed and traced, by id

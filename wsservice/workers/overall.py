@@ -102,6 +102,12 @@ class Overall:
         """Something of all workers that are there, or were."""
         return dict(self._all.get(name, {}))
 
+    @property
+    def webhook(self) -> Mapping[str, Any]:
+        """What became of what webhooks were to be told."""
+        known: Mapping[str, Any] = self._all.get("webhook", {})
+        return known
+
     # As `figures.Source` has it
 
     @property
@@ -143,6 +149,31 @@ class Met:
     @property
     def states(self) -> Mapping[str, int]:
         return dict(added(self._overall.known("meeting_states"), self._meeting.states))
+
+
+class OverallWebhook:
+    """The webhooks of all workers, as `admin.webhook` asks for them."""
+
+    def __init__(self, overall: Overall) -> None:
+        self._overall = overall
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        attempts = {"taken": 0, "failed": 0}
+        attempts.update(self._overall.webhook.get("attempts", {}))
+        return attempts
+
+    @property
+    def delivered(self) -> int:
+        return int(self._overall.webhook.get("delivered", 0))
+
+    @property
+    def dropped(self) -> int:
+        return int(self._overall.webhook.get("dropped", 0))
+
+    @property
+    def waiting(self) -> int:
+        return int(self._overall.webhook.get("waiting", 0))
 
 
 class OverallFigures(Figures):
@@ -357,6 +388,10 @@ class OverallAdmin(Face):
         supervisor.watcher = self
         if meeting is not None:
             self.show_broker(self._overall, Met(self._overall, meeting))
+        if config.webhook:
+            self.show_webhook(OverallWebhook(self._overall))
+        if supervisor.keeping is not None:
+            self.show_history(supervisor.keeping.history)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -15,6 +15,7 @@ from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
+from ..admin.webhook import Sender
 from ..counting import Traffic
 from ..hub import LocalHub
 from ..journal import Journal
@@ -57,7 +58,9 @@ class Shown:
         reactor: Any,
         engine: Servers | None = None,
         meeting: Meeting | None = None,
+        webhook: Sender | None = None,
     ) -> None:
+        self._webhook = webhook
         self._factory = factory
         self._hub = hub
         self._journal = journal
@@ -110,6 +113,7 @@ class Shown:
                 "bus_dropped": self._bus.dropped,
             },
             **self._broker(),
+            "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
         }
@@ -123,6 +127,17 @@ class Shown:
             "broker_states": engine.states,
             "meeting": meeting.figures,
             "meeting_states": meeting.states,
+        }
+
+    def _webhook_figures(self) -> dict[str, Any]:
+        webhook = self._webhook
+        if webhook is None:
+            return {}
+        return {
+            "delivered": webhook.delivered,
+            "dropped": webhook.dropped,
+            "waiting": webhook.waiting,
+            "attempts": dict(webhook.attempts),
         }
 
     def _connections(self) -> list[Any]:

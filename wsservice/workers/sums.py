@@ -29,4 +29,6 @@ def outlasting(figures: Mapping[str, Any]) -> dict[str, Any]:
     if len(traffic) > _QUEUED:
         traffic[_QUEUED] = 0
         kept["traffic"] = traffic
+    if "waiting" in kept.get("webhook", ()):
+        kept["webhook"] = {**kept["webhook"], "waiting": 0}
     return kept
