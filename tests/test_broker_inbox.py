@@ -29,7 +29,7 @@ class Run:
         self.link: Any = self.engine.links[0]
         self.calls: list[tuple[Any, list[Any]]] = []
         self.open: list[Deferred[Any]] = []
-        self.link.script = self.script
+        vars(self.link)["script"] = self.script
         self.inbox = Inbox(self.config, self.engine, self.clock, lambda: 1.0)
         self.set_up(True)
 
@@ -58,6 +58,9 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         self.open.pop(0).errback(error)
+
+    def refuses(self) -> bool:
+        return self.inbox.refuses
 
     @property
     def payloads(self) -> list[list[bytes]]:
@@ -142,10 +145,10 @@ class TestAway:
 
     def test_refuse(self, logged: Logged) -> None:
         run = Run(inbox_away="refuse")
-        assert not run.inbox.refuses
+        assert not run.refuses()
         run.send(b"a")
         run.set_up(False)
-        assert run.inbox.refuses
+        assert run.refuses()
         assert run.send(b"b", b"c") == [False, False]
         assert run.inbox.figures == {"appended": 0, "dropped": 0, "refused": 2}
         # What was taken before is kept all the same.
@@ -158,7 +161,7 @@ class TestAway:
     def test_drop(self, logged: Logged) -> None:
         run = Run(inbox_away="drop")
         run.set_up(False)
-        assert not run.inbox.refuses
+        assert not run.refuses()
         assert run.send(*[b"x"] * 25) == [True] * 25
         assert run.inbox.figures == {"appended": 0, "dropped": 25, "refused": 0}
         assert "inbox: 1 messages dropped so far" in logged.text
@@ -171,9 +174,9 @@ class TestAway:
         run = Run(inbox_away="buffer,2")
         run.set_up(False)
         assert run.send(b"a", b"b", b"c") == [True, True, False]
-        assert run.inbox.refuses
+        assert run.refuses()
         run.set_up(True)
-        assert not run.inbox.refuses
+        assert not run.refuses()
         assert run.payloads == [[b"a", b"b"]]
         # There is more room while they are appended.
         assert run.send(b"c") == [True]
