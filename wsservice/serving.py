@@ -199,6 +199,7 @@ class Serving:
                 self.bus,
                 self._reactor,
                 service.engine,
+                service.inbox,
                 service.meeting,
                 service.webhook,
             )
