@@ -51,6 +51,10 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "broker_password_file": "",
         "broker_prefix": "wsservice",
         "broker_buffer": 0,
+        "inbox": "",
+        "inbox_size": 100_000,
+        "inbox_away": "buffer,10000",
+        "inbox_bytes": 16 * 1024 * 1024,
     }
 
 
@@ -203,15 +207,21 @@ class TestHistory:
             ("100,60", 100, 60),
             ("1000000,0.5", 1_000_000, 0.5),
             ("100,0", 100, 0),
+            (100, 100, 300),
+            (0, 0, 0),
         ],
     )
-    def test_it_is_a_size_and_seconds(self, given: str, size: int, seconds: float) -> None:
+    def test_it_is_a_size_and_seconds(self, given: Any, size: int, seconds: float) -> None:
         config = Config(history=given)
         assert (config.history_size, config.history_seconds) == (size, seconds)
         assert Config(history=config.history) == config
 
     @pytest.mark.parametrize(
-        "given", ["", "x", "-1", "1000001", "10,", "10,x", "10,-1", "10,86401", "1,2,3", "٣", 10]
+        "given",
+        [
+            *("", "x", "-1", "1000001", "10,", "10,x", "10,-1", "10,86401", "1,2,3", "٣"),
+            *(-1, 1000001, True, 1.5, None),
+        ],
     )
     def test_another_is_refused(self, given: Any) -> None:
         with pytest.raises(ConfigError, match=r"--history: .* is not allowed; give SIZE or SIZE,"):
@@ -255,3 +265,30 @@ class TestWebhook:
     def test_neither_goes_without_the_other(self, name: str) -> None:
         with pytest.raises(ConfigError, match="is not allowed without --webhook"):
             Config(**{name: "http://h/"})  # type: ignore[arg-type]
+
+
+class TestInbox:
+    def made(self, **settings: Any) -> Config:
+        return Config(broker=("redis://h",), **{"inbox": "in", **settings})
+
+    def test_what_becomes_of_messages_while_it_is_away(self) -> None:
+        assert self.made(inbox_away="buffer,007").inbox_away == "buffer,7"
+        assert self.made(inbox_away="buffer,7").inbox_buffer == 7
+        assert self.made(inbox_away="refuse").inbox_buffer == 0
+        for wrong in ("", "buffer", "buffer,", "buffer,0", "buffer,x", "buffer,1000001", "Drop"):
+            with pytest.raises(ConfigError, match=r"^--inbox-away: .* give refuse, drop, or"):
+                self.made(inbox_away=wrong)
+
+    @pytest.mark.parametrize("name", ["a" * 256, "a\n"])
+    def test_a_stream_that_is_not_allowed(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: .* the name of a stream"):
+            self.made(inbox=name)
+
+    def test_it_is_none_of_the_services_own(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: 'app:in' is not allowed: what begins"):
+            self.made(inbox="app:in", broker_prefix="app")
+        assert self.made(inbox="app", broker_prefix="app").inbox == "app"
+
+    def test_it_is_not_allowed_alone(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: 'in' is not allowed without --broker"):
+            Config(inbox="in")

@@ -608,8 +608,7 @@ class TestFaults:
         redis.pause()
         for number in range(20):
             wires[number % 2].send(str(number))
-        for node in keeping:
-            wait_until(lambda node=node: not node.is_ready(), "the nodes to find out")
+        wait_until(lambda: not any(map(Node.is_ready, keeping)), "the nodes to find out")
         redis.resume()
         came = [[wire.receive() for _ in range(20)] for wire in wires]
         assert came[0] == came[1]

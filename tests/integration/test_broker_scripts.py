@@ -186,7 +186,7 @@ def test_channels_are_bounded_in_number_and_those_of_long_ago_are_forgotten(aske
     assert asked.ask("EXISTS", asked.stream("a")) == 0
     assert asked.since("a", Position(0, "ID.0"), terms).gap
     asked.ask("ZADD", "p:ages", "1", asked.stream("d"))
-    asked.append("c", b"x", terms)
+    asked.append("f", b"x", terms)
     assert asked.ask("EXISTS", asked.stream("d")) == 0
 
 
@@ -251,3 +251,18 @@ def test_a_full_server_does_nothing_of_it(asked: Asked) -> None:
     asked.ask("CONFIG", "SET", "maxmemory", "0")
     assert asked.ask("HGETALL", "p:places") == before
     assert asked.ask("GET", "p:seen:{n}") == b"1"
+
+
+def test_a_stream_that_the_server_threw_out_is_a_gap_and_counts_for_nothing(asked: Asked) -> None:
+    for number in range(5):
+        asked.append("a", b"%d" % number)
+    asked.ask("DEL", asked.stream("a"))
+    assert asked.since("a", Position(0, "ID.1")).gap
+    assert not asked.since("a", Position(5, "ID.1")).gap
+    for number in range(20):
+        asked.append("a", b"%d" % number)
+    assert asked.since("a", Position(5, "ID.1")).gap
+    page = asked.since("a", Position(20, "ID.1"))
+    assert [rest for _, rest in page.entries] == [b"15", b"16", b"17", b"18", b"19"]
+    octets = 5 * scripts.ENTRY_OVERHEAD + 10 + scripts.CHANNEL_OVERHEAD + len(asked.stream("a"))
+    assert int(asked.ask("HGET", "p:places", "octets")) == octets

@@ -122,39 +122,37 @@ end
 redis.call('SET', seen, sequence, 'PX', known_for)
 if not (id and count and forgotten and octets) then begin_all(fresh) end
 
--- The oldest entries of a stream, some of them.
-local function drop(name, known, some)
+-- The oldest entries of a stream, some of them, those that are no newer than `oldest`.
+local function drop(name, known, some, oldest)
   local after = known.first + some
   -- An error, where it is something else: then there are none.
   local entries = redis.pcall('XRANGE', name, '-', whole(after), 'COUNT', some + 1)
   local ids, left = {}, nil
   for _, entry in ipairs(entries) do
     local offset, since = string.match(entry[1], '^(%d+)-(%d+)$')
-    if tonumber(offset) < after then
-      ids[#ids + 1] = entry[1]
-      known.octets = known.octets - ENTRY - #entry[2][2]
-      octets = octets - ENTRY - #entry[2][2]
-    else
-      left, known.since = true, tonumber(since)
+    if tonumber(offset) >= after or (oldest and tonumber(since) > oldest) then
+      left, known.since = tonumber(offset), tonumber(since)
+      break
     end
+    ids[#ids + 1] = entry[1]
+    known.octets = known.octets - ENTRY - #entry[2][2]
+    octets = octets - ENTRY - #entry[2][2]
   end
-  if #ids > 0 then redis.call('XDEL', name, unpack(ids)) end
-  known.first = after
+  if #ids > 0 then
+    redis.call('XDEL', name, unpack(ids))
+  elseif not left and not entries.err then
+    -- The server had no room for it, and what came since leads nowhere.
+    redis.call('UNLINK', name)
+  end
+  known.first = left or known.last + 1
   if not left then
-    local next = redis.pcall('XRANGE', name, whole(after), '+', 'COUNT', 1)[1]
-    if next then
-      local offset, since = string.match(next[1], '^(%d+)-(%d+)$')
-      known.first, known.since = tonumber(offset), tonumber(since)
-    else
-      -- There is nothing left, whatever is remembered of it.
-      octets = octets - known.octets + CHANNEL + #name
-      known.octets, known.first = CHANNEL + #name, known.last + 1
-    end
+    octets = octets - known.octets + CHANNEL + #name
+    known.octets = CHANNEL + #name
   end
 end
 
--- Those that nobody published on for so long that nobody asks any more.
-for _ = 1, 4 do
+-- Those that nobody published on for so long that nobody asks any more: more than come.
+for _ = 1, place and place.last % 16 > 0 and 0 or 32 do
   local oldest = redis.call('ZRANGE', ages, 0, 0, 'WITHSCORES')
   if not oldest[1] or tonumber(oldest[2]) + remembered > now then break end
   if oldest[1] == stream then break end
@@ -174,8 +172,9 @@ if not place then
 end
 
 local wrong = 0
-if place.first <= place.last and redis.call('EXISTS', stream) == 0 then
-  -- It was too old.
+if lasts > 0 and place.first <= place.last and place.since + lasts <= now
+    and redis.call('EXISTS', stream) == 0 then
+  -- All of it was too old.
   octets = octets - place.octets + CHANNEL + #stream
   place.octets, place.first = CHANNEL + #stream, place.last + 1
 end
@@ -208,10 +207,7 @@ else
     octets = octets + needed
     local over = place.last - place.first + 1 - size
     if over > 0 then drop(stream, place, math.min(over, 16)) end
-    for _ = 1, 4 do
-      if lasts == 0 or place.first > place.last or place.since + lasts > now then break end
-      drop(stream, place, 4)
-    end
+    if lasts > 0 and place.since + lasts <= now then drop(stream, place, 16, now - lasts) end
   end
 end
 
@@ -241,8 +237,10 @@ redis.call('HSET', places, 'count', whole(count), 'forgotten', whole(forgotten),
 if place.first <= place.last then
   redis.call('PEXPIRE', stream, lasts > 0 and lasts or whole(remembered))
 end
-redis.call('PEXPIRE', places, whole(2 * remembered))
-redis.call('PEXPIRE', ages, whole(2 * remembered))
+if place.last % 16 == 1 then
+  redis.call('PEXPIRE', places, whole(2 * remembered))
+  redis.call('PEXPIRE', ages, whole(2 * remembered))
+end
 local numbered = epoch(place.number)
 local heard = redis.call(publish, said, table.concat(
   {'1', whole(place.last), numbered, whole(now), body}, ' '))

@@ -17,6 +17,7 @@ from ..admin import Check, Face
 from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
+from ..admin.inbox import Box
 from ..admin.listing import Closing, Wanted
 from ..admin.people import gone, not_open, sent, too_many
 from ..admin.presence import Part, channels
@@ -102,6 +103,17 @@ class Overall:
         """Something of all workers that are there, or were."""
         return dict(self._all.get(name, {}))
 
+    @property
+    def webhook(self) -> Mapping[str, Any]:
+        """What became of what webhooks were to be told."""
+        known: Mapping[str, Any] = self._all.get("webhook", {})
+        return known
+
+    @property
+    def inbox(self) -> Box:
+        """What was of the messages of all."""
+        return _Inbox(self._all.get("inbox", {}), self._all.get("inbox_states", {}))
+
     # As `figures.Source` has it
 
     @property
@@ -143,6 +155,37 @@ class Met:
     @property
     def states(self) -> Mapping[str, int]:
         return dict(added(self._overall.known("meeting_states"), self._meeting.states))
+
+
+class OverallWebhook:
+    """The webhooks of all workers, as `admin.webhook` asks for them."""
+
+    def __init__(self, overall: Overall) -> None:
+        self._overall = overall
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        attempts = {"taken": 0, "failed": 0}
+        attempts.update(self._overall.webhook.get("attempts", {}))
+        return attempts
+
+    @property
+    def delivered(self) -> int:
+        return int(self._overall.webhook.get("delivered", 0))
+
+    @property
+    def dropped(self) -> int:
+        return int(self._overall.webhook.get("dropped", 0))
+
+    @property
+    def waiting(self) -> int:
+        return int(self._overall.webhook.get("waiting", 0))
+
+
+@attrs.frozen
+class _Inbox:
+    figures: Mapping[str, int]
+    states: Mapping[str, int]
 
 
 class OverallFigures(Figures):
@@ -357,6 +400,12 @@ class OverallAdmin(Face):
         supervisor.watcher = self
         if meeting is not None:
             self.show_broker(self._overall, Met(self._overall, meeting))
+        if config.webhook:
+            self.show_webhook(OverallWebhook(self._overall))
+        if supervisor.keeping is not None:
+            self.show_history(supervisor.keeping.history)
+        if config.inbox:
+            self.show_inbox(lambda: self._overall.inbox)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

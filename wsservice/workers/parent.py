@@ -22,6 +22,7 @@ from ..broker import open_engine, open_hub
 from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
+from ..history import history_of
 from ..journal import open_destination
 from ..listening import Renewal, endpoints, listen
 from ..notify import ServiceManager
@@ -29,6 +30,7 @@ from ..policy import ConnectionLimits
 from ..reloading import Part
 from . import copying, passing
 from .handed import Place
+from .keeping import Keeping
 from .process import Owner, Program, Worker
 from .sharing import Sharing
 from .supervisor import MARGIN, Published, Supervisor
@@ -76,11 +78,6 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
-        if config.history_size and not config.broker:
-            raise ConfigError(
-                f"--history: {config.history!r} is not allowed with --workers {count}: each of"
-                " them would have one of its own; give one of the two"
-            )
         self.config = config
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
@@ -94,8 +91,16 @@ class ParentService(Service):
         self.limits = ConnectionLimits(
             config.max_connections, 0 if later else config.max_connections_per_ip
         )
+        # Where nodes meet, it is kept there.
+        history = None if config.broker else history_of(config)
         self.supervisor = Supervisor(
-            count, self._make, reactor, give_up, self._all_ready, config.drain
+            count,
+            self._make,
+            reactor,
+            give_up,
+            self._all_ready,
+            config.drain,
+            None if history is None else Keeping(history, reactor.seconds),
         )
         self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
         self.supervisor.sharing = self.sharing

@@ -11,10 +11,12 @@ from typing import Any
 import attrs
 
 from ..admin.broker import Meeting, Servers
+from ..admin.inbox import Box
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
+from ..admin.webhook import Sender
 from ..counting import Traffic
 from ..hub import LocalHub
 from ..journal import Journal
@@ -56,14 +58,18 @@ class Shown:
         bus: Bus,
         reactor: Any,
         engine: Servers | None = None,
+        inbox: Box | None = None,
         meeting: Meeting | None = None,
+        webhook: Sender | None = None,
     ) -> None:
+        self._webhook = webhook
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
         self._engine = engine
         self._meeting = meeting
+        self._inbox = inbox
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -110,19 +116,30 @@ class Shown:
                 "bus_dropped": self._bus.dropped,
             },
             **self._broker(),
+            "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
         }
 
     def _broker(self) -> dict[str, Any]:
-        engine, meeting = self._engine, self._meeting
-        if engine is None or meeting is None:
+        figures: dict[str, Any] = {}
+        if self._engine is not None:
+            figures |= {"broker": self._engine.figures, "broker_states": self._engine.states}
+        if self._meeting is not None:
+            figures |= {"meeting": self._meeting.figures, "meeting_states": self._meeting.states}
+        if self._inbox is not None:
+            figures |= {"inbox": self._inbox.figures, "inbox_states": self._inbox.states}
+        return figures
+
+    def _webhook_figures(self) -> dict[str, Any]:
+        webhook = self._webhook
+        if webhook is None:
             return {}
         return {
-            "broker": engine.figures,
-            "broker_states": engine.states,
-            "meeting": meeting.figures,
-            "meeting_states": meeting.states,
+            "delivered": webhook.delivered,
+            "dropped": webhook.dropped,
+            "waiting": webhook.waiting,
+            "attempts": dict(webhook.attempts),
         }
 
     def _connections(self) -> list[Any]:
