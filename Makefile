@@ -13,6 +13,7 @@
 #                                 WORKS='echo-1 idle' SERVERS='wsservice ws' ROUNDS=5 SCALE=0.2
 #   make bench-workers            workers beside one process, killed, and replaced: docs/workers.md
 #   make bench-publishing         from publishing to delivery, with slow readers: docs/publishing.md
+#   make bench-redis              two nodes and a Redis, killed too: docs/scaling.md
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -29,7 +30,7 @@ interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers \
-  bench-publishing format clean
+  bench-publishing bench-redis format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,6 +69,9 @@ bench-workers: $(environment)
 
 bench-publishing: $(environment)
 	$(bin)/python -m benchmarks.publishing --write
+
+bench-redis: $(test_environment)
+	$(bin)/python -m benchmarks.scaling
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .

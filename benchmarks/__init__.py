@@ -19,6 +19,11 @@ The map. Imports run one way, downwards in this list::
     publishing.py   from publishing to delivery, slow readers among the others
     broker.py       a redis-server, asked, killed and started again
     listener.py     who goes from node to node, and resumes
+    delivering.py   publishing to all connections of two nodes
+    recovering.py   Redis killed, and back
+    constants.py    the figures of the model in wsservice/scaling
+    plans.py        what follows from them                             PURE
+    scaling.py      all of that: docs/scaling.md, `make bench-redis`
 
 `load.c` is the load generator, `peers/` are the servers to compare with and
 `clients/` the two clients, each as its documentation has it. `behaviours.py` is

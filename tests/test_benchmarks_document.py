@@ -20,7 +20,15 @@ def test_what_looks_like_the_part_elsewhere_stays() -> None:
     assert with_part(empty, "a", "new") == DOCUMENT.replace("old", "new")
 
 
-@pytest.mark.parametrize("document", ["", DOCUMENT + DOCUMENT, DOCUMENT.replace("/written", "x")])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        DOCUMENT + DOCUMENT,
+        "<!-- written: a -->\n" + DOCUMENT,
+        DOCUMENT.replace("/written", "x"),
+    ],
+)
 def test_a_part_that_is_not_there_once_is_an_error(document: str) -> None:
     with pytest.raises(BenchmarkError, match="no part 'a', or several"):
         with_part(document, "a", "new")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import broker, building, publishing
+from benchmarks import broker, building, delivering, publishing, recovering
 from benchmarks.asking import Line, publish, stamped
 from benchmarks.errors import BenchmarkError, MeasurementError
 from benchmarks.listener import Wanderer
@@ -160,3 +160,37 @@ def test_redis_is_asked_killed_and_started_again(redis: broker.Server) -> None:
     redis.end()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("setup", delivering.SETUPS, ids=lambda each: each.title)
+def test_each_setup_delivers(
+    tmp_path: Path, load: Path, setup: delivering.Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if setup.redis:
+        need_program("redis-server")
+    for name, count in {"CONNECTIONS": 10, "_ALONE": 20, "_FLAT_OUT": 20, "_TIMED": 4}.items():
+        monkeypatch.setattr(delivering, name, count)
+    found = delivering.measured(tmp_path, load, setup)
+    assert min(found.alone, found.accepted, found.delivered, found.p50, found.p99) > 0
+    assert bool(found.operations) == setup.redis
+    # One round trip for each publish, whatever it does besides.
+    assert 1 <= sum(found.operations.values()) <= 20 if setup.redis else True
+
+
+def test_what_was_accepted_is_neither_missing_nor_there_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_program("redis-server")
+    for name, value in {"MESSAGES": 300, "CLIENTS": 2, "AWAY": 0.5}.items():
+        monkeypatch.setattr(recovering, name, value)
+    found = recovering.kept(tmp_path)
+    assert found.accepted + found.unknown == 300
+    assert (found.missing, found.twice, found.disordered, found.gaps) == (0, 0, 0, 0)
+
+
+def test_it_is_found_out_when_all_is_as_before(
+    tmp_path: Path, load: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_program("redis-server")
+    monkeypatch.setattr(recovering, "AWAY", 0.1)
+    assert 0 < recovering.recovered(tmp_path, load, 20) < PATIENCE
