@@ -117,6 +117,10 @@ def test_what_is_not_said_follows_from_the_connections(run: Any) -> None:
         (["--connections", "inf"], "--connections: 'inf' is not allowed"),
         (["--connections", "9", "--busy", "1.5"], "--busy: '1.5' is not allowed; give a number"),
         (["--connections", "9", "--cores", "0"], "--cores: '0' is not allowed"),
+        (
+            ["--connections", "9", "--cores", "2.5"],
+            "'2.5' is not allowed; give a whole number from",
+        ),
         (["--connections", "9", "--history", "5,x"], "--history: 'x' is not allowed"),
         (["--connections", "9", "--fan-out", "10"], "--fan-out: 10 is not allowed; give at most"),
         (["--connections", "9", "--session", "0"], "--session: '0' is not allowed"),

@@ -41,9 +41,10 @@ class _Parser(argparse.ArgumentParser):
 class _Number:
     """A number from one bound to another, as argparse calls it: 10000, 1e4, 10k."""
 
-    def __init__(self, least: float, most: float = _MOST) -> None:
+    def __init__(self, least: float, most: float = _MOST, *, whole: bool = False) -> None:
         self._least = least
         self._most = most
+        self._whole = whole
 
     def __call__(self, text: str) -> float:
         suffix = text[-1:]
@@ -52,9 +53,11 @@ class _Number:
             value = float(digits) * _SUFFIXES.get(suffix, 1.0)
         except ValueError:
             value = math.nan
-        if not self._least <= value <= self._most:
+        allowed = self._least <= value <= self._most
+        if not allowed or (self._whole and value != int(value)):
+            what = "a whole number" if self._whole else "a number"
             raise argparse.ArgumentTypeError(
-                f"{text!r} is not allowed; give a number from {self._least:g} to {self._most:g},"
+                f"{text!r} is not allowed; give {what} from {self._least:g} to {self._most:g},"
                 " such as 2000, 2e3 or 2k"
             )
         return value
@@ -140,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     machines = parser.add_argument_group("the machines")
     machines.add_argument(
         "--cores",
-        type=_Number(1, 4096),
+        type=_Number(1, 4096, whole=True),
         default=4.0,
         metavar="N",
         help="of a node, each with a process: --workers [default: 4]",
@@ -222,7 +225,7 @@ def _load(given: argparse.Namespace) -> Load:
 def _machines(given: argparse.Namespace) -> Machines:
     network = given.network * 1e9 / 8
     return Machines(
-        cores=math.floor(given.cores),
+        cores=given.cores,
         memory=given.memory * GIB,
         network=network,
         connections=given.connections_per_node,
