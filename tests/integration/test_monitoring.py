@@ -228,7 +228,7 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
         ),
         "more of them",
     )
-    # Of a ratio that cannot be, and of what has not happened yet, there is nothing; no broker is there.
+    # Of a ratio that cannot be, and of what has not happened yet, nor a broker, there is nothing.
     asked = [each for each in queries() if "_broker_" not in each]
     silent = [each for each in asked if not found(each.replace("[5m]", "[1m]"))]
     assert all("refusals" in each for each in silent), silent
