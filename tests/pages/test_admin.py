@@ -37,7 +37,7 @@ def opened(page: Browser, operator: Operator) -> Browser:
 
 
 def all_shown(page: Browser) -> None:
-    """Wait until all that the page asks for at once is shown: it is ready as soon as one says so."""
+    """Wait for all that the page asks for at once: it says that it is ready after one of them."""
     page.wait(lambda: page.text("#asked"), "all answers")
     assert page.text(STATE) == "Ready"
 
