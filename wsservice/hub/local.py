@@ -152,7 +152,8 @@ class LocalHub:
         """Send a message that has its place in the history, if there is one: as `publish`."""
         began = self._seconds()
         members = tuple(self._channels.get(message.channel, ()))
-        outcomes = [member.sendPreparedMessage(message) for member in members]
+        # By its class: a look into each one's own attributes finds none of that name.
+        outcomes = [type(member).sendPreparedMessage(member, message) for member in members]
         self.publishing.observe(self._seconds() - began)
         # Whether an outcome is true is asked in Python: not where it is the usual one.
         handed = sum([1 for each in outcomes if each is SENT or each])
