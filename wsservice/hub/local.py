@@ -155,8 +155,10 @@ class LocalHub:
         # By its class: a look into each one's own attributes finds none of that name.
         outcomes = [type(member).sendPreparedMessage(member, message) for member in members]
         self.publishing.observe(self._seconds() - began)
-        # Whether an outcome is true is asked in Python: not where it is the usual one.
-        handed = sum([1 for each in outcomes if each is SENT or each])
+        handed = outcomes.count(SENT)
+        if handed < len(outcomes):
+            # Whether an outcome is true is asked in Python: not where all are the usual one.
+            handed = sum(map(bool, outcomes))
         return handed + self._will_fetch(message) if self._behind else handed
 
     def position(self, channel: str) -> Position | None:
