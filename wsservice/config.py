@@ -22,6 +22,9 @@ DEFAULT_PORT = 8080
 MOST_HISTORY = 1_000_000
 """Messages that may be kept of a channel."""
 
+MOST_BUFFERED = 1_000_000
+"""Messages that may wait for a server of Redis."""
+
 HISTORY_SECONDS = 300.0
 """How long they are kept where it is not said."""
 
@@ -193,8 +196,9 @@ restart."""
 
 
 def _history(value: Any) -> str:
-    """`SIZE,SECONDS` of that or of `SIZE`; "0" for none."""
-    size_text, comma, seconds_text = _text(value).partition(",")
+    """`SIZE,SECONDS` of that or of `SIZE`, which may be a number; "0" for none."""
+    text = str(value) if type(value) is int else _text(value)
+    size_text, comma, seconds_text = text.partition(",")
     if not (size_text.isascii() and size_text.isdigit()) or int(size_text) > MOST_HISTORY:
         raise ValueError(value)
     if not int(size_text):
@@ -211,11 +215,13 @@ def setting(
     repeatable: bool = False,
     secret: bool = False,
     reloads: str | None = None,
+    in_toml: str | None = None,
 ) -> Any:
     """A field that is an option too, with what its help says of it. A secret is never shown.
 
     An option without a metavar takes no value on a command line: it is a switch,
     and given it is on. `reloads` is `NEW`, `OPEN`, or None where it needs a restart.
+    `in_toml` is the type that it has in a file, where that is not the field's.
     """
     return attrs.field(
         default=default,
@@ -226,6 +232,7 @@ def setting(
             "repeatable": repeatable,
             "secret": secret,
             "reloads": reloads,
+            "in_toml": in_toml,
         },
     )
 
@@ -448,6 +455,7 @@ class Config(Limits):
         "SIZE[,SECONDS]",
         "keep so many messages of each channel, for so long, for clients that come back;"
         f" {HISTORY_SECONDS:g} seconds if not said, and 0 seconds: of any age",
+        in_toml="str | int",
     )
     history_bytes: int = setting(
         64 * 1024 * 1024,
@@ -485,7 +493,41 @@ class Config(Limits):
         "what it is told: connect, disconnect, and message for each message, separated by commas",
     )
 
+    broker: tuple[str, ...] = setting(
+        (),
+        _converter("a URL such as redis://redis.example", _texts),
+        "URL",
+        "meet other nodes at this server of Redis or Valkey; several, repeatable, share channels",
+        repeatable=True,
+        secret=True,
+    )
+    broker_password_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "log in there with the password in this file",
+    )
+    broker_prefix: str = setting(
+        "wsservice",
+        _converter("text", _line),
+        "TEXT",
+        "what begins the names of all keys and channels there: another for each service",
+    )
+
+    broker_buffer: int = setting(
+        0,
+        _whole(0, MOST_BUFFERED),
+        "COUNT",
+        "so many messages wait while it is away; what is published then reaches nobody else",
+    )
+
     def __attrs_post_init__(self) -> None:
+        for name in ("broker_password_file", "broker_buffer"):
+            if getattr(self, name) and not self.broker:
+                raise ConfigError(
+                    f"{option_name(name)}: {getattr(self, name)!r} is not allowed without"
+                    " --broker, a URL such as redis://redis.example"
+                )
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
         if self.tls_cert is not None and self.port is None:

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from . import frames
+from .broker import open_engine, open_hub
 from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
@@ -35,6 +36,7 @@ from .workers.parent import ParentService
 
 if TYPE_CHECKING:
     from .admin import Admin, Check
+    from .broker.hub import BrokerHub
     from .webhook import Webhook
 
 _log = Logger(namespace="wsservice")
@@ -142,6 +144,9 @@ class WebSocketService(Service):
     `listen`, which runs when the service starts if it was not called before.
     """
 
+    #: The same as the hub, where that meets others.
+    meeting: BrokerHub | None = None
+
     def __init__(
         self,
         config: Config,
@@ -149,22 +154,27 @@ class WebSocketService(Service):
         manager: ServiceManager | None = None,
         hub: LocalHub | None = None,
         open_journal: Callable[[Config, Any], Journal] = open_journal,
+        service: str = "",
     ) -> None:
         self.config = config
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
         self.webhook = self._open_webhook()
+        #: Where the nodes meet, None where there is one alone. `service` is in it.
+        self.engine = open_engine(config, reactor, service)
         protocol = self._telling(find_protocol(config.protocol))
         self.journal = open_journal(config, reactor)
-        if hub is None:
-            hub = LocalHub(history=history_of(config), wall=reactor.seconds)
-        self.hub = hub
+        self.hub = self._open_hub() if hub is None else hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.
         self.checks: list[Check] = [self._not_running, self._no_room]
+        if self.engine is not None:
+            self.checks.append(self.engine.check)
+        if self.meeting is not None:
+            self.checks.append(self.meeting.check)
         self.admin = self._open_admin()
         with_tls = [*self._endpoints, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order.
@@ -173,6 +183,8 @@ class WebSocketService(Service):
             self.parts.append(self.admin)
         if self.webhook is not None:
             self.parts.append(self.webhook)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See `reloading.Part`: how long to drain, and whether there is room for connections."""
@@ -208,6 +220,10 @@ class WebSocketService(Service):
         admin = Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
         if self.webhook is not None:
             admin.show_webhook(self.webhook)
+        if self.engine is not None and self.meeting is not None:
+            admin.show_broker(self.engine, self.meeting)
+        if self.hub.history is not None:
+            admin.show_history(self.hub.history)
         return admin
 
     def _not_running(self) -> str | None:
@@ -255,6 +271,8 @@ class WebSocketService(Service):
         self._stopping = False
         if self.webhook is not None:
             self.webhook.start()
+        if self.engine is not None:
+            self.engine.start()
         super().startService()
         if self.admin is not None:
             self.admin.start()
@@ -302,7 +320,19 @@ class WebSocketService(Service):
             return None if self.admin is None else self.admin.stop()
 
         stopped.addCallback(lambda _: self._drained())
-        return stopped.addCallback(lambda _: self._tell_rest(until)).addCallback(end)
+        stopped.addCallback(lambda _: self._tell_rest(until))
+        return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
+
+    def _open_hub(self) -> LocalHub:
+        if self.engine is not None:
+            self.meeting = open_hub(self.config, self.engine, self._reactor)
+            return self.meeting
+        return LocalHub(history=history_of(self.config), wall=self._reactor.seconds)
+
+    def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
+        return None if self.engine is None else self.engine.stop()
 
     def _tell_rest(self, until: float) -> Deferred[None] | None:
         """Tell the webhook what it was not told yet: that all who are left are gone, too."""

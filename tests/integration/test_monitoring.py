@@ -138,7 +138,13 @@ def answer(port: int, path: str) -> bytes:
 
 def watched(programs: Programs) -> tuple[int, int]:
     """The ports of a service, and of its admin face."""
-    server = programs.twistd("--port", "0", "--admin", "tcp:0:interface=127.0.0.1")
+    secret = programs.folder / "webhook.secret"
+    secret.touch(0o600)
+    secret.write_text("s3cret")
+    server = programs.twistd(
+        *("--port", "0", "--admin", "tcp:0:interface=127.0.0.1", "--history", "10"),
+        *("--webhook", f"http://127.0.0.1:{free_port()}/", "--webhook-secret-file", str(secret)),
+    )
     ports = server.log.wait_for_ports(2)
     metrics = [port for port in ports if is_well(port, "/healthz")]
     assert len(metrics) == 1

@@ -16,7 +16,9 @@ from ..journal import Journal
 from ..listening import endpoint, listen
 from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
+from .broker import BrokerFigures, Meeting, MeetingFigures, Servers, by_nodes
 from .figures import Figures
+from .history import HistoryFigures, Kept
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
@@ -88,6 +90,15 @@ class Face:
     def show_webhook(self, webhook: Sender) -> None:
         """Show how a webhook does, in /metrics."""
         self.figures.registry.register(WebhookFigures(webhook))
+
+    def show_broker(self, servers: Servers, meeting: Meeting) -> None:
+        """Show how the servers of --broker do, in /metrics, and what goes by way of them."""
+        self.figures.registry.register(BrokerFigures(servers))
+        self.figures.registry.register(MeetingFigures(meeting))
+
+    def show_history(self, history: Kept) -> None:
+        """Show how much a history keeps, in /metrics."""
+        self.figures.registry.register(HistoryFigures(history))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
@@ -191,7 +202,9 @@ def _most_to_publish(config: Config) -> int:
 
 
 def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
-    """Publishing within this process."""
+    """Publishing: within this process, or by the servers at which it meets others."""
+    if hasattr(hub, "deliver"):
+        return by_nodes(hub)
 
     def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
         before = factory.slow_closed + factory.slow_dropped

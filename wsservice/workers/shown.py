@@ -10,10 +10,12 @@ from typing import Any
 
 import attrs
 
+from ..admin.broker import Meeting, Servers
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
+from ..admin.webhook import Sender
 from ..counting import Traffic
 from ..hub import LocalHub
 from ..journal import Journal
@@ -48,12 +50,23 @@ class Shown:
     """Answers what the parent asks. Each method named in `asked` takes a message."""
 
     def __init__(
-        self, factory: ServerFactory, hub: LocalHub, journal: Journal, bus: Bus, reactor: Any
+        self,
+        factory: ServerFactory,
+        hub: LocalHub,
+        journal: Journal,
+        bus: Bus,
+        reactor: Any,
+        engine: Servers | None = None,
+        meeting: Meeting | None = None,
+        webhook: Sender | None = None,
     ) -> None:
+        self._webhook = webhook
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
+        self._engine = engine
+        self._meeting = meeting
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -99,8 +112,32 @@ class Shown:
                 "log_dropped": self._journal.dropped,
                 "bus_dropped": self._bus.dropped,
             },
+            **self._broker(),
+            "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
+        }
+
+    def _broker(self) -> dict[str, Any]:
+        engine, meeting = self._engine, self._meeting
+        if engine is None or meeting is None:
+            return {}
+        return {
+            "broker": engine.figures,
+            "broker_states": engine.states,
+            "meeting": meeting.figures,
+            "meeting_states": meeting.states,
+        }
+
+    def _webhook_figures(self) -> dict[str, Any]:
+        webhook = self._webhook
+        if webhook is None:
+            return {}
+        return {
+            "delivered": webhook.delivered,
+            "dropped": webhook.dropped,
+            "waiting": webhook.waiting,
+            "attempts": dict(webhook.attempts),
         }
 
     def _connections(self) -> list[Any]:
