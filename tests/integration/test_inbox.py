@@ -304,6 +304,7 @@ def test_workers_are_nodes_of_their_own(
 ) -> None:
     server = redises.start()
     box = Box(programs, server, "--workers", "2")
+    wait_until(lambda: "\nwsservice_workers 2.0\n" in box.metrics(), "both workers")
     wires = [connect(box.port) for _ in range(4)]
     for number in range(40):
         wires[number % 4].send(str(number))
