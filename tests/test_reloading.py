@@ -37,6 +37,7 @@ NEEDS_RESTART = {
     "broker_password_file",
     "broker_prefix",
     "broker_buffer",
+    "inbox",
 }
 
 

@@ -201,6 +201,7 @@ class Serving:
                 service.engine,
                 service.meeting,
                 service.webhook,
+                service.inbox,
             )
             self._shown.start()
         self._service.startService()

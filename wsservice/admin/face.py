@@ -19,6 +19,7 @@ from .access import Access, exposed, is_exposed
 from .broker import BrokerFigures, Meeting, MeetingFigures, Servers, by_nodes
 from .figures import Figures
 from .history import HistoryFigures, Kept
+from .inbox import Box, InboxFigures
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
@@ -99,6 +100,10 @@ class Face:
     def show_history(self, history: Kept) -> None:
         """Show how much a history keeps, in /metrics."""
         self.figures.registry.register(HistoryFigures(history))
+
+    def show_inbox(self, box: Callable[[], Box]) -> None:
+        """Show what became of messages for the inbox, in /metrics."""
+        self.figures.registry.register(InboxFigures(box))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""

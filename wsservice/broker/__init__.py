@@ -7,6 +7,7 @@ The map. Imports run one way, downwards in this list::
     ring.py           which of several servers has a channel                    PURE
     framing.py        what a message is between nodes                           PURE
     scripts.py        the history in Redis, each step of it a script            PURE
+    waiting.py        messages of clients that wait to be in a stream           PURE
     scripting.py      scripts, which a server keeps by their digests            PURE
     conversation.py   one connection: commands and answers, in their order
     reaching.py       how to get to a server: TCP, TLS, unix sockets, sentinels
@@ -16,6 +17,8 @@ The map. Imports run one way, downwards in this list::
     outbox.py         what is published by way of one server, none of it twice
     questions.py      what is asked of the history
     hub.py            sending to many, on every node
+    inbox.py          what clients send, appended to a stream
+    receiving.py      a behaviour whose messages go there too
 
 All but the PURE ones need what `wsservice[redis]` brings, so that they are imported where
 `Config.broker` is, and by nobody else.

@@ -17,6 +17,7 @@ from ..admin import Check, Face
 from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
+from ..admin.inbox import Box
 from ..admin.listing import Closing, Wanted
 from ..admin.people import gone, not_open, sent, too_many
 from ..admin.presence import Part, channels
@@ -108,6 +109,11 @@ class Overall:
         known: Mapping[str, Any] = self._all.get("webhook", {})
         return known
 
+    @property
+    def inbox(self) -> Box:
+        """What was of the messages of all."""
+        return _Inbox(self._all.get("inbox", {}), self._all.get("inbox_states", {}))
+
     # As `figures.Source` has it
 
     @property
@@ -174,6 +180,12 @@ class OverallWebhook:
     @property
     def waiting(self) -> int:
         return int(self._overall.webhook.get("waiting", 0))
+
+
+@attrs.frozen
+class _Inbox:
+    figures: Mapping[str, int]
+    states: Mapping[str, int]
 
 
 class OverallFigures(Figures):
@@ -392,6 +404,8 @@ class OverallAdmin(Face):
             self.show_webhook(OverallWebhook(self._overall))
         if supervisor.keeping is not None:
             self.show_history(supervisor.keeping.history)
+        if config.inbox:
+            self.show_inbox(lambda: self._overall.inbox)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from ..admin.broker import Meeting, Servers
+from ..admin.inbox import Box
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
@@ -59,6 +60,7 @@ class Shown:
         engine: Servers | None = None,
         meeting: Meeting | None = None,
         webhook: Sender | None = None,
+        inbox: Box | None = None,
     ) -> None:
         self._webhook = webhook
         self._factory = factory
@@ -67,6 +69,7 @@ class Shown:
         self._bus = bus
         self._engine = engine
         self._meeting = meeting
+        self._inbox = inbox
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -119,15 +122,14 @@ class Shown:
         }
 
     def _broker(self) -> dict[str, Any]:
-        engine, meeting = self._engine, self._meeting
-        if engine is None or meeting is None:
-            return {}
-        return {
-            "broker": engine.figures,
-            "broker_states": engine.states,
-            "meeting": meeting.figures,
-            "meeting_states": meeting.states,
-        }
+        figures: dict[str, Any] = {}
+        if self._engine is not None:
+            figures |= {"broker": self._engine.figures, "broker_states": self._engine.states}
+        if self._meeting is not None:
+            figures |= {"meeting": self._meeting.figures, "meeting_states": self._meeting.states}
+        if self._inbox is not None:
+            figures |= {"inbox": self._inbox.figures, "inbox_states": self._inbox.states}
+        return figures
 
     def _webhook_figures(self) -> dict[str, Any]:
         webhook = self._webhook
