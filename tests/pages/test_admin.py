@@ -37,7 +37,7 @@ def opened(page: Browser, operator: Operator) -> Browser:
 
 
 def all_shown(page: Browser) -> None:
-    """Wait until all that the page asks for at once is shown: it is ready as soon as one says so."""
+    """Wait until all that the page asks for at once is shown, not only that it is ready."""
     page.wait(lambda: page.text("#asked"), "all answers")
     assert page.text(STATE) == "Ready"
 

@@ -21,7 +21,7 @@ from .figures import Figures
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
-from .routes import Routes
+from .routes import Cluster, Routes
 from .tracing import Traces
 from .web import AdminFactory
 from .webhook import Sender, WebhookFigures
@@ -79,9 +79,11 @@ class Face:
         #: Where it listens, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
         self._checks = checks
+        #: The connections of this service alone.
+        self.people = people
         self.figures = figures
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, _most_to_publish(config)
+            Access.of(config), people, self.reasons, figures, publishing, most_to_publish(config)
         )
         self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
         self.ports: list[IListeningPort] = []
@@ -93,6 +95,10 @@ class Face:
     def show_broker(self, servers: Servers) -> None:
         """Show how the servers of --broker do, in /metrics."""
         self.figures.registry.register(BrokerFigures(servers))
+
+    def join(self, cluster: Cluster) -> None:
+        """Show all nodes of a cluster."""
+        self._routes.join(cluster)
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
@@ -110,7 +116,7 @@ class Face:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
-            self._routes.most = _most_to_publish(config)
+            self._routes.most = most_to_publish(config)
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
@@ -191,7 +197,8 @@ class Admin(Face):
         return super().stop()
 
 
-def _most_to_publish(config: Config) -> int:
+def most_to_publish(config: Config) -> int:
+    """Octets that a message may have which an operator sends."""
     return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
 
 
