@@ -119,6 +119,9 @@ class WorkerService(WebSocketService):
             any(each.startswith("haproxy:") for each in config.listen),
         )
 
+    def _open_cluster(self) -> None:
+        """Its parent is the node."""
+
     def startService(self) -> None:
         self.listen()
         if self.engine is not None:
@@ -174,7 +177,7 @@ class Serving:
             config, self._reactor, self._hub, self.bus, ends, way, service
         )
         self._service.listen()
-        if config.admin:
+        if config.admin or config.broker:
             # What it needs nobody else does.
             from .workers.shown import Shown
 
