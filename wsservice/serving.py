@@ -170,12 +170,10 @@ class Serving:
         self._leaving = False
         self._parent = os.getppid()
 
-    def serve(self, config: Config, ends: Ends, way: str, service: str = "") -> None:
-        """Begin. Raises as `WorkerService` does."""
+    def serve(self, config: Config, ends: Ends, way: str, of: str = "") -> None:
+        """Begin, as a worker `of` a service. Raises as `WorkerService` does."""
         self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(
-            config, self._reactor, self._hub, self.bus, ends, way, service
-        )
+        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
         self._service.listen()
         if config.admin or config.broker:
             # What it needs nobody else does.

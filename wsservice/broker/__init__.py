@@ -18,8 +18,8 @@ All but the PURE ones need what `wsservice[redis]` brings, so that they are impo
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config
@@ -38,7 +38,7 @@ def open_engine(config: Config, reactor: Any, service: str = "") -> Engine | Non
     """
     if not config.broker:
         return None
-    if importlib.util.find_spec("hiredis") is None:
+    if find_spec("hiredis") is None:
         raise ConfigError("--broker: needs a package more: pip install 'wsservice[redis]'")
     from .engine import Engine
 

@@ -53,6 +53,11 @@ def refused(text: str) -> Refused:
     return Refused(escape(text[:_SHOWN]), match[1] if match else "")
 
 
+def _cancel(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()
+
+
 class _Asked:
     """Something that an answer is waited for, or `left` confirmations of subscriptions."""
 
@@ -130,9 +135,8 @@ class Conversation(Protocol):
         if self._over is not None:
             return
         self._over = why
-        for call in (self._flushing, self._ticking):
-            if call is not None and call.active():
-                call.cancel()
+        _cancel(self._flushing)
+        _cancel(self._ticking)
         if self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.abortConnection()
@@ -152,9 +156,8 @@ class Conversation(Protocol):
         self._tick += 1
         late = takewhile(lambda each: self._tick - each.tick > self._patience, self._asked)
         for each in [each for each in late if not each.left]:
-            self._answer(each, Unknown(f"no answer within {self._patience} s"))
             # Its place is kept: the answer may come yet, before those of others.
-            each.answered = None
+            self._answer(each, Unknown(f"no answer within {self._patience} s"))
         if self._tick - self._heard > self._patience and self._asked:
             if self._tick - self._asked[0].tick > self._patience:
                 self.abort(f"gave no answer within {self._patience} s")
@@ -190,6 +193,7 @@ class Conversation(Protocol):
             self._flushing = self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
+        _cancel(self._flushing)
         self._flushing = None
         if self._out and not self._paused and self._over is None:
             data = b"".join(self._out)
@@ -258,5 +262,6 @@ class Conversation(Protocol):
         self._owner.pushed(push)
 
     def _answer(self, asked: _Asked, answer: Any) -> None:
-        if asked.answered is not None:
-            asked.answered(answer)
+        answered, asked.answered = asked.answered, None
+        if answered is not None:
+            answered(answer)

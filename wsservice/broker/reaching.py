@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,12 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import (
+    ConnectionDone,
+    ConnectionLost,
+    TCPTimedOutError,
+    TimeoutError,  # noqa: A004 - Twisted's
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -26,6 +33,14 @@ _ASKING = 2
 """Seconds that a sentinel may take to connect, and then to answer."""
 
 _SHOWN = 300
+"""Characters shown of an error."""
+
+_WHYS = {
+    TCPTimedOutError: "no connection in time",
+    TimeoutError: "no connection in time",
+    ConnectionDone: "it closed the connection",
+    ConnectionLost: "the connection was lost",
+}
 
 
 class _Factory(Factory):
@@ -158,6 +173,9 @@ def why(failure: Failure, security: HostSecurity | None = None) -> str:
     error: Any = failure.value
     if security is not None and isinstance(error, SSL.Error | VerificationError):
         return f"TLS failed: {security.why(error)}"
-    cause = getattr(error, "osError", error)
-    text = getattr(cause, "strerror", None) or str(error) or type(error).__name__
+    for kind, text in _WHYS.items():
+        if isinstance(error, kind):
+            return text
+    number = getattr(error, "osError", None)
+    text = os.strerror(number) if isinstance(number, int) else str(error) or type(error).__name__
     return escape(text[:_SHOWN].rstrip("."))

@@ -11,10 +11,15 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ..errors import Away, BrokerError
 from ..log import PeerLogger
-from .conversation import Conversation
+from .conversation import Conversation, Word
 
 BATCH = 500
 """Names in a command at most, so that no server is at one for long."""
+
+_PUSHED = 3
+_PUBLISHED = {b"message", b"smessage"}
+_SUBSCRIBED = {b"subscribe", b"ssubscribe"}
+"""What is pushed: its kind, a name, and what was published or how many names there are."""
 
 Heard = Callable[[bytes], None]
 
@@ -83,7 +88,7 @@ class Subscriptions:
             return
         if name in self._to_ask:
             del self._to_ask[name]
-        else:
+        elif self._conversation is not None:
             self._to_leave.append(name)
             self._later()
         subscription.fail(Away("it was unsubscribed from"))
@@ -114,41 +119,40 @@ class Subscriptions:
 
     def pushed(self, push: Sequence[Any]) -> None:
         """Something came that is no answer."""
-        match push:
-            case [b"message" | b"smessage", bytes(name), bytes(payload)]:
-                subscription = self._wanted.get(name)
-                if subscription is not None and subscription.confirmed:
-                    self._hear(subscription, payload)
-            case [b"subscribe" | b"ssubscribe", bytes(name), *_]:
-                subscription = self._batch.pop(name, None)
-                if subscription is not None:
-                    subscription.confirm()
-                    if not self._batch:
-                        self._flush()
-
-    def _hear(self, subscription: _Subscription, payload: bytes) -> None:
-        try:
-            subscription.heard(payload)
-        except Exception:
-            # What comes next is heard all the same, by others too.
-            _log.failure("what was published could not be taken")
+        if len(push) != _PUSHED:
+            return
+        kind, name, payload = push
+        if kind in _PUBLISHED:
+            subscription = self._wanted.get(name)
+            if subscription is not None and subscription.confirmed:
+                try:
+                    subscription.heard(payload)
+                except Exception:
+                    # What comes next is heard all the same, by others too.
+                    _log.failure("what was published could not be taken")
+        elif kind in _SUBSCRIBED:
+            subscription = self._batch.pop(name, None)
+            if subscription is not None:
+                subscription.confirm()
+                if not self._batch:
+                    self._flush()
 
     def _later(self) -> None:
         if self._flushing is None and self._conversation is not None:
             self._flushing = self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
-        if self._flushing is not None and self._flushing.active():
-            self._flushing.cancel()
-        self._flushing = None
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None and flushing.active():
+            flushing.cancel()
         conversation = self._conversation
         if conversation is None:
             return
         mark = "S" if self._sharded else ""
         while self._to_leave:
             names, self._to_leave = self._to_leave[:BATCH], self._to_leave[BATCH:]
-            words = (f"{mark}UNSUBSCRIBE", *names)
-            conversation.ask(words, lambda _: None, names=len(names))
+            leave: list[Word] = [f"{mark}UNSUBSCRIBE", *names]
+            conversation.ask(leave, lambda _: None, names=len(names))
         if self._batch:
             return
         batch = {name: self._wanted[name] for name in islice(self._to_ask, BATCH)}
@@ -156,8 +160,8 @@ class Subscriptions:
             for name in batch:
                 del self._to_ask[name]
             self._batch = batch
-            words = (f"{mark}SUBSCRIBE", *batch)
-            conversation.ask(words, self._not_confirmed, names=len(batch))
+            subscribe: list[Word] = [f"{mark}SUBSCRIBE", *batch]
+            conversation.ask(subscribe, self._not_confirmed, names=len(batch))
         else:
             self._all_are_confirmed()
 
