@@ -54,7 +54,6 @@ _log = PeerLogger(namespace="wsservice")
 class Link(registry.Link, Protocol):
     """What is needed of a link to the broker."""
 
-    up: bool
     problem: str | None
     version: str
     watchers: list[Callable[[Any], None]]
@@ -138,7 +137,9 @@ class Cluster:
         self._home.start()
         self._link.subscribe(self._channel(self.node), self._heard).addErrback(self._deaf)
         self._link.watchers.append(self._link_changed)
-        self._beat.start(registry.BEAT)
+        # Before there is a broker, there is nobody to be told.
+        self._beat.start(registry.BEAT, now=self._link.up)
+        _log.info("this is node {node}", node=self.node)
 
     def stop(self) -> Deferred[None]:
         """Say that it is not there any more. Fires when that is said, or a second later."""
@@ -167,7 +168,9 @@ class Cluster:
             version=__version__,
             python=platform.python_version(),
             started=self._began,
-            **attrs.asdict(doing),
+            workers=doing.workers,
+            connections=doing.connections,
+            lag=round(doing.lag, 6),
             reasons=tuple(self._home.reasons()),
             brokers=tuple(brokers),
         )

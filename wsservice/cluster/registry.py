@@ -79,6 +79,8 @@ return found
 class Link(Protocol):
     """What is needed of a link to the broker."""
 
+    up: bool
+
     def call(self, *words: bytes | str | int | float) -> Deferred[Any]:
         """Ask something."""
 
@@ -139,8 +141,7 @@ class Registry:
 
     async def known(self) -> Known:
         """The other nodes, as of now. Raises nothing."""
-        now = self._reactor.seconds()
-        if now < self._until:
+        if self._link.up and self._reactor.seconds() < self._until:
             return self._known
         reading = self._link.script(_READ, (self._index,), (MOST_NODES - 1, _MOST_OF_FACTS))
         try:
