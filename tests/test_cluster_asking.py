@@ -105,7 +105,7 @@ def test_what_makes_no_sense_is_no_answer(asker: Asker) -> None:
     asker.ask("two")
     with pytest.raises(MalformedError):
         asker.answer(0, {"total": "many"})
-    assert asker.answers == [{"two": Unheard.WRONG}]
+    assert asker.answers == [{"two": Unheard.LATE}]
 
 
 def test_nor_is_that_of_another_node(asker: Asker) -> None:

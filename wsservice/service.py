@@ -36,6 +36,7 @@ from .workers.parent import ParentService
 
 if TYPE_CHECKING:
     from .admin import Admin, Check
+    from .broker.inbox import Inbox
     from .cluster import Cluster
     from .webhook import Webhook
 
@@ -45,7 +46,7 @@ _AT_ONCE = 100
 """So many connections are told at once that the service stops."""
 
 _LAST_WORDS = 1.0
-"""Seconds that there are for the webhook at least, where connections took all of the drain."""
+"""Seconds that there are for webhook and inbox at least, where connections took all the drain."""
 
 _EACH_SECOND = 200
 """Of more, so many in a second, as far as `Config.drain` leaves time for it."""
@@ -160,7 +161,9 @@ class WebSocketService(Service):
         self.webhook = self._open_webhook()
         #: Where the nodes meet, None where there is one alone. `service` is in it.
         self.engine = open_engine(config, reactor, service)
-        protocol = self._telling(find_protocol(config.protocol))
+        #: Where what clients send is appended, None where it is not.
+        self.inbox = self._open_inbox()
+        protocol = self._receiving(self._telling(find_protocol(config.protocol)))
         self.journal = open_journal(config, reactor)
         if hub is None:
             hub = LocalHub(history=history_of(config), wall=reactor.seconds)
@@ -172,6 +175,8 @@ class WebSocketService(Service):
         self.checks: list[Check] = [self._not_running, self._no_room]
         if self.engine is not None:
             self.checks.append(self.engine.check)
+        if self.inbox is not None:
+            self.checks.append(self.inbox.check)
         self.admin = self._open_admin()
         #: The nodes that meet there, None where there is one alone.
         self.cluster = self._open_cluster()
@@ -184,6 +189,8 @@ class WebSocketService(Service):
             self.parts.append(self.webhook)
         if self.engine is not None:
             self.parts.append(self.engine)
+        if self.inbox is not None:
+            self.parts.append(self.inbox)
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See `reloading.Part`: how long to drain, and whether there is room for connections."""
@@ -210,6 +217,21 @@ class WebSocketService(Service):
 
         return telling(protocol, self.webhook)
 
+    def _open_inbox(self) -> Inbox | None:
+        if self.engine is None or not self.config.inbox:
+            return None
+        # As with the webhook: not to be loaded where nobody needs it.
+        from .broker.inbox import Inbox
+
+        return Inbox(self.config, self.engine, self._reactor)
+
+    def _receiving(self, protocol: type[ServerProtocol]) -> type[ServerProtocol]:
+        if self.inbox is None:
+            return protocol
+        from .broker.receiving import receiving
+
+        return receiving(protocol, self.inbox)
+
     def _open_admin(self) -> Admin | None:
         if not self.config.admin:
             return None
@@ -221,6 +243,9 @@ class WebSocketService(Service):
             admin.show_webhook(self.webhook)
         if self.engine is not None:
             admin.show_broker(self.engine)
+        if self.inbox is not None:
+            inbox = self.inbox
+            admin.show_inbox(lambda: inbox)
         return admin
 
     def _open_cluster(self) -> Cluster | None:
@@ -310,8 +335,8 @@ class WebSocketService(Service):
 
         Many are told one after another, over at most half of `Config.drain`
         seconds. Fires when all are closed, or after all of them. Then the webhook is
-        told what it was not told yet, in the time that is left. The admin face is the
-        last to go, so that it can be asked meanwhile.
+        told what it was not told yet, and the inbox, in the time that is left. The admin
+        face is the last to go, so that it can be asked meanwhile.
         """
         self._stopping = True
         until = self._reactor.seconds() + self.config.drain
@@ -339,9 +364,12 @@ class WebSocketService(Service):
         return left.addCallback(lambda _: engine.stop())
 
     def _tell_rest(self, until: float) -> Deferred[None] | None:
-        """Tell the webhook what it was not told yet: that all who are left are gone, too."""
-        webhook = self.webhook
-        if webhook is None:
+        """Tell the webhook what it was not told yet: that all who are left are gone, too.
+
+        So it is with the inbox, and what they said last.
+        """
+        last = [each for each in (self.webhook, self.inbox) if each is not None]
+        if not last:
             return None
         for each in cast("Iterable[ServerProtocol]", self.hub):
             each.drop()
@@ -350,7 +378,8 @@ class WebSocketService(Service):
         least = _LAST_WORDS if self.config.drain else 0.0
 
         def tell(_: object) -> Deferred[None]:
-            return webhook.stop(max(least, until - self._reactor.seconds()))
+            left = max(least, until - self._reactor.seconds())
+            return DeferredList([each.stop(left) for each in last]).addCallback(lambda _: None)
 
         return turn.addCallback(tell)
 

@@ -187,6 +187,7 @@ class Serving:
                 self.bus,
                 self._reactor,
                 service.engine,
+                service.inbox,
             )
             self._shown.start()
         self._service.startService()

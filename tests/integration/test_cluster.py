@@ -14,7 +14,7 @@ from wsservice.cluster.registry import BEAT, EXPIRES
 
 from .conftest import Connect
 from .processes import Program, Programs, wait_until
-from .redis import Redis
+from .redis import Redis, Redises
 from .test_admin import LOOPBACK, Asking, admin_of
 from .wire import Wire
 
@@ -63,8 +63,8 @@ class Node:
 
 
 @pytest.fixture
-def redis(programs: Programs) -> Redis:
-    return Redis(programs, programs.folder)
+def redis(redises: Redises) -> Redis:
+    return redises.start()
 
 
 def meet(programs: Programs, redis: Redis, *options: tuple[str, ...]) -> list[Node]:
@@ -225,7 +225,7 @@ def test_without_the_broker_what_is_here_goes_on(
     said = one.ask("/connections")
     assert (said["total"], said["missing"]) == (1, [other.name])
     assert "the broker" in said["problem"]
-    redis.go_on()
+    redis.resume()
     wait_until(lambda: one.ask("/connections")["total"] == 3, "all of them again")
 
 

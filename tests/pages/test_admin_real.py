@@ -12,7 +12,7 @@ import pytest
 
 from ..integration.conftest import Connect
 from ..integration.processes import Program, Programs
-from ..integration.redis import Redis
+from ..integration.redis import Redises
 from ..integration.test_admin import LOOPBACK, admin_of
 from ..integration.test_cluster import meet
 from ..integration.wire import Wire
@@ -98,9 +98,9 @@ def test_live_figures(serve: Serve) -> None:
 
 
 def test_the_nodes_of_a_cluster(
-    programs: Programs, browser: Browser, connect: Connect, tmp_path: Path
+    programs: Programs, redises: Redises, browser: Browser, connect: Connect
 ) -> None:
-    here, other = meet(programs, Redis(programs, tmp_path), (), ())
+    here, other = meet(programs, redises.start(), (), ())
     served = Served(here.program, browser, connect)
     there = connect(other.port, path="/far")
     page = served.open()

@@ -10,6 +10,7 @@ The map. Imports run one way, downwards in this list::
     presence.py   which channels there are, and who is on one
     publishing.py what a request to publish says, and publishing it
     broker.py     the figures of servers of Redis
+    inbox.py      the figures of the inbox
     webhook.py    the figures of the webhook
     octets.py     frames, out of the octets that pass
     tracing.py    one connection's frames as they happen

@@ -18,6 +18,7 @@ from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
 from .broker import BrokerFigures, Servers
 from .figures import Figures
+from .inbox import Box, InboxFigures
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
@@ -99,6 +100,10 @@ class Face:
     def join(self, cluster: Cluster) -> None:
         """Show all nodes of a cluster."""
         self._routes.join(cluster)
+
+    def show_inbox(self, box: Callable[[], Box]) -> None:
+        """Show what became of messages for the inbox, in /metrics."""
+        self.figures.registry.register(InboxFigures(box))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""

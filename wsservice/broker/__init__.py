@@ -5,12 +5,15 @@ The map. Imports run one way, downwards in this list::
     places.py         a URL: where a server is, and who logs in there           PURE
     names.py          what keys and channels are called there                   PURE
     ring.py           which of several servers has a channel                    PURE
+    waiting.py        messages of clients that wait to be in a stream           PURE
     scripting.py      scripts, which a server keeps by their digests            PURE
     conversation.py   one connection: commands and answers, in their order
     reaching.py       how to get to a server: TCP, TLS, unix sockets, sentinels
     subscriptions.py  what is subscribed to, kept over connections
     link.py           one server, kept connected
     engine.py         all servers, and which has what
+    inbox.py          what clients send, appended to a stream
+    receiving.py      a behaviour whose messages go there too
 
 All but the PURE ones need what `wsservice[redis]` brings, so that they are imported where
 `Config.broker` is, and by nobody else.

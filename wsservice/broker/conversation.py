@@ -141,9 +141,10 @@ class Conversation(Protocol):
             self.transport.unregisterProducer()
             self.transport.abortConnection()
         asked, self._asked = self._asked, deque()
+        # First of all, so that who has no answer finds it so.
+        self._owner.lost(self, why)
         for each in asked:
             self._answer(each, Unknown(f"no answer: {why}"))
-        self._owner.lost(self, why)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.abort(self._why(reason))

@@ -137,7 +137,8 @@ class Link(Owner):
             self._conversation.abort("stopped")
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
-            stopped.callback(None)
+            # After what has no answer was told so.
+            self._reactor.callLater(0, stopped.callback, None)
 
     # To ask
 
@@ -287,14 +288,17 @@ class Link(Owner):
     def _not_opened(self, failure: Failure) -> None:
         self._attempt = None
         conversation, self._conversation = self._conversation, None
+        problem = failure.getErrorMessage()
         if conversation is not None:
             self._forget(conversation)
             conversation.abort("not logged in")
+            if not conversation.octets_received:
+                problem += "; does it speak TLS?" if self.place.tls else "; does it want TLS?"
         if not self._running:
             return
         if failure.check(BrokerError, CancelledError) is None:
             _log.failure("broker {place}", failure, place=str(self))
-        self._again(failure.getErrorMessage())
+        self._again(problem)
 
     def _too_late(self, _result: object, _seconds: float) -> None:
         raise Unreachable(f"not connected within {_LOGIN:g} s")

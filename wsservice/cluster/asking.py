@@ -28,9 +28,9 @@ class Unheard(enum.Enum):
     NOBODY = "nobody"
     """It was not asked: nobody listens there, or the broker is away."""
     LATE = "late"
-    """It did not answer in time, or there is no knowing whether it was asked."""
+    """It gave no answer in time that makes sense, or there is no knowing whether it was asked."""
     WRONG = "wrong"
-    """It does not understand the question, or its answer makes no sense."""
+    """It does not understand the question."""
 
 
 ANSWERED = "answered"
@@ -106,7 +106,7 @@ class Asking:
         try:
             value = pending.question.answer_of(answer.said)
         except MalformedError:
-            self._settle(answer.id, Unheard.WRONG)
+            self._settle(answer.id, Unheard.LATE)
             raise
         self._settle(answer.id, value)
 

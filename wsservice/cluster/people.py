@@ -162,7 +162,7 @@ def _unanswered(id_: str, node: str, how: Unheard) -> UnansweredError:
     if how is Unheard.LATE:
         return UnansweredError(
             504,
-            f"node {node} did not answer within {WITHIN:g} s: whether connection {id_} was"
+            f"node {node} gave no answer within {WITHIN:g} s: whether connection {id_} was"
             " reached is not known",
         )
     if how is Unheard.WRONG:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import attrs
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.internet.defer import Deferred
 
@@ -16,6 +17,7 @@ from ..admin import Check, Face
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
 from ..admin.ids import Id
+from ..admin.inbox import Box
 from ..admin.listing import Closing, Wanted
 from ..admin.people import gone, not_open, too_many
 from ..admin.presence import Part, channels
@@ -94,6 +96,11 @@ class Overall:
     def states(self) -> Mapping[str, Mapping[str, int]]:
         return dict(self._all.get("broker_states", {}))
 
+    @property
+    def inbox(self) -> Box:
+        """What was of the messages of all."""
+        return _Inbox(self._all.get("inbox", {}), self._all.get("inbox_states", {}))
+
     # As `figures.Source` has it
 
     @property
@@ -119,6 +126,12 @@ class Overall:
         known = self._all.get("counters", {})
         counters: dict[str, float] = {name: known.get(name, 0) for name in names}
         return counters
+
+
+@attrs.frozen
+class _Inbox:
+    figures: Mapping[str, int]
+    states: Mapping[str, int]
 
 
 class OverallFigures(Figures):
@@ -332,6 +345,8 @@ class OverallAdmin(Face):
         supervisor.watcher = self
         if config.broker:
             self.show_broker(self._overall)
+        if config.inbox:
+            self.show_inbox(lambda: self._overall.inbox)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from ..admin.broker import Servers
+from ..admin.inbox import Box
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
@@ -56,12 +57,14 @@ class Shown:
         bus: Bus,
         reactor: Any,
         engine: Servers | None = None,
+        inbox: Box | None = None,
     ) -> None:
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
         self._engine = engine
+        self._inbox = inbox
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -114,10 +117,12 @@ class Shown:
         }
 
     def _broker(self) -> dict[str, Any]:
-        engine = self._engine
-        if engine is None:
-            return {}
-        return {"broker": engine.figures, "broker_states": engine.states}
+        figures: dict[str, Any] = {}
+        if self._engine is not None:
+            figures |= {"broker": self._engine.figures, "broker_states": self._engine.states}
+        if self._inbox is not None:
+            figures |= {"inbox": self._inbox.figures, "inbox_states": self._inbox.states}
+        return figures
 
     def _connections(self) -> list[Any]:
         # They may have come by several ports, and the list is in the order of ids.

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from wsservice.broker.receiving import receiving
+from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
+
+from .support import BINARY, CLOSE, TEXT, Client, Served, close_payload, frame
+
+TURNED_AWAY = (CLOSE, close_payload(1013, b"messages cannot be taken now"))
+
+
+class Box:
+    """An inbox that has room, or not."""
+
+    def __init__(self, room: int = 100) -> None:
+        self.room = room
+        self.taken: list[Any] = []
+
+    @property
+    def refuses(self) -> bool:
+        return not self.room
+
+    def take(self, sender: Any, payload: bytes, is_binary: bool) -> bool:
+        if not self.room:
+            return False
+        self.room -= 1
+        self.taken.append((sender.id, sender.channel, payload, is_binary))
+        return True
+
+
+def connect(box: Any, protocol: type[ServerProtocol] = EchoServerProtocol) -> Client:
+    return Served(receiving(protocol, box)).connect().open("/chat/")
+
+
+def test_a_message_goes_there_and_to_the_behaviour() -> None:
+    box = Box()
+    client = connect(box)
+    client.text("hello")
+    client.send(frame(BINARY, b"\x00"))
+    assert box.taken == [("1", "chat", b"hello", False), ("1", "chat", b"\x00", True)]
+    assert client.frames() == [(TEXT, b"hello"), (BINARY, b"\x00")]
+
+
+def test_the_default_behaviour_logs_it_too() -> None:
+    box: Any = Box()
+    served = Served(receiving(ServerProtocol, box))
+    client = served.connect().open()
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    assert [each[2] for each in box.taken] == [b"a", b"b"]
+    assert len(served.log.lines) == 2
+
+
+def test_who_sends_what_cannot_be_taken_is_turned_away() -> None:
+    box = Box(room=1)
+    client = connect(box)
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    assert client.frames() == [(TEXT, b"a"), TURNED_AWAY]
+
+
+def test_what_comes_behind_it_is_not_taken_either() -> None:
+    box = Box(room=1)
+
+    class Slow(EchoServerProtocol):
+        waits: Deferred[None] | None = None
+
+        def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+            super().onMessage(payload, isBinary)
+            self.waits = Deferred()
+            return self.waits
+
+    client = connect(box, Slow)
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c"))
+    client.protocol.waits.callback(None)
+    box.room = 5
+    client.text("d")
+    assert [each[2] for each in box.taken] == [b"a"]
+    assert client.frames() == [(TEXT, b"a"), TURNED_AWAY]
+
+
+def test_who_is_new_is_turned_away_without_a_greeting() -> None:
+    box = Box(room=0)
+    client = connect(box, GreetingServerProtocol)
+    assert client.frames() == [TURNED_AWAY]
+    client.close(1013)
+    client.lose()
+    assert box.taken == []
+    assert len(client.protocol.factory.hub) == 0
+
+
+def test_the_behaviour_itself_is_as_it_was() -> None:
+    box: Any = Box()
+    class_ = receiving(EchoServerProtocol, box)
+    assert issubclass(class_, EchoServerProtocol)
+    assert repr(class_) == repr(EchoServerProtocol)
+    assert not hasattr(EchoServerProtocol, "_inbox")
