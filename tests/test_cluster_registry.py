@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from wsservice.cluster.registry import EXPIRES, Known, Registry
 from wsservice.errors import Away, Refused
 
 from .nodes import Broker, Link
+from .support import Logged
 from .test_cluster_facts import FACTS
 
 INDEX = b"wsservice:nodes:{cluster}"
@@ -37,6 +39,11 @@ class Meeting:
     def say(self, *nodes: str) -> None:
         for node in nodes:
             assert self.run(self.registries[node].say(FACTS)) is None
+
+    def left(self, node: str) -> list[Any]:
+        done: list[Any] = []
+        self.registries[node].leave().addBoth(done.append)
+        return done
 
     def known(self, node: str) -> Known:
         self.broker.clock.advance(0.5)
@@ -74,7 +81,7 @@ def test_who_says_it_no_more_is_forgotten(meeting: Meeting) -> None:
 
 def test_who_leaves_is_forgotten_at_once(meeting: Meeting) -> None:
     meeting.say("one", "two")
-    assert meeting.run(meeting.registries["two"].leave()) is None
+    assert meeting.left("two") == [None]
     assert meeting.known("one").others == {}
     assert meeting.broker.index == {b"one"}
 
@@ -89,6 +96,14 @@ def test_what_was_read_is_good_for_a_moment(meeting: Meeting) -> None:
 
 
 class TestTrouble:
+    def test_who_cannot_say_that_it_leaves_does_so_all_the_same(
+        self, meeting: Meeting, logged: Logged
+    ) -> None:
+        meeting.links["one"].cut()
+        assert meeting.left("one") == [None]
+        gc.collect()
+        assert logged.failures == []
+
     def test_where_the_broker_is_away_those_of_the_last_time(self, meeting: Meeting) -> None:
         meeting.say("one", "two")
         meeting.known("one")

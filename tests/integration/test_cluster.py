@@ -237,10 +237,12 @@ def test_what_others_leave_at_the_broker_does_no_harm(
     connected(connect, other, 1)
     channel = f"wsservice:node:{{{one.name}}}"
     hostile = [b"", b"\xff\x1b[2J", b"[" * 100_000, b'{"v": 1}', b'{"v":1,"from":"a.b"}']
+    # As the node hears it, which depends on the version.
+    publish = "SPUBLISH" if redis.ask("PUBLISH", channel, b"") == 0 else "PUBLISH"
     for octets in hostile:
-        assert redis.ask("SPUBLISH", channel, octets) == 1
+        assert redis.ask(publish, channel, octets) == 1
     forged = {"v": 1, "from": other.name, "id": "0" * 32, "ask": "close", "connection": -1}
-    redis.ask("SPUBLISH", channel, json.dumps(forged))
+    redis.ask(publish, channel, json.dumps(forged))
     for name in ("\x1b]0;owned\x07", "a.b", "x" * 1000):
         redis.ask("ZADD", INDEX, 0, name)
         redis.ask("SET", f"{INDEX}:{name}", "{}", "PX", 60_000)
@@ -273,8 +275,9 @@ def test_what_others_leave_at_the_broker_does_no_harm(
 
 def test_in_a_broker_that_is_full_who_is_there_stays(programs: Programs, redis: Redis) -> None:
     (one,) = meet(programs, redis, ())
-    redis.ask("CONFIG", "SET", "maxmemory", "1")
     key = f"{INDEX}:{one.name}"
+    wait_until(lambda: redis.ask("EXISTS", key), "the first beat")
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
     midway = 1000 * (EXPIRES - BEAT / 2)
     wait_until(lambda: redis.ask("PTTL", key) < midway, "half a beat")
     wait_until(lambda: redis.ask("PTTL", key) > midway, "the next beat")

@@ -151,8 +151,7 @@ class Cluster:
         self._link.unsubscribe(self._channel(self.node))
         self._asking.end()
         self._home.stop()
-        leaving = Deferred.fromCoroutine(self._registry.leave())
-        # Whatever hinders it, the others notice it later.
+        leaving = self._registry.leave()
         return leaving.addTimeout(_LAST_WORDS, self._reactor).addErrback(lambda _: None)
 
     # What this node is

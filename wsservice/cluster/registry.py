@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from ..admin.ids import is_node
 from ..broker.names import Names
@@ -133,11 +133,11 @@ class Registry:
             raise
         self.count = count if isinstance(count, int) else 0
 
-    async def leave(self) -> None:
-        """Say that it is not there any more. Raises `BrokerError`."""
-        gone = self._link.call("DEL", self._key)
-        await self._link.call("ZREM", self._index, self._node)
-        await gone
+    def leave(self) -> Deferred[None]:
+        """Say that it is not there any more. Whatever hinders it, the others notice it later."""
+        said = [self._link.call("DEL", self._key)]
+        said.append(self._link.call("ZREM", self._index, self._node))
+        return DeferredList(said, consumeErrors=True).addCallback(lambda _: None)
 
     async def known(self) -> Known:
         """The other nodes, as of now. Raises nothing."""
