@@ -50,6 +50,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "broker": (),
         "broker_password_file": "",
         "broker_prefix": "wsservice",
+        "broker_buffer": 0,
         "inbox": "",
         "inbox_size": 100_000,
         "inbox_away": "buffer,10000",
@@ -206,15 +207,21 @@ class TestHistory:
             ("100,60", 100, 60),
             ("1000000,0.5", 1_000_000, 0.5),
             ("100,0", 100, 0),
+            (100, 100, 300),
+            (0, 0, 0),
         ],
     )
-    def test_it_is_a_size_and_seconds(self, given: str, size: int, seconds: float) -> None:
+    def test_it_is_a_size_and_seconds(self, given: Any, size: int, seconds: float) -> None:
         config = Config(history=given)
         assert (config.history_size, config.history_seconds) == (size, seconds)
         assert Config(history=config.history) == config
 
     @pytest.mark.parametrize(
-        "given", ["", "x", "-1", "1000001", "10,", "10,x", "10,-1", "10,86401", "1,2,3", "٣", 10]
+        "given",
+        [
+            *("", "x", "-1", "1000001", "10,", "10,x", "10,-1", "10,86401", "1,2,3", "٣"),
+            *(-1, 1000001, True, 1.5, None),
+        ],
     )
     def test_another_is_refused(self, given: Any) -> None:
         with pytest.raises(ConfigError, match=r"--history: .* is not allowed; give SIZE or SIZE,"):

@@ -10,10 +10,11 @@ from wsservice.channels import Position
 from wsservice.envelopes import (
     Envelope,
     EnvelopeError,
+    Fetched,
     Opened,
     Published,
     enveloped,
-    of_entry,
+    message_of,
     of_gap,
     of_joining,
     of_message,
@@ -53,8 +54,16 @@ def test_text_that_is_none_has_marks_in_its_place() -> None:
 
 
 def test_what_was_kept_has_its_place_and_time() -> None:
-    entry = Entry("a", 3, "e.1", 2.0, b"x", False)
-    assert of_entry(entry) == of_message("a", b"x", False, 2.0, PLACE)
+    message = message_of(Entry("a", 3, "e.1", 2.0, b"x", True))
+    assert message.envelope.payload == of_message("a", b"x", True, 2.0, PLACE)
+    assert message.plain == PreparedMessage(b"x", True).plain
+
+
+def test_what_was_fetched_for_several_is_made_a_message_once() -> None:
+    entry = Fetched("a", 3, "e.1", 2.0, b"x", False)
+    assert message_of(entry) is message_of(entry)
+    kept = Entry("a", 3, "e.1", 2.0, b"x", False)
+    assert message_of(kept) is not message_of(kept)
 
 
 def test_joining_and_gaps_tell_a_place() -> None:

@@ -28,6 +28,9 @@ class Member:
         self.sent.append((preparedMsg.payload, preparedMsg.isBinary))
         return self.takes
 
+    def fall_behind(self, channel: str, since: Position) -> None:
+        raise AssertionError("nothing is lost")
+
     def go_away(self) -> None:
         raise AssertionError("nobody asked")
 

@@ -36,6 +36,7 @@ NEEDS_RESTART = {
     "broker",
     "broker_password_file",
     "broker_prefix",
+    "broker_buffer",
     "inbox",
 }
 

@@ -11,14 +11,16 @@ import attrs
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from wsservice.channels import Position
 from wsservice.config import Config
 from wsservice.errors import ConfigError
+from wsservice.history import Missed
 from wsservice.policy import Verdict
 from wsservice.serving import Ends, Serving
 from wsservice.threshold import Threshold
 from wsservice.workers import passing, records
 from wsservice.workers.handed import Place
-from wsservice.workers.messages import Publication, framed, said
+from wsservice.workers.messages import Page, Publication, Stamp, framed, said
 from wsservice.workers.passing import Handing
 
 from .certificates import Authority
@@ -50,9 +52,13 @@ class Run:
         self.serving = Serving(self.reactor, self.alarms.append, self.threshold, os.getcwd())
         bus: Any = self.serving.bus
         bus.say = lambda what, **members: self.heard.append((what, *members.values()))
-        bus.publish = self.heard.append
+        bus.publish = self._publish
         self.place = Place(int(socket.AF_INET), ["192.0.2.9", 8080])
         self.way = way
+
+    def _publish(self, body: bytes) -> bool:
+        self.heard.append(body)
+        return True
 
     def start(self) -> Run:
         ends = Ends(self.messages, [(self.end, self.place)])
@@ -180,6 +186,52 @@ class TestPublishing:
         run.serving.bus.dataReceived(framed(Publication("news", b"hello", False, 9).body()))
         assert run.heard == [("answer", 9, {"handed": 0, "dropped": 0})]
         run.close()
+
+
+class TestHistory:
+    @pytest.fixture
+    def run(self) -> Iterator[Run]:
+        run = Run(history="100").start()
+        yield run
+        run.close()
+
+    def stamped(self, offset: int, request: int = 0) -> bytes:
+        stamp = Stamp(Position(offset, "e.1"), 5.0)
+        return framed(Publication("news", b"hello", False, request, stamp).body())
+
+    def test_what_is_published_here_goes_to_the_parent_and_comes_back(self, run: Run) -> None:
+        client = run.connect().open("/news")
+        client.taken()
+        assert run.service.hub.publish("news", b"hello") == 1
+        assert run.heard[-1] == Publication("news", b"hello").body()
+        assert client.frames() == []
+        run.serving.bus.dataReceived(self.stamped(1, 9))
+        assert client.frames() == [(TEXT, b"hello")]
+        assert run.heard[-1] == ("answer", 9, {"handed": 1, "dropped": 0})
+
+    def test_what_is_asked_is_answered(self, run: Run) -> None:
+        run.heard.clear()
+        outcome: list[Any] = []
+        run.service.hub.missed("news", Position(1, "e.1")).addCallback(outcome.append)
+        assert run.heard == [("ask", 1, "news", [1, "e.1"])]
+        missed = Missed((), Position(1, "e.1"))
+        run.serving.bus.dataReceived(framed(Page(1, "news", missed).body()))
+        assert [each.position for each in outcome] == [missed.position]
+
+    def test_what_was_lost_is_asked_for(self, run: Run) -> None:
+        run.connect().open("/news")
+        run.serving.bus.dataReceived(self.stamped(1))
+        run.heard.clear()
+        run.tell("lost", channel="news")
+        assert ("ask", 1, "news", [1, "e.1"]) in run.heard
+
+
+def test_without_a_history_nothing_of_one_is_heard(run: Run) -> None:
+    run.heard.clear()
+    run.tell("lost", channel="news")
+    page = Page(1, "news", Missed((), Position(1, "e.1")))
+    run.serving.bus.dataReceived(framed(page.body()))
+    assert run.heard == []
 
 
 class TestReload:

@@ -53,6 +53,13 @@ class TestFile:
         )
 
     @pytest.mark.parametrize(
+        ("octets", "history"),
+        [(b"history = 100", "100,300"), (b"history = '100,5'", "100,5"), (b"history = 0", "0")],
+    )
+    def test_a_history_is_a_number_or_two_in_text(self, octets: bytes, history: str) -> None:
+        assert Settings.merged(from_file(octets, "ws.toml")).config.history == history
+
+    @pytest.mark.parametrize(
         ("octets", "said"),
         [
             (b"port =", "ws.toml: is not TOML, Invalid value (at end of document)"),
@@ -84,6 +91,14 @@ class TestFile:
             (b"drain = nan", "ws.toml: drain: nan is not allowed; give seconds from 0 to 86400"),
             (b"compression = 1", "ws.toml: compression: 1 is not allowed; give true or false"),
             (b"greeting = 1", "ws.toml: greeting: 1 is not allowed; give a string"),
+            (
+                b"history = true",
+                "ws.toml: history: True is not allowed; give a string or a whole number",
+            ),
+            (
+                b"history = 1.5",
+                "ws.toml: history: 1.5 is not allowed; give a string or a whole number",
+            ),
             (
                 b"listen = 'tcp:1'",
                 "ws.toml: listen: 'tcp:1' is not allowed; give an array of strings",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from wsservice.channels import Position
 from wsservice.sending import SENT, PreparedMessage, Sent
 from wsservice.workers.hub import WorkerHub
 from wsservice.workers.messages import Publication, publication
@@ -18,6 +19,9 @@ class Member:
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
         self.got.append(preparedMsg.payload)
         return Sent.SLOW if self.slow else SENT
+
+    def fall_behind(self, channel: str, since: Position) -> None:
+        raise AssertionError
 
     def go_away(self) -> None:
         raise AssertionError

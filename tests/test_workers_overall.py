@@ -13,6 +13,9 @@ from wsservice.admin.exchange import Answer, Asked
 from wsservice.admin.tracing import MOST_TRACES
 from wsservice.config import Config
 from wsservice.counting import Counts, Histogram
+from wsservice.history import History
+from wsservice.workers.keeping import Keeping
+from wsservice.workers.messages import Publication
 from wsservice.workers.overall import OverallAdmin, OverallTrace
 from wsservice.workers.supervisor import Published
 
@@ -63,6 +66,7 @@ class Supervisor:
 
     lost = 4
     dropped = 5
+    keeping: Keeping | None = None
     watcher: Any = None
 
     def __init__(self) -> None:
@@ -89,11 +93,12 @@ class Supervisor:
 class Face:
     """The admin face over them."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeping: Keeping | None = None, **settings: Any) -> None:
         self.supervisor = Supervisor()
+        self.supervisor.keeping = keeping
         self.workers = self.supervisor.workers
         self.reasons: list[str] = []
-        config = Config(admin="tcp:8081:interface=127.0.0.1", max_connections=77)
+        config = Config(admin="tcp:8081:interface=127.0.0.1", max_connections=77, **settings)
         supervisor: Any = self.supervisor
         self.admin = OverallAdmin(config, MemoryReactorClock(), supervisor, [self._check])
 
@@ -183,6 +188,38 @@ class TestFigures:
         assert face.figure("max_connections") == 77
         assert commit() == []
         assert face.figure("max_connections") == 5
+
+    def test_webhooks_are_shown_as_one(self) -> None:
+        face = Face(webhook="http://h/", webhook_secret_file="s")
+        for worker in face.workers:
+            webhook = {"delivered": 3, "dropped": 2, "waiting": 1, "attempts": {"failed": 4}}
+            worker.answers["figures"] = {**figures(1), "webhook": webhook}
+        expected = {
+            'webhook_events_total{outcome="delivered"}': 6,
+            'webhook_events_total{outcome="dropped"}': 4,
+            'webhook_attempts_total{outcome="failed"}': 8,
+            'webhook_attempts_total{outcome="taken"}': 0,
+            "webhook_waiting": 2,
+        }
+        assert {name: face.figure(name) for name in expected} == expected
+        gone = face.workers.pop()
+        face.supervisor.watcher.lost(gone)
+        expected["webhook_waiting"] = 1
+        assert {name: face.figure(name) for name in expected} == expected
+
+    def test_before_a_webhook_was_told_anything_its_figures_are_there(self) -> None:
+        face = Face(webhook="http://h/", webhook_secret_file="s")
+        assert face.figure('webhook_attempts_total{outcome="failed"}') == 0
+        assert face.figure("webhook_waiting") == 0
+        assert b"webhook" not in Face().ask("/metrics").body
+
+    def test_the_history_is_the_parents(self) -> None:
+        keeping = Keeping(History(10, 0, 70_000), lambda: 5.0)
+        keeping.stamped(Publication("a", b"x"))
+        face = Face(keeping)
+        assert face.figure("history_messages") == face.figure("history_channels") == 1
+        assert face.figure("history_octets_max") == 70_000
+        assert b"history" not in Face().ask("/metrics").body
 
 
 class TestConnections:

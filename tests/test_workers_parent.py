@@ -18,6 +18,7 @@ from wsservice.config import Config
 from wsservice.workers import parent as module
 from wsservice.workers import passing
 from wsservice.workers.copying import JSON
+from wsservice.workers.messages import Publication
 from wsservice.workers.parent import ParentService
 from wsservice.workers.process import Program, State
 
@@ -192,8 +193,6 @@ class TestStart:
         assert run.port.stopped
 
     def test_what_cannot_be_is_said_when_it_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(errors.ConfigError, match="--history: '100,300' is not allowed with"):
-            Run(monkeypatch, history="100")
         for wrong in ({"listen": ("nonsense",)}, {"message_log": "/no/such/folder/x"}):
             with pytest.raises(errors.WSServiceError):
                 Run(monkeypatch, **wrong)
@@ -208,6 +207,22 @@ class TestStart:
         run = Run(monkeypatch, listen=listen, max_connections_per_ip=3)
         assert run.service.limits._most_per_address == (3 if known else 0)
         assert run.service.sharing._peers_come_later is not known
+
+
+class TestHistory:
+    def test_it_is_one_for_all_workers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch, history="7,60", history_bytes=65536).start()
+        keeping = run.service.supervisor.keeping
+        assert keeping is not None
+        assert keeping.history.most_octets == 65536
+        before = run.reactor.seconds()
+        stamped = keeping.stamped(Publication("a", b"x"))
+        assert stamped is not None
+        assert stamped.stamp is not None
+        assert stamped.stamp.time == before
+
+    def test_without_the_option_there_is_none(self, run: Run) -> None:
+        assert run.service.supervisor.keeping is None
 
 
 class TestMessageLog:

@@ -92,6 +92,12 @@ class Told(Owner):
     def published(self, worker: Worker, body: bytes) -> None:
         self.heard.append(body)
 
+    def asked(self, worker: Worker, message: Any) -> None:
+        self.heard.append((message["channel"], message["since"]))
+
+    def came_and_left(self, worker: Worker, came: Any, left: Any) -> None:
+        self.heard.append((came, left))
+
 
 class Run:
     """A worker, as its parent sees it, and its side."""
@@ -196,7 +202,12 @@ class TestBus:
         run.says("failed", problem="no\x1b luck")
         body = Publication("a", b"x").body()
         run.worker.bus.dataReceived(framed(body))
-        assert run.owner.heard == ["leaving", "no\\x1b luck", body]
+        run.says("channels", came=["a"], left=["b"])
+        run.says("ask", request=1, channel="a", since=None)
+        assert run.owner.heard == [
+            *("leaving", "no\\x1b luck", body),
+            *((["a"], ["b"]), ("a", None)),
+        ]
 
     @pytest.mark.parametrize(
         "message",
@@ -205,6 +216,8 @@ class TestBus:
             said("ready"),
             said("ready", room="many"),
             said("counts", taken=1),
+            said("ask", request=1),
+            said("channels", came=["a"]),
             b"x",
         ],
     )
@@ -223,7 +236,7 @@ class TestBus:
     def test_questions_are_answered(self, run: Run) -> None:
         answers: list[Any] = []
         run.worker.ask(1, answers.append, "figures")
-        run.worker.ask_body(2, answers.append, Publication("a", b"x", False, 2).body())
+        assert run.worker.ask_body(2, answers.append, Publication("a", b"x", False, 2).body())
         run.worker.ask(3, answers.append, "figures")
         run.worker.forget(3)
         run.says("answer", request=2, answer={"handed": 5})
@@ -338,4 +351,6 @@ def test_an_owner_may_be_told_anything(run: Run) -> None:
     owner.asks_to_leave(run.worker)
     owner.ended(run.worker, "")
     owner.counted(run.worker, [])
+    owner.asked(run.worker, {})
+    owner.came_and_left(run.worker, [], [])
     owner.published(run.worker, b"")

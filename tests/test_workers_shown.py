@@ -67,6 +67,23 @@ def test_figures_are_those_of_connections_that_are_and_were(worker: Worker) -> N
     assert Counts.of(both["counts"]).closes["1006"] == 2
 
 
+def test_so_are_those_of_a_webhook_where_there_is_one(worker: Worker) -> None:
+    assert worker.ask("figures")["webhook"] == {}
+
+    class Webhook:
+        delivered, dropped, waiting = 3, 2, 1
+        attempts = {"taken": 2, "failed": 1}
+
+    worker.shown._webhook = Webhook()
+    figures = worker.ask("figures")
+    assert added(figures, figures)["webhook"] == {
+        "delivered": 6,
+        "dropped": 4,
+        "waiting": 2,
+        "attempts": {"taken": 4, "failed": 2},
+    }
+
+
 def test_how_late_the_reactor_is_is_measured(worker: Worker) -> None:
     worker.shown.start()
     worker.served.clock.advance(0.25)

@@ -40,3 +40,6 @@ def test_of_one_that_is_gone_what_was_so_is_nothing_any_more() -> None:
     assert outlasting(ONE) == {"counts": ONE["counts"], "traffic": [1, 2, 3, 4, 0]}
     assert ONE["traffic"] == [1, 2, 3, 4, 5]
     assert outlasting({}) == {}
+    webhook = {"dropped": 1, "waiting": 2}
+    assert outlasting({"webhook": webhook}) == {"webhook": {"dropped": 1, "waiting": 0}}
+    assert webhook["waiting"] == 2

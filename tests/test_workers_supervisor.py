@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from wsservice.history import History
 from wsservice.policy import Admission, Verdict
 from wsservice.workers import supervisor as module
-from wsservice.workers.messages import Publication, publication
+from wsservice.workers.keeping import Keeping
+from wsservice.workers.messages import Publication, page, publication
 from wsservice.workers.process import Owner, State
 from wsservice.workers.supervisor import Published, Supervisor
 
@@ -23,13 +25,18 @@ class Bus:
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.published: list[bytes] = []
+        self.answered: list[bytes] = []
+        self.room = True
+
+    def answer(self, body: bytes) -> None:
+        self.answered.append(body)
 
     def say(self, what: str, **members: Any) -> None:
         self.said.append((what, *members.values()))
 
     def publish(self, body: bytes) -> bool:
         self.published.append(body)
-        return True
+        return self.room
 
 
 class Fake:
@@ -93,7 +100,7 @@ class Service:
 
     supervisor: Any
 
-    def __init__(self, count: int = 2) -> None:
+    def __init__(self, count: int = 2, keeping: Keeping | None = None) -> None:
         self.clock = Clock()
         self.made: list[Fake] = []
         self.gave_up: list[str] = []
@@ -101,7 +108,7 @@ class Service:
         self.error: OSError | None = None
         make: Any = self._make
         self.supervisor = Supervisor(
-            count, make, self.clock, self.gave_up.append, self._is_ready, drain=4
+            count, make, self.clock, self.gave_up.append, self._is_ready, 4, keeping
         )
         self.sharing = Sharing()
         self.supervisor.sharing = self.sharing
@@ -421,6 +428,93 @@ class TestPublishing:
         published = [each.bus.published for each in service.made]
         # To one that leaves, since it has connections; to none that has not begun.
         assert published == [[b"body"], [], [b"body"], []]
+
+
+class TestKeeping:
+    @pytest.fixture
+    def kept(self) -> Service:
+        return Service(2, Keeping(History(10, 0, 100_000), lambda: 5.0)).all_ready()
+
+    def came(self, service: Service) -> None:
+        for each in service.made:
+            service.supervisor.came_and_left(each, ["a"], [])
+
+    def ask(self, service: Service, worker: Fake, since: list[Any] | None = None) -> Any:
+        question = {"request": 3, "channel": "a", "since": since}
+        service.supervisor.asked(worker, question)
+        return page(worker.bus.answered.pop()).missed
+
+    def test_what_one_publishes_goes_to_all_with_its_place(self, kept: Service) -> None:
+        kept.supervisor.published(kept.made[1], Publication("a", b"x", True).body())
+        (first,), (second,) = (each.bus.published for each in kept.made)
+        assert first == second
+        message = publication(first)
+        assert (message.payload, message.binary, message.request) == (b"x", True, 0)
+        assert message.stamp is not None
+        assert message.stamp.position == self.ask(kept, kept.made[0]).position
+        assert message.stamp.position.offset == 1
+
+    def test_so_does_what_the_parent_publishes(self, kept: Service) -> None:
+        asked: list[Any] = []
+
+        def ask_body(request: int, answered: Any, body: bytes) -> bool:
+            asked.append((publication(body), answered))
+            return True
+
+        for each in kept.made:
+            each.ask_body = ask_body
+        published: list[Published] = []
+        kept.supervisor.publish("a", b"x").addCallback(published.append)
+        (message, one), (same, other) = asked
+        assert message == same
+        assert message.stamp is not None
+        assert (message.request, message.stamp.position.offset) == (1, 1)
+        for each in (one, other):
+            each({"handed": 1, "dropped": 0})
+        assert published == [Published(2, 0, 0)]
+
+    def test_one_that_had_no_room_is_told_and_asks(self, kept: Service) -> None:
+        self.came(kept)
+        start = self.ask(kept, kept.made[0]).position
+        kept.made[0].bus.room = False
+        body = Publication("a", b"x").body()
+        for _ in range(2):
+            kept.supervisor.published(kept.made[1], body)
+        assert [each.bus.said for each in kept.made] == [[("lost", "a")], []]
+        missed = self.ask(kept, kept.made[0], [start.offset, start.epoch])
+        assert [each.offset for each in missed.entries] == [1, 2]
+
+    def test_so_it_is_where_the_parent_publishes(self, kept: Service) -> None:
+        self.came(kept)
+        kept.made[0].ask_body = lambda *_: False
+        kept.made[1].ask_body = lambda *_: True
+        for each in kept.made:
+            each.forget = lambda _: None
+        kept.supervisor.publish("a", b"x")
+        assert [each.bus.said for each in kept.made] == [[("lost", "a")], []]
+
+    def test_what_is_too_long_reaches_nobody(
+        self, kept: Service, monkeypatch: pytest.MonkeyPatch, logged: Logged
+    ) -> None:
+        monkeypatch.setattr("wsservice.workers.keeping.LONGEST_KEPT", 5)
+        published: list[Published] = []
+        kept.supervisor.publish("a", bytes(5)).addCallback(published.append)
+        kept.supervisor.published(kept.made[0], Publication("a", bytes(5)).body())
+        assert published == [Published(0, 0, 2)]
+        assert [each.bus.published for each in kept.made] == [[], []]
+        assert kept.supervisor.dropped == 2
+
+    def test_one_that_is_over_is_on_no_channel_any_more(self, kept: Service) -> None:
+        self.came(kept)
+        kept.made[0].dies()
+        assert kept.supervisor.keeping.is_occupied("a")
+        kept.made[1].dies()
+        assert not kept.supervisor.keeping.is_occupied("a")
+
+    def test_without_a_history_nobody_is_answered(self, service: Service) -> None:
+        self.came(service)
+        service.supervisor.asked(service.made[0], {"request": 1, "channel": "a", "since": None})
+        assert service.made[0].bus.answered == []
 
 
 class TestStop:

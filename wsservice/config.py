@@ -22,6 +22,9 @@ DEFAULT_PORT = 8080
 MOST_HISTORY = 1_000_000
 """Messages that may be kept of a channel."""
 
+MOST_BUFFERED = 1_000_000
+"""Messages that may wait for a server of Redis."""
+
 HISTORY_SECONDS = 300.0
 """How long they are kept where it is not said."""
 
@@ -195,8 +198,9 @@ restart."""
 
 
 def _history(value: Any) -> str:
-    """`SIZE,SECONDS` of that or of `SIZE`; "0" for none."""
-    size_text, comma, seconds_text = _text(value).partition(",")
+    """`SIZE,SECONDS` of that or of `SIZE`, which may be a number; "0" for none."""
+    text = str(value) if type(value) is int else _text(value)
+    size_text, comma, seconds_text = text.partition(",")
     if not (size_text.isascii() and size_text.isdigit()) or int(size_text) > MOST_HISTORY:
         raise ValueError(value)
     if not int(size_text):
@@ -232,11 +236,13 @@ def setting(
     repeatable: bool = False,
     secret: bool = False,
     reloads: str | None = None,
+    in_toml: str | None = None,
 ) -> Any:
     """A field that is an option too, with what its help says of it. A secret is never shown.
 
     An option without a metavar takes no value on a command line: it is a switch,
     and given it is on. `reloads` is `NEW`, `OPEN`, or None where it needs a restart.
+    `in_toml` is the type that it has in a file, where that is not the field's.
     """
     return attrs.field(
         default=default,
@@ -247,6 +253,7 @@ def setting(
             "repeatable": repeatable,
             "secret": secret,
             "reloads": reloads,
+            "in_toml": in_toml,
         },
     )
 
@@ -469,6 +476,7 @@ class Config(Limits):
         "SIZE[,SECONDS]",
         "keep so many messages of each channel, for so long, for clients that come back;"
         f" {HISTORY_SECONDS:g} seconds if not said, and 0 seconds: of any age",
+        in_toml="str | int",
     )
     history_bytes: int = setting(
         64 * 1024 * 1024,
@@ -527,6 +535,13 @@ class Config(Limits):
         "what begins the names of all keys and channels there: another for each service",
     )
 
+    broker_buffer: int = setting(
+        0,
+        _whole(0, MOST_BUFFERED),
+        "COUNT",
+        "so many messages wait while it is away; what is published then reaches nobody else",
+    )
+
     inbox: str = setting(
         "",
         _converter(f"the name of a stream, of at most {_LONGEST_STREAM} characters", _stream),
@@ -562,7 +577,7 @@ class Config(Limits):
         return int(self.inbox_away.partition(",")[2] or 0)
 
     def _check_broker(self) -> None:
-        for name in ("broker_password_file", "inbox"):
+        for name in ("broker_password_file", "broker_buffer", "inbox"):
             if getattr(self, name) and not self.broker:
                 raise ConfigError(
                     f"{option_name(name)}: {getattr(self, name)!r} is not allowed without"

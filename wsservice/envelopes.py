@@ -39,12 +39,6 @@ def of_message(
     return _object(channel, f'{_place(position)},{data},"time":{time:.3f}')
 
 
-def of_entry(entry: Entry) -> bytes:
-    """The envelope of a message that was kept."""
-    position = Position(entry.offset, entry.epoch)
-    return of_message(entry.channel, entry.payload, entry.isBinary, entry.time, position)
-
-
 def of_joining(channel: str, position: Position) -> bytes:
     """What is said first on a channel: where it is now."""
     return _object(channel, f'{_place(position)},"joined":true')
@@ -90,6 +84,24 @@ class Published(PreparedMessage):
         """The same for those who speak the subprotocol, made once for all of them."""
         text = of_message(self.channel, self.payload, self.isBinary, self.time, self.position)
         return Envelope(text)
+
+
+@attrs.define(eq=False)
+class Fetched(Entry):
+    """A kept message that was fetched for several: they share what is made of it."""
+
+    message: Published | None = None
+
+
+def message_of(entry: Entry) -> Published:
+    """A message that was kept, for those who missed it."""
+    if isinstance(entry, Fetched) and entry.message is not None:
+        return entry.message
+    message = Published(entry.channel, entry.payload, entry.isBinary, entry.time)
+    message.position = Position(entry.offset, entry.epoch)
+    if isinstance(entry, Fetched):
+        entry.message = message
+    return message
 
 
 def enveloped(message: PreparedMessage, channel: str, time: float) -> PreparedMessage:

@@ -96,6 +96,14 @@ class NotAnsweredError(PublishError):
     """It was asked, and gave no answer: the message may have been published, or not."""
 
 
+class NotPublishedError(PublishError):
+    """The service published it to nobody, for now: whoever tries again does not do it twice."""
+
+
+class UncertainError(PublishError):
+    """The service does not know whether it published it: whoever tries again may do it twice."""
+
+
 class BrokerError(WSServiceError):
     """A server of Redis or Valkey did not do what it was asked."""
 

@@ -95,7 +95,6 @@ class History:
     ) -> None:
         self._size = size
         self._seconds = seconds
-        self._most_octets = octets
         self._most_channels = most_channels
         # Not to be guessed, and another one after a restart.
         self._id = secrets.token_urlsafe(9)
@@ -104,10 +103,13 @@ class History:
         self._last_forgotten = -1
         #: The one published on longest ago comes first.
         self._channels: OrderedDict[str, _Channel] = OrderedDict()
+        #: Octets that there may be.
+        self.most_octets = octets
         #: Whether somebody is on a channel: it is not forgotten for its age then.
         self.occupied: Callable[[str], bool] = lambda _: False
-        #: Octets of all.
+        #: Octets of all, and messages.
         self.octets = 0
+        self.messages = 0
 
     def __len__(self) -> int:
         """How many channels are remembered."""
@@ -124,11 +126,12 @@ class History:
         known.last += 1
         known.published = now
         entry = Entry(channel, known.last, known.epoch, now, payload, isBinary)
-        if _overhead(channel) + entry.octets > self._most_octets:
+        if _overhead(channel) + entry.octets > self.most_octets:
             # It is passed on, but not kept, and what came before it leads nowhere.
             self._drop(known, len(known.entries))
         else:
             known.entries.append(entry)
+            self.messages += 1
             self._count_octets(known, entry.octets)
             self._drop(known, len(known.entries) - self._size)
             self._expire(known, now)
@@ -197,6 +200,7 @@ class History:
     def _forget(self, channel: str) -> None:
         known = self._channels.pop(channel)
         self.octets -= known.octets
+        self.messages -= len(known.entries)
         self._last_forgotten = max(self._last_forgotten, known.number)
 
     def _count_octets(self, known: _Channel, octets: int) -> None:
@@ -206,6 +210,7 @@ class History:
     def _drop(self, known: _Channel, count: int) -> None:
         """Drop the oldest messages of a channel."""
         for _ in range(count):
+            self.messages -= 1
             self._count_octets(known, -known.entries.popleft().octets)
 
     def _expire(self, known: _Channel, now: float) -> None:
@@ -231,9 +236,9 @@ class History:
                 self._forget(channel)
 
     def _make_room(self, appended: _Channel) -> None:
-        while self.octets > self._most_octets:
+        while self.octets > self.most_octets:
             channel, oldest = next(iter(self._channels.items()))
-            share = self._most_octets // len(self._channels)
+            share = self.most_octets // len(self._channels)
             if len(appended.entries) > 1 and (appended.octets > share or oldest is appended):
                 self._drop(appended, 1)
             elif oldest.entries:

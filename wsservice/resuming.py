@@ -3,12 +3,14 @@
 Who speaks it gets envelopes, and, where a history is kept, first what it missed
 of each channel, then what comes. What it missed is read from the history no
 faster than the peer reads, and what is published meanwhile is read from there
-too: a slow peer has a place in the history, not a queue of its own.
+too: a slow peer has a place in the history, not a queue of its own. Who speaks it
+or not: where some of a channel was lost on its way here, it is fetched in this way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,12 +24,12 @@ from .envelopes import (
     Envelope,
     Published,
     enveloped,
-    of_entry,
+    message_of,
     of_gap,
     of_joining,
     of_message,
 )
-from .history import Missed
+from .history import Entry, Missed
 from .sending import PreparedMessage, SendQueue, Sent
 
 _NOTHING: MappingProxyType[str, Position] = MappingProxyType({})
@@ -54,6 +56,7 @@ class Resuming:
     # Few connections have any of these: the others have no attribute of their own.
     _more_channels: tuple[str, ...] = ()
     _since: dict[str, Position] | MappingProxyType[str, Position] = _NOTHING
+    _missing: dict[str, Position | None] | None = None
     _catching_up: Deferred[None] | None = None
     _room: Deferred[None] | None = None
 
@@ -120,15 +123,27 @@ class Resuming:
         hub = self.factory.hub
         if not self._enveloping:
             hub.join(self)
-        elif hub.history is None:
+        elif not hub.has_history:
             hub.join(self)
             for channel in self._since:
                 self._say(of_gap(channel, None))
         else:
             hub.join(self, behind=True)
-            catching_up = Deferred.fromCoroutine(self._catch_up_all())
-            self._catching_up = catching_up
-            catching_up.addErrback(self._could_not).addBoth(self._caught_up)
+            self._fetch({channel: self._since.get(channel) for channel in self.channels})
+
+    def fall_behind(self, channel: str, since: Position) -> None:
+        """As the hub has it: nothing comes until all is fetched that was missed since."""
+        self._fetch({channel: since})
+
+    def _fetch(self, channels: Mapping[str, Position | None]) -> None:
+        """Catch up on channels, each from a position, or from where it is now."""
+        if self._missing is not None:
+            self._missing.update(channels)
+            return
+        self._missing = dict(channels)
+        catching_up = Deferred.fromCoroutine(self._catch_up_all(self._missing))
+        self._catching_up = catching_up
+        catching_up.addErrback(self._could_not).addBoth(self._caught_up)
 
     def _stop_catching_up(self) -> None:
         """The connection is over."""
@@ -141,12 +156,13 @@ class Resuming:
 
     def _caught_up(self, _: object) -> None:
         # An attribute of the class is in the place of each again.
-        for name in ("_catching_up", "_room", "_since"):
+        for name in ("_catching_up", "_missing", "_room", "_since"):
             self.__dict__.pop(name, None)
 
-    async def _catch_up_all(self) -> None:
-        for channel in self.channels:
-            since = self._since.get(channel)
+    async def _catch_up_all(self, missing: dict[str, Position | None]) -> None:
+        while missing:
+            channel = next(iter(missing))
+            since = missing.pop(channel)
             if since is None:
                 since = await self._begin_on(channel)
             await self._catch_up(channel, since)
@@ -164,21 +180,31 @@ class Resuming:
             missed: Missed = await maybeDeferred(hub.missed, channel, since)
             since = missed.position
             if missed.gap:
-                self._say(of_gap(channel, since))
+                if self._enveloping:
+                    self._say(of_gap(channel, since))
             elif not missed.entries:
-                hub.catch_up(self, channel)
+                hub.catch_up(self, channel, since)
                 return
-            for entry in missed.entries:
+            rest = deque(missed.entries)
+            while rest:
                 if self._queue.waits:
                     self._room = Deferred()
                     await self._room
-                if not self._say(of_entry(entry)):
+                if not self._send_some(rest):
                     # It is closing, and one of those that a message is not handed to.
                     hub.catch_up(self, channel)
                     return
             if missed.entries:
                 # The others have their turn.
                 await deferLater(self.factory.reactor, 0)
+
+    def _send_some(self, entries: deque[Entry]) -> bool:
+        """Send what the peer has room for, together; whether it took it."""
+        with self.factory.gathering.together():
+            while entries and not self._queue.waits:
+                if not self.sendPreparedMessage(message_of(entries.popleft())):
+                    return False
+        return True
 
     def _say(self, envelope: bytes) -> Sent:
         return self.sendPreparedMessage(Envelope(envelope))

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from . import frames
-from .broker import open_engine
+from .broker import open_engine, open_hub
 from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
@@ -36,6 +36,7 @@ from .workers.parent import ParentService
 
 if TYPE_CHECKING:
     from .admin import Admin, Check
+    from .broker.hub import BrokerHub
     from .broker.inbox import Inbox
     from .webhook import Webhook
 
@@ -144,6 +145,9 @@ class WebSocketService(Service):
     `listen`, which runs when the service starts if it was not called before.
     """
 
+    #: The same as the hub, where that meets others.
+    meeting: BrokerHub | None = None
+
     def __init__(
         self,
         config: Config,
@@ -164,16 +168,18 @@ class WebSocketService(Service):
         self.inbox = self._open_inbox()
         protocol = self._receiving(self._telling(find_protocol(config.protocol)))
         self.journal = open_journal(config, reactor)
-        if hub is None:
-            hub = LocalHub(history=history_of(config), wall=reactor.seconds)
-        self.hub = hub
+        self.hub = self._open_hub() if hub is None else hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
+        if self.meeting is not None:
+            self.meeting.gathering = self.factory.gathering
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.
         self.checks: list[Check] = [self._not_running, self._no_room]
         if self.engine is not None:
             self.checks.append(self.engine.check)
+        if self.meeting is not None:
+            self.checks.append(self.meeting.check)
         if self.inbox is not None:
             self.checks.append(self.inbox.check)
         self.admin = self._open_admin()
@@ -184,8 +190,8 @@ class WebSocketService(Service):
             self.parts.append(self.admin)
         if self.webhook is not None:
             self.parts.append(self.webhook)
-        if self.engine is not None:
-            self.parts.append(self.engine)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
         if self.inbox is not None:
             self.parts.append(self.inbox)
 
@@ -238,8 +244,10 @@ class WebSocketService(Service):
         admin = Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
         if self.webhook is not None:
             admin.show_webhook(self.webhook)
-        if self.engine is not None:
-            admin.show_broker(self.engine)
+        if self.engine is not None and self.meeting is not None:
+            admin.show_broker(self.engine, self.meeting)
+        if self.hub.history is not None:
+            admin.show_history(self.hub.history)
         if self.inbox is not None:
             inbox = self.inbox
             admin.show_inbox(lambda: inbox)
@@ -342,7 +350,15 @@ class WebSocketService(Service):
         stopped.addCallback(lambda _: self._tell_rest(until))
         return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
 
+    def _open_hub(self) -> LocalHub:
+        if self.engine is not None:
+            self.meeting = open_hub(self.config, self.engine, self._reactor)
+            return self.meeting
+        return LocalHub(history=history_of(self.config), wall=self._reactor.seconds)
+
     def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
         return None if self.engine is None else self.engine.stop()
 
     def _tell_rest(self, until: float) -> Deferred[None] | None:

@@ -27,7 +27,16 @@ from .threshold import Threshold
 from .workers.bus import Bus
 from .workers.handed import HandedLimits, HandedReactor, Place, Roster
 from .workers.hub import WorkerHub
-from .workers.messages import MessageError, Publication, is_publication, parsed, publication
+from .workers.kept import KeptHub
+from .workers.messages import (
+    MessageError,
+    Publication,
+    is_page,
+    is_publication,
+    page,
+    parsed,
+    publication,
+)
 from .workers.parent import RECORDS
 from .workers.records import RecordDestination
 from .workers.supervisor import MARGIN
@@ -95,7 +104,7 @@ class WorkerService(WebSocketService):
         self,
         config: Config,
         reactor: Any,
-        hub: WorkerHub,
+        hub: WorkerHub | KeptHub | None,
         bus: Bus,
         ends: Ends,
         way: str,
@@ -159,7 +168,7 @@ class Serving:
         self._reactor = reactor
         self._end_after = end_after
         self._service: WorkerService | None = None
-        self._hub: WorkerHub | None = None
+        self._hub: WorkerHub | KeptHub | None = None
         self._shown: Shown | None = None
         self._threshold = threshold
         self._folder = folder
@@ -169,7 +178,13 @@ class Serving:
 
     def serve(self, config: Config, ends: Ends, way: str, of: str = "") -> None:
         """Begin, as a worker `of` a service. Raises as `WorkerService` does."""
-        self._hub = WorkerHub(self.bus)
+        if config.broker:
+            # Where nodes meet, what one of them publishes reaches each worker by itself.
+            self._hub = None
+        elif config.history_size:
+            self._hub = KeptHub(self.bus, self._reactor)
+        else:
+            self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
         self._service.listen()
         if config.admin:
@@ -185,6 +200,8 @@ class Serving:
                 self._reactor,
                 service.engine,
                 service.inbox,
+                service.meeting,
+                service.webhook,
             )
             self._shown.start()
         self._service.startService()
@@ -211,6 +228,10 @@ class Serving:
         if is_publication(body):
             self._deliver(publication(body))
             return
+        if is_page(body):
+            if isinstance(self._hub, KeptHub):
+                self._hub.answered(page(body))
+            return
         message = parsed(body)
         if self._shown is not None and message["say"] in self._shown.asked:
             self._shown.asked[message["say"]](message)
@@ -225,6 +246,10 @@ class Serving:
         if message.request:
             answer = {"handed": handed, "dropped": dropped}
             self.bus.say("answer", request=message.request, answer=answer)
+
+    def _has_lost(self, message: Mapping[str, Any]) -> None:
+        if isinstance(self._hub, KeptHub):
+            self._hub.lost(message["channel"])
 
     def _ping(self, _message: Mapping[str, Any]) -> None:
         self.bus.say("pong")
@@ -287,6 +312,7 @@ class Serving:
 
 
 _HEARD: dict[str, Callable[[Serving, Mapping[str, Any]], None]] = {
+    "lost": Serving._has_lost,
     "ping": Serving._ping,
     "drain": Serving._drain,
     "reopen": Serving._reopen,

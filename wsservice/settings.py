@@ -42,6 +42,7 @@ _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "str": ((str,), "a string"),
     "str | None": ((str,), "a string"),
+    "str | int": ((str, int), "a string or a whole number"),
     "tuple[str, ...]": ((list,), "an array of strings"),
 }
 """What a field of each type is in TOML."""
@@ -96,7 +97,7 @@ def from_file(octets: bytes, name: str) -> dict[str, Given]:
 
 def _check_type(field: attrs.Attribute[Any], given: Given) -> None:
     """Text for a number is what an option has; in TOML it is a mistake."""
-    types, allowed = _IN_TOML[str(field.type)]
+    types, allowed = _IN_TOML[field.metadata["in_toml"] or str(field.type)]
     wrong = bool not in types and isinstance(given.value, bool)
     if wrong or not isinstance(given.value, types):
         raise _placed(refuse(field, given.value, allowed), field.name, given)

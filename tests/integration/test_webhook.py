@@ -208,6 +208,33 @@ def test_it_is_shown_in_the_figures(
     wait_until(delivered, "the figure")
 
 
+def test_with_workers_the_figures_are_those_of_all(
+    programs: Programs, connect: Connect, receiver: Receiver
+) -> None:
+    secret = programs.folder / "secret"
+    secret.touch(0o600)
+    secret.write_text("s3cret")
+    service = Service(
+        *(programs, LOOPBACK, "--webhook", receiver.url, "--webhook-secret-file", str(secret)),
+        *("--workers", "2"),
+    )
+    service.program.log.wait_for("): started", 2)
+    for _ in range(4):
+        connect(service.port)
+
+    def figures() -> bytes:
+        with service.connect() as sock:
+            sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+    wait_until(
+        lambda: b'wsservice_webhook_events_total{outcome="delivered"} 4.0' in figures(),
+        "the sum of both",
+    )
+    assert len({json.loads(body)["service"] for _, body in receiver.posted}) == 2
+    assert b"wsservice_webhook_waiting 0.0" in figures()
+
+
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_certificates_are_verified(
     programs: Programs, connect: Connect, tmp_path: Path, is_trusted: bool

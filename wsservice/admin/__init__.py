@@ -8,9 +8,10 @@ The map. Imports run one way, downwards in this list::
     listing.py    the list of connections, and closing one
     presence.py   which channels there are, and who is on one
     publishing.py what a request to publish says, and publishing it
-    broker.py     the figures of servers of Redis
+    broker.py     servers of Redis: publishing by them, and their figures
     inbox.py      the figures of the inbox
     webhook.py    the figures of the webhook
+    history.py    the figures of the history
     octets.py     frames, out of the octets that pass
     tracing.py    one connection's frames as they happen
     people.py     connections listed, closed and traced, by id

@@ -1,4 +1,4 @@
-"""The figures of the servers of --broker, where there are any."""
+"""The servers of --broker, where there are any: publishing by way of them, and their figures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from twisted.internet.defer import Deferred
 
 from ..counting import Histogram
+from .listing import WrongError
+from .publishing import Deliver, Delivery
 
 _PREFIX = "wsservice_broker_"
 
@@ -28,6 +31,82 @@ class Servers(Protocol):
     @property
     def states(self) -> Mapping[str, Mapping[str, int]]:
         """How it is now: `links` to it, those that are `up`, and names `subscribed`."""
+
+
+class Meeting(Protocol):
+    """What is asked of a hub whose messages go by way of servers, or of several such."""
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """Messages, by what became of them here."""
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        """How it is now: messages `waiting`, channels that are `heard`, and those `unheard`."""
+
+
+class Told(Protocol):
+    """What became of a message."""
+
+    handed: int
+    dropped: int
+    nodes: int | None
+    is_here: bool
+
+
+class Node(Protocol):
+    """What publishes by way of servers."""
+
+    def deliver(self, channel: str, payload: bytes, isBinary: bool) -> Deferred[Any]:
+        """Publish, and fire with what is `Told` of it."""
+
+
+def by_nodes(node: Node) -> Deliver:
+    """Publishing on all nodes."""
+
+    def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
+        try:
+            told = node.deliver(channel, payload, is_binary)
+        except ValueError as error:
+            raise WrongError(f"the message cannot be published: {error}") from None
+
+        def delivery(told: Told) -> Delivery:
+            whole = told.nodes == int(told.is_here)
+            return Delivery(told.handed, told.dropped, whole, told.nodes)
+
+        return told.addCallback(delivery)
+
+    return deliver
+
+
+class MeetingFigures(Collector):
+    """Shows what goes by way of servers."""
+
+    def __init__(self, meeting: Meeting) -> None:
+        self._meeting = meeting
+
+    def collect(self) -> Iterator[Metric]:
+        """As `prometheus_client` has it."""
+        messages = CounterMetricFamily(
+            _PREFIX + "messages",
+            "Messages between nodes, by what became of them here.",
+            labels=["outcome"],
+        )
+        for outcome, count in sorted(self._meeting.figures.items()):
+            messages.add_metric([outcome], count)
+        yield messages
+        states = self._meeting.states
+        yield GaugeMetricFamily(
+            _PREFIX + "messages_waiting", "Messages that wait for a server.", states["waiting"]
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "channels_heard", "Channels that are heard.", states["heard"]
+        )
+        yield GaugeMetricFamily(
+            _PREFIX + "channels_unheard",
+            "Channels with connections here that are not heard now.",
+            states["unheard"],
+        )
 
 
 class BrokerFigures(Collector):

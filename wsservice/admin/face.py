@@ -16,8 +16,9 @@ from ..journal import Journal
 from ..listening import endpoint, listen
 from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
-from .broker import BrokerFigures, Servers
+from .broker import BrokerFigures, Meeting, MeetingFigures, Servers, by_nodes
 from .figures import Figures
+from .history import HistoryFigures, Kept
 from .inbox import Box, InboxFigures
 from .lag import Lag
 from .people import LocalPeople, People
@@ -91,9 +92,14 @@ class Face:
         """Show how a webhook does, in /metrics."""
         self.figures.registry.register(WebhookFigures(webhook))
 
-    def show_broker(self, servers: Servers) -> None:
-        """Show how the servers of --broker do, in /metrics."""
+    def show_broker(self, servers: Servers, meeting: Meeting) -> None:
+        """Show how the servers of --broker do, in /metrics, and what goes by way of them."""
         self.figures.registry.register(BrokerFigures(servers))
+        self.figures.registry.register(MeetingFigures(meeting))
+
+    def show_history(self, history: Kept) -> None:
+        """Show how much a history keeps, in /metrics."""
+        self.figures.registry.register(HistoryFigures(history))
 
     def show_inbox(self, box: Callable[[], Box]) -> None:
         """Show what became of messages for the inbox, in /metrics."""
@@ -201,7 +207,9 @@ def _most_to_publish(config: Config) -> int:
 
 
 def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
-    """Publishing within this process."""
+    """Publishing: within this process, or by the servers at which it meets others."""
+    if hasattr(hub, "deliver"):
+        return by_nodes(hub)
 
     def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
         before = factory.slow_closed + factory.slow_dropped

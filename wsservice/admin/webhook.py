@@ -14,7 +14,9 @@ _PREFIX = "wsservice_webhook_"
 class Sender(Protocol):
     """What is asked of a webhook."""
 
-    delivered: int
+    @property
+    def delivered(self) -> int:
+        """Events that were taken."""
 
     @property
     def attempts(self) -> Mapping[str, int]:

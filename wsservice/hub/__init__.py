@@ -1,5 +1,6 @@
 """Who is connected, and sending to many."""
 
+from .following import FollowingHub
 from .local import LocalHub, Member
 
-__all__ = ["LocalHub", "Member"]
+__all__ = ["FollowingHub", "LocalHub", "Member"]

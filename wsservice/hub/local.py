@@ -27,6 +27,9 @@ class Member(Protocol):
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
         """Send one message; what it returns is true if the connection took it."""
 
+    def fall_behind(self, channel: str, since: Position) -> None:
+        """Fetch what was missed of a channel since a position: some was lost on its way."""
+
     def go_away(self) -> None:
         """Say goodbye because the service stops."""
 
@@ -43,7 +46,7 @@ class LocalHub:
     published until it has fetched what it `missed`, and then, in the same turn in
     which it missed nothing any more, says `catch_up`. What is published meanwhile
     is in the history, so that nothing waits for it elsewhere. `position` and
-    `missed` may return a Deferred where a history is kept elsewhere.
+    `missed` return a Deferred where a history is kept elsewhere.
 
     `seconds` is a clock that nobody sets, `wall` gives seconds since 1970.
     """
@@ -59,7 +62,7 @@ class LocalHub:
         self._wall = wall
         #: From a message's being published to its being handed to the last connection.
         self.publishing = Histogram()
-        #: None where none is kept.
+        #: None where none is kept here.
         self.history = history
         if history is not None:
             history.occupied = self.is_occupied
@@ -70,6 +73,11 @@ class LocalHub:
         self._behind: dict[str, dict[Member, None]] = {}
         self._unsettled: set[Member] = set()
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there is a history, here or elsewhere."""
+        return self.history is not None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -106,8 +114,11 @@ class LocalHub:
         for channel in channels:
             where.setdefault(channel, {})[member] = None
 
-    def catch_up(self, member: Member, channel: str) -> None:
-        """A connection that was behind on a channel has all that was published there."""
+    def catch_up(self, member: Member, channel: str, position: Position | None = None) -> None:
+        """A connection that was behind on a channel has all that was published there.
+
+        That is to say, up to `position`, where that is known.
+        """
         if _removed(self._behind, channel, member):
             self._channels.setdefault(channel, {})[member] = None
 
@@ -130,11 +141,16 @@ class LocalHub:
 
     def leave(self, member: Member) -> None:
         """A connection is over. Once is enough, more does no harm."""
-        joined = self._members.pop(member, None)
-        for channel in (joined,) if isinstance(joined, str) else joined or ():
+        for channel in self._joined(member):
             if not _removed(self._channels, channel, member):
                 _removed(self._behind, channel, member)
+        self._members.pop(member, None)
         self.settle(member)
+
+    def _joined(self, member: Member) -> tuple[str, ...]:
+        """The channels that a connection has joined."""
+        joined = self._members.get(member)
+        return (joined,) if isinstance(joined, str) else joined or ()
 
     def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
         """Send a message to every open connection on a channel, and keep it in the history.
@@ -150,13 +166,17 @@ class LocalHub:
 
     def hand_out(self, message: Published) -> int:
         """Send a message that has its place in the history, if there is one: as `publish`."""
+        handed = self._send(message)
+        return handed + self._will_fetch(message) if self._behind else handed
+
+    def _send(self, message: Published) -> int:
+        """Send a message to those who are not behind: how many took it."""
         began = self._seconds()
         members = tuple(self._channels.get(message.channel, ()))
         outcomes = [member.sendPreparedMessage(message) for member in members]
         self.publishing.observe(self._seconds() - began)
         # Whether an outcome is true is asked in Python: not where it is the usual one.
-        handed = sum([1 for each in outcomes if each is SENT or each])
-        return handed + self._will_fetch(message) if self._behind else handed
+        return sum([1 for each in outcomes if each is SENT or each])
 
     def position(self, channel: str) -> Position | None:
         """Where a channel is now; None where no history is kept."""

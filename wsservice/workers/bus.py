@@ -71,6 +71,10 @@ class Bus(Protocol):
         """Say something that is no publication."""
         self._put(framed(said(what, **members)))
 
+    def answer(self, body: bytes) -> None:
+        """Say a body that the other end has asked for."""
+        self._put(framed(body))
+
     def publish(self, body: bytes) -> bool:
         """Say the body of a publication; False where there is no room for it."""
         size = len(body)

@@ -1,7 +1,7 @@
 """What parent and worker say to each other. PURE.
 
-A frame is its length and a body. A body is a publication, in octets, or anything
-else, as an object of JSON whose member `say` tells what it is.
+A frame is its length and a body. A body is a publication, or a page of a history, in
+octets, or anything else, as an object of JSON whose member `say` tells what it is.
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ from typing import Any
 
 import attrs
 
+from ..channels import Position
+from ..envelopes import Fetched
+from ..history import Entry, Missed
+
 FIRST = 3
 """The descriptors of a worker from here on: the bus, its log, messages, then one for each port."""
 
 LONGEST = 64 * 1024 * 1024
 """Octets of the longest body."""
+
+LONGEST_KEPT = LONGEST - 1024 * 1024
+"""Octets of the longest message, its channel included, that can be in a history: there is room
+for what is said of it, in a publication and in a page."""
 
 _LENGTH = struct.Struct("!I")
 LENGTH = _LENGTH.size
@@ -24,7 +32,11 @@ LENGTH = _LENGTH.size
 
 _PUBLICATION = struct.Struct("!cBQI")
 _MARK = b"p"
-_BINARY = 1
+_BINARY, _STAMPED, _KEPT = 1, 2, 4
+_STAMP = struct.Struct("!QdB")
+
+_PAGE = struct.Struct("!cII")
+_PAGE_MARK = b"h"
 
 
 class MessageError(ValueError):
@@ -72,6 +84,18 @@ class Frames:
 
 
 @attrs.frozen
+class Stamp:
+    """What a message gets as it takes its place in the history: its time, in seconds since 1970.
+
+    `kept` is false where it alone is too large: it has a place, and is not there.
+    """
+
+    position: Position
+    time: float
+    kept: bool = True
+
+
+@attrs.frozen
 class Publication:
     """A message for all on a channel. `request` is 0 where nobody waits for the counts."""
 
@@ -79,12 +103,21 @@ class Publication:
     payload: bytes
     binary: bool = False
     request: int = 0
+    stamp: Stamp | None = None
 
     def body(self) -> bytes:
         """As it goes over the bus."""
         channel = self.channel.encode(errors="surrogatepass")
-        head = _PUBLICATION.pack(_MARK, _BINARY * self.binary, self.request, len(channel))
-        return head + channel + self.payload
+        flags = _BINARY * self.binary
+        if self.stamp is None:
+            head = _PUBLICATION.pack(_MARK, flags, self.request, len(channel))
+            return head + channel + self.payload
+        flags |= _STAMPED | _KEPT * self.stamp.kept
+        head = _PUBLICATION.pack(_MARK, flags, self.request, len(channel))
+        position = self.stamp.position
+        epoch = position.epoch.encode()
+        stamp = _STAMP.pack(position.offset, self.stamp.time, len(epoch))
+        return b"".join([head, channel, stamp, epoch, self.payload])
 
 
 def said(what: str, **members: Any) -> bytes:
@@ -116,6 +149,79 @@ def publication(body: bytes) -> Publication:
         if start > len(body):
             raise MessageError("a publication that is cut short")
         channel = body[_PUBLICATION.size : start].decode(errors="surrogatepass")
+        stamp = None
+        if flags & _STAMPED:
+            stamp, start = _stamp(body, start, bool(flags & _KEPT))
     except (struct.error, UnicodeDecodeError):
         raise MessageError("a publication that is none") from None
-    return Publication(channel, body[start:], bool(flags & _BINARY), request)
+    return Publication(channel, body[start:], bool(flags & _BINARY), request, stamp)
+
+
+def _stamp(body: bytes, start: int, kept: bool) -> tuple[Stamp, int]:
+    """What stands at a place of a publication, and where it ends."""
+    offset, time, length = _STAMP.unpack_from(body, start)
+    start += _STAMP.size
+    end = start + length
+    if end > len(body):
+        raise MessageError("a publication that is cut short")
+    return Stamp(Position(offset, body[start:end].decode()), time, kept), end
+
+
+@attrs.frozen
+class Page:
+    """What of a channel somebody missed: the answer to a request."""
+
+    request: int
+    channel: str
+    missed: Missed
+
+    def body(self) -> bytes:
+        """As it goes over the bus."""
+        missed = self.missed
+        entries = missed.entries
+        head = json.dumps(
+            {
+                "request": self.request,
+                "offset": missed.position.offset,
+                "epoch": missed.position.epoch,
+                "gap": missed.gap,
+                # All of a page have the epoch of its end.
+                "entries": [
+                    [each.offset, each.time, each.isBinary, len(each.payload)] for each in entries
+                ],
+            }
+        ).encode()
+        channel = self.channel.encode(errors="surrogatepass")
+        lengths = _PAGE.pack(_PAGE_MARK, len(head), len(channel))
+        return b"".join([lengths, head, channel, *(each.payload for each in entries)])
+
+
+def is_page(body: bytes) -> bool:
+    """Whether a body is a page."""
+    return body[:1] == _PAGE_MARK
+
+
+def page(body: bytes) -> Page:
+    """The page that a body is. Raises `MessageError`."""
+    try:
+        _, length, channel_length = _PAGE.unpack_from(body)
+        end = _PAGE.size + length
+        start = end + channel_length
+        head = json.loads(body[_PAGE.size : end])
+        channel = body[end:start].decode(errors="surrogatepass")
+        position = Position(int(head["offset"]), str(head["epoch"]))
+        entries: list[Entry] = []
+        for offset, time, binary, size in head["entries"]:
+            payload = body[start : start + size]
+            start += size
+            entries.append(
+                Fetched(channel, int(offset), position.epoch, float(time), payload, bool(binary))
+            )
+        if start != len(body):
+            raise MessageError("a page of another length than it says")
+        missed = Missed(entries, position, bool(head["gap"]))
+        return Page(int(head["request"]), channel, missed)
+    except MessageError:
+        raise
+    except (struct.error, ValueError, LookupError, TypeError):
+        raise MessageError("a page that is none") from None

@@ -7,13 +7,14 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.internet.defer import Deferred
 
 from ..admin import Check, Face
+from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
 from ..admin.inbox import Box
@@ -28,6 +29,9 @@ from .process import Worker
 from .shown import OPEN
 from .sums import added, outlasting
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ..broker.hub import BrokerHub
 
 _NOTHING = Traffic(0, 0, 0, 0, 0)
 
@@ -95,6 +99,16 @@ class Overall:
     def states(self) -> Mapping[str, Mapping[str, int]]:
         return dict(self._all.get("broker_states", {}))
 
+    def known(self, name: str) -> dict[str, Any]:
+        """Something of all workers that are there, or were."""
+        return dict(self._all.get(name, {}))
+
+    @property
+    def webhook(self) -> Mapping[str, Any]:
+        """What became of what webhooks were to be told."""
+        known: Mapping[str, Any] = self._all.get("webhook", {})
+        return known
+
     @property
     def inbox(self) -> Box:
         """What was of the messages of all."""
@@ -125,6 +139,47 @@ class Overall:
         known = self._all.get("counters", {})
         counters: dict[str, float] = {name: known.get(name, 0) for name in names}
         return counters
+
+
+class Met:
+    """What several processes of a service have to do with servers. See `admin.broker.Meeting`."""
+
+    def __init__(self, overall: Overall, meeting: Meeting) -> None:
+        self._overall = overall
+        self._meeting = meeting
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting"), self._meeting.figures))
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting_states"), self._meeting.states))
+
+
+class OverallWebhook:
+    """The webhooks of all workers, as `admin.webhook` asks for them."""
+
+    def __init__(self, overall: Overall) -> None:
+        self._overall = overall
+
+    @property
+    def attempts(self) -> Mapping[str, int]:
+        attempts = {"taken": 0, "failed": 0}
+        attempts.update(self._overall.webhook.get("attempts", {}))
+        return attempts
+
+    @property
+    def delivered(self) -> int:
+        return int(self._overall.webhook.get("delivered", 0))
+
+    @property
+    def dropped(self) -> int:
+        return int(self._overall.webhook.get("dropped", 0))
+
+    @property
+    def waiting(self) -> int:
+        return int(self._overall.webhook.get("waiting", 0))
 
 
 @attrs.frozen
@@ -326,7 +381,12 @@ class OverallAdmin(Face):
     """The admin face of a parent."""
 
     def __init__(
-        self, config: Config, reactor: Any, supervisor: Supervisor, checks: list[Check]
+        self,
+        config: Config,
+        reactor: Any,
+        supervisor: Supervisor,
+        checks: list[Check],
+        meeting: BrokerHub | None = None,
     ) -> None:
         self._overall = Overall(supervisor, self._gauges)
         self._most = config.max_connections
@@ -334,11 +394,16 @@ class OverallAdmin(Face):
         self._people = OverallPeople(supervisor)
         figures = OverallFigures(self._overall, supervisor, reactor)
         # What is said to a worker in one turn leaves together by itself.
-        publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
+        deliver = self._deliver if meeting is None else by_nodes(meeting)
+        publishing = Publishing(deliver, contextlib.nullcontext, reactor)
         super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
-        if config.broker:
-            self.show_broker(self._overall)
+        if meeting is not None:
+            self.show_broker(self._overall, Met(self._overall, meeting))
+        if config.webhook:
+            self.show_webhook(OverallWebhook(self._overall))
+        if supervisor.keeping is not None:
+            self.show_history(supervisor.keeping.history)
         if config.inbox:
             self.show_inbox(lambda: self._overall.inbox)
 

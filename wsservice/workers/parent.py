@@ -18,10 +18,11 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from .. import frames
-from ..broker import open_engine
+from ..broker import open_engine, open_hub
 from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
+from ..history import history_of
 from ..journal import open_destination
 from ..listening import Renewal, endpoints, listen
 from ..notify import ServiceManager
@@ -29,12 +30,14 @@ from ..policy import ConnectionLimits
 from ..reloading import Part
 from . import copying, passing
 from .handed import Place
+from .keeping import Keeping
 from .process import Owner, Program, Worker
 from .sharing import Sharing
 from .supervisor import MARGIN, Published, Supervisor
 
 if TYPE_CHECKING:
     from ..admin import Check
+    from ..broker.hub import BrokerHub
     from .overall import OverallAdmin
 
 LOG, FILE, RECORDS = "log", "file", "records"
@@ -75,11 +78,6 @@ class ParentService(Service):
                 f"--workers: {count} is not allowed: this system cannot hand connections from"
                 " one process to another; give 1"
             )
-        if config.history_size:
-            raise ConfigError(
-                f"--history: {config.history!r} is not allowed with --workers {count}: each of"
-                " them would have one of its own; give one of the two"
-            )
         self.config = config
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
@@ -93,8 +91,16 @@ class ParentService(Service):
         self.limits = ConnectionLimits(
             config.max_connections, 0 if later else config.max_connections_per_ip
         )
+        # Where nodes meet, it is kept there.
+        history = None if config.broker else history_of(config)
         self.supervisor = Supervisor(
-            count, self._make, reactor, give_up, self._all_ready, config.drain
+            count,
+            self._make,
+            reactor,
+            give_up,
+            self._all_ready,
+            config.drain,
+            None if history is None else Keeping(history, reactor.seconds),
         )
         self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
         self.supervisor.sharing = self.sharing
@@ -103,8 +109,12 @@ class ParentService(Service):
         self.checks: list[Check] = [self._not_running, self._no_worker, self._no_room]
         #: Where the nodes meet, None where there is one alone. Each worker has one too.
         self.engine = open_engine(config, reactor)
+        #: By which this process publishes. It has no connections.
+        self.meeting: BrokerHub | None = None
         if self.engine is not None:
             self.checks.append(self.engine.check)
+            self.meeting = open_hub(config, self.engine, reactor)
+            self.checks.append(self.meeting.check)
         self.admin = self._open_admin()
         with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order. Certificates are
@@ -112,8 +122,8 @@ class ParentService(Service):
         self.parts: list[Part] = [Renewal(with_tls, reactor), self]
         if self.admin is not None:
             self.parts.append(self.admin)
-        if self.engine is not None:
-            self.parts.append(self.engine)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
 
     def _open_admin(self) -> OverallAdmin | None:
         if not self.config.admin:
@@ -121,7 +131,7 @@ class ParentService(Service):
         # What it needs, twisted.web among it, nobody else does.
         from .overall import OverallAdmin
 
-        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks)
+        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks, self.meeting)
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -306,6 +316,8 @@ class ParentService(Service):
         return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
 
     def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
         return None if self.engine is None else self.engine.stop()
 
 

@@ -64,6 +64,12 @@ class Owner:
     def published(self, worker: Worker, body: bytes) -> None:
         """It published something."""
 
+    def asked(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        """It asks for some of the history."""
+
+    def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
+        """It has connections on some channels, and on others none any more."""
+
     def figures_of(self, worker: Worker, figures: dict[str, Any]) -> None:
         """It says for the last time how much of everything there was."""
 
@@ -202,11 +208,13 @@ class Worker(ProcessProtocol):
         self._answers[request] = answered
         self.bus.say(what, request=request, **members)
 
-    def ask_body(self, request: int, answered: Callable[[Any], None], body: bytes) -> None:
-        """The same with a publication."""
+    def ask_body(self, request: int, answered: Callable[[Any], None], body: bytes) -> bool:
+        """The same with a publication; False where there is no room for it."""
         self._answers[request] = answered
-        if not self.bus.publish(body):
+        room = self.bus.publish(body)
+        if not room:
             self._answer(request, None)
+        return room
 
     def forget(self, request: int) -> None:
         """Its answer is not waited for any more."""
@@ -254,6 +262,12 @@ class Worker(ProcessProtocol):
 
     def _has_ponged(self, _message: Mapping[str, Any]) -> None:
         self.silence = 0
+
+    def _has_asked(self, message: Mapping[str, Any]) -> None:
+        self._owner.asked(self, message)
+
+    def _has_channels(self, message: Mapping[str, Any]) -> None:
+        self._owner.came_and_left(self, message["came"], message["left"])
 
     def _has_figures(self, message: Mapping[str, Any]) -> None:
         self._owner.figures_of(self, message["figures"])
@@ -359,6 +373,8 @@ _HEARD: dict[str, Callable[[Worker, Mapping[str, Any]], None]] = {
     "answer": Worker._has_answered,
     "pong": Worker._has_ponged,
     "leaving": Worker._is_leaving,
+    "ask": Worker._has_asked,
+    "channels": Worker._has_channels,
     "figures": Worker._has_figures,
     "traced": Worker._has_traced,
 }

@@ -10,12 +10,13 @@ from typing import Any
 
 import attrs
 
-from ..admin.broker import Servers
+from ..admin.broker import Meeting, Servers
 from ..admin.inbox import Box
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
 from ..admin.tracing import Trace, Traces
+from ..admin.webhook import Sender
 from ..counting import Traffic
 from ..hub import LocalHub
 from ..journal import Journal
@@ -58,12 +59,16 @@ class Shown:
         reactor: Any,
         engine: Servers | None = None,
         inbox: Box | None = None,
+        meeting: Meeting | None = None,
+        webhook: Sender | None = None,
     ) -> None:
+        self._webhook = webhook
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._bus = bus
         self._engine = engine
+        self._meeting = meeting
         self._inbox = inbox
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
@@ -111,6 +116,7 @@ class Shown:
                 "bus_dropped": self._bus.dropped,
             },
             **self._broker(),
+            "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
         }
@@ -119,9 +125,22 @@ class Shown:
         figures: dict[str, Any] = {}
         if self._engine is not None:
             figures |= {"broker": self._engine.figures, "broker_states": self._engine.states}
+        if self._meeting is not None:
+            figures |= {"meeting": self._meeting.figures, "meeting_states": self._meeting.states}
         if self._inbox is not None:
             figures |= {"inbox": self._inbox.figures, "inbox_states": self._inbox.states}
         return figures
+
+    def _webhook_figures(self) -> dict[str, Any]:
+        webhook = self._webhook
+        if webhook is None:
+            return {}
+        return {
+            "delivered": webhook.delivered,
+            "dropped": webhook.dropped,
+            "waiting": webhook.waiting,
+            "attempts": dict(webhook.attempts),
+        }
 
     def _connections(self) -> list[Any]:
         # They may have come by several ports, and the list is in the order of ids.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PASSING = ("held", "channels", "memory", "broker_states", "inbox_states")
+PASSING = ("held", "channels", "memory", "broker_states", "meeting_states", "inbox_states")
 """What is so now, and is nothing any more when a worker is gone."""
 
 _QUEUED = 4
@@ -29,4 +29,6 @@ def outlasting(figures: Mapping[str, Any]) -> dict[str, Any]:
     if len(traffic) > _QUEUED:
         traffic[_QUEUED] = 0
         kept["traffic"] = traffic
+    if "waiting" in kept.get("webhook", ()):
+        kept["webhook"] = {**kept["webhook"], "waiting": 0}
     return kept

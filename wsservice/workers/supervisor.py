@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Protocol
 
 import attrs
@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from ..escape import escape
 from ..policy import Admission
-from .messages import Publication
+from .keeping import Keeping
+from .messages import Publication, publication
 from .process import Owner, State, Worker
 from .sharing import SILENT, Sharing
 
@@ -102,8 +103,9 @@ class Watcher(Protocol):
 class Supervisor(Owner):
     """The workers of a service, `count` of them, each made by `make`.
 
-    `drain` is `Config.drain`. `give_up` is called with what is wrong where none can be
-    started, `when_ready` once all serve for the first time.
+    `drain` is `Config.drain`, `keeping` the history, where one is kept. `give_up` is
+    called with what is wrong where none can be started, `when_ready` once all serve for
+    the first time.
     """
 
     def __init__(
@@ -114,8 +116,10 @@ class Supervisor(Owner):
         give_up: Callable[[str], None],
         when_ready: Callable[[], None],
         drain: float,
+        keeping: Keeping | None = None,
     ) -> None:
         self.drain = drain
+        self.keeping = keeping
         #: Who shows all this to people, if anybody does.
         self.watcher: Watcher | None = None
         #: How many ended without having been told to.
@@ -219,6 +223,8 @@ class Supervisor(Owner):
                 self.sharing.put_back(worker)
             self.sharing.left(list(worker.connections.values()))
         self._dropped += worker.bus.dropped
+        if self.keeping is not None:
+            self.keeping.gone(worker)
         if self.watcher is not None:
             self.watcher.lost(worker)
         lost = len(worker.connections)
@@ -356,14 +362,36 @@ class Supervisor(Owner):
     # Publishing
 
     def published(self, worker: Worker, body: bytes) -> None:
+        if self.keeping is not None:
+            self._keep(publication(body), self.keeping)
+            return
         for each in self.serving():
             if each is not worker:
                 each.bus.publish(body)
 
+    def _keep(self, message: Publication, keeping: Keeping) -> None:
+        """Put a message into the history, and pass it on to all, its own worker included."""
+        stamped = keeping.stamped(message)
+        if stamped is None:
+            return
+        body = stamped.body()
+        for each in self.serving():
+            if not each.bus.publish(body):
+                keeping.dropped(each, message.channel)
+
+    def asked(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        if self.keeping is not None:
+            self.keeping.asked(worker, message)
+
+    def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
+        if self.keeping is not None:
+            self.keeping.came_and_left(worker, came, left)
+
     @property
     def dropped(self) -> int:
-        """Publications that found no room on their way to a worker."""
-        return self._dropped + sum(worker.bus.dropped for worker in self.all())
+        """Publications that found no room on their way to a worker, or were too long for it."""
+        refused = 0 if self.keeping is None else self.keeping.refused
+        return self._dropped + sum(worker.bus.dropped for worker in self.all()) + refused
 
     # What is shown
 
@@ -387,13 +415,23 @@ class Supervisor(Owner):
 
         Fires with what became of it, within a second.
         """
-        done = self._answers(
-            self.serving(),
-            lambda worker, request, answered: worker.ask_body(
-                request, answered, Publication(channel, payload, isBinary, request).body()
-            ),
-        )
-        return done.addCallback(Published.of)
+        workers = self.serving()
+        keeping = self.keeping
+        message = Publication(channel, payload, isBinary)
+        stamped = message if keeping is None else keeping.stamped(message)
+        if stamped is None:
+            return succeed(Published(0, 0, len(workers)))
+
+        @cache  # all have the same
+        def body(request: int) -> bytes:
+            return attrs.evolve(stamped, request=request).body()
+
+        def put(worker: Worker, request: int, answered: Callable[[Any], None]) -> None:
+            room = worker.ask_body(request, answered, body(request))
+            if keeping is not None and not room:
+                keeping.dropped(worker, channel)
+
+        return self._answers(workers, put).addCallback(Published.of)
 
     def _answers(
         self,
