@@ -18,7 +18,7 @@ from wsservice.config import Config
 from wsservice.envelopes import Published
 from wsservice.errors import Away, NotPublishedError, Refused, UncertainError, Unknown
 from wsservice.history import Missed
-from wsservice.sending import PreparedMessage
+from wsservice.sending import Gathering, PreparedMessage
 
 from .support import Logged
 
@@ -334,6 +334,29 @@ class TestHearing:
         met.link.confirm()
         met.link.echo()
         assert member.payloads == [b"x"]
+
+    def test_what_comes_in_one_turn_leaves_together(self) -> None:
+        met = Met()
+        gathering = met.hub.gathering = Gathering()
+        met.joined()
+        sent: list[int] = []
+
+        class Gatherer:
+            def send_gathered(self) -> None:
+                sent.append(1)
+
+        for sequence in (1, 2):
+            met.link.say(said(b"x", sequence))
+            assert gathering.under_way
+        gathering.gatherers.append(Gatherer())
+        assert sent == []
+        met.clock.advance(0)
+        assert (sent, gathering.under_way) == ([1], False)
+        # Where something else has begun, it is ended by that.
+        with gathering.together():
+            met.link.say(said(b"x", 3))
+        assert not gathering.under_way
+        assert met.clock.getDelayedCalls() == []
 
     def test_what_comes_twice_is_given_once(self) -> None:
         met = Met()

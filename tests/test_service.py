@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from wsservice import errors, frames, service
 from wsservice.config import Config
 from wsservice.descriptors import Shares
-from wsservice.errors import ConfigError
+from wsservice.errors import ConfigError, NotPublishedError
 from wsservice.notify import ServiceManager
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
@@ -518,7 +518,39 @@ class TestBroker:
         reasons = [check() for check in met.service.checks]
         assert "broker redis://127.0.0.1:1: connecting" in reasons
 
+    def test_its_hub_meets_others_and_has_the_history_that_is_there(
+        self, monkeypatch: pytest.MonkeyPatch, met: Run, run: Run
+    ) -> None:
+        hub = met.service.hub
+        assert met.service.meeting is hub
+        assert (hub.has_history, hub.history) == (False, None)
+        kept = Run(monkeypatch, broker=("redis://127.0.0.1:1",), history="10").service
+        assert kept.meeting is kept.hub
+        assert (kept.hub.has_history, kept.hub.history) == (True, None)
+        alone = Run(monkeypatch, history="10").service
+        assert alone.meeting is None
+        assert alone.hub.history is not None
+
+    def test_what_waits_to_be_published_is_over_at_the_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch, drain=0, broker=("redis://127.0.0.1:1",), broker_buffer=5)
+        run.service.startService()
+        meeting = run.service.meeting
+        assert meeting is not None
+        became: list[Any] = []
+        meeting.deliver("a", b"x").addErrback(lambda failure: became.append(failure.type))
+        assert meeting.states["waiting"] == 1
+        run.stop()
+        run.reactor.advance(0)
+        assert (run.stopped, became) == ([None], [NotPublishedError])
+
+    def test_what_is_sent_together_is_so_for_what_comes_from_there_too(self, met: Run) -> None:
+        assert met.service.meeting is not None
+        assert met.service.meeting.gathering is met.service.factory.gathering
+
     def test_settings_are_read_again(self, met: Run) -> None:
+        assert met.service.meeting in met.service.parts
         assert met.service.engine in met.service.parts
         assert met.service.inbox in met.service.parts
 

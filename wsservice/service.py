@@ -171,6 +171,8 @@ class WebSocketService(Service):
         self.journal = open_journal(config, reactor)
         self.hub = self._open_hub() if hub is None else hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
+        if self.meeting is not None:
+            self.meeting.gathering = self.factory.gathering
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.

@@ -202,9 +202,9 @@ class Serving:
                 self.bus,
                 self._reactor,
                 service.engine,
+                service.inbox,
                 service.meeting,
                 service.webhook,
-                service.inbox,
             )
             self._shown.start()
         self._service.startService()

@@ -19,7 +19,7 @@ from ..errors import Away
 from ..history import Missed
 from ..hub import FollowingHub
 from ..log import PeerLogger
-from ..sending import no_payload
+from ..sending import Gathering, no_payload
 from . import framing, scripts
 from .engine import Engine
 from .framing import FramingError, Heard
@@ -136,6 +136,8 @@ class BrokerHub(FollowingHub):
         self._name = lru_cache(_NAMES)(engine.names.of)
         self._all = [engine.names.one(kind) for kind in ("places", "ages")]
         self._lines: dict[str, _Line] = {}
+        #: Joins what is sent, where there are connections.
+        self.gathering: Gathering | None = None
         self._closed = False
         self._said = -_SAID_EACH
         self.counted = Counted()
@@ -359,11 +361,21 @@ class BrokerHub(FollowingHub):
         elif self._terms is not None:
             message.position = line.last = heard.position
             line.mark = framing.mark(heard)
-        came = self.hear(message, kept=True) if self.is_occupied(line.channel) else (0, 0)
+        came = (0, 0)
+        if self.is_occupied(line.channel):
+            self._gather()
+            came = self.hear(message, kept=True)
         if server.echoes and heard.node == self._node:
             publication = server.echoes.pop(heard.sequence, None)
             if publication is not None and publication.echo is not None:
                 publication.echo.callback(came)
+
+    def _gather(self) -> None:
+        """Join what is sent to each connection of what came in this turn of the reactor."""
+        gathering = self.gathering
+        if gathering is not None and not gathering.under_way:
+            gathering.under_way = True
+            self._reactor.callLater(0, gathering.end)
 
     def _is_repeated(self, server: Server, heard: Heard) -> bool:
         last = server.heard.pop(heard.node, 0)

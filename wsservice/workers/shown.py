@@ -58,9 +58,9 @@ class Shown:
         bus: Bus,
         reactor: Any,
         engine: Servers | None = None,
+        inbox: Box | None = None,
         meeting: Meeting | None = None,
         webhook: Sender | None = None,
-        inbox: Box | None = None,
     ) -> None:
         self._webhook = webhook
         self._factory = factory
