@@ -29,7 +29,7 @@ class Run:
         self.link: Any = self.engine.links[0]
         self.calls: list[tuple[Any, list[Any]]] = []
         self.open: list[Deferred[Any]] = []
-        self.link.script = self.script
+        vars(self.link)["script"] = self.script
         self.inbox = Inbox(self.config, self.engine, self.clock, lambda: 1.0)
         self.set_up(True)
 
@@ -58,6 +58,12 @@ class Run:
 
     def fail(self, error: Exception) -> None:
         self.open.pop(0).errback(error)
+
+    def refuses(self) -> bool:
+        return self.inbox.refuses
+
+    def is_pressed(self) -> bool:
+        return self.inbox.is_pressed
 
     @property
     def payloads(self) -> list[list[bytes]]:
@@ -142,10 +148,10 @@ class TestAway:
 
     def test_refuse(self, logged: Logged) -> None:
         run = Run(inbox_away="refuse")
-        assert not run.inbox.refuses
+        assert not run.refuses()
         run.send(b"a")
         run.set_up(False)
-        assert run.inbox.refuses
+        assert run.refuses()
         assert run.send(b"b", b"c") == [False, False]
         assert run.inbox.figures == {"appended": 0, "dropped": 0, "refused": 2}
         # What was taken before is kept all the same.
@@ -158,7 +164,7 @@ class TestAway:
     def test_drop(self, logged: Logged) -> None:
         run = Run(inbox_away="drop")
         run.set_up(False)
-        assert not run.inbox.refuses
+        assert not run.refuses()
         assert run.send(*[b"x"] * 25) == [True] * 25
         assert run.inbox.figures == {"appended": 0, "dropped": 25, "refused": 0}
         assert "inbox: 1 messages dropped so far" in logged.text
@@ -171,9 +177,9 @@ class TestAway:
         run = Run(inbox_away="buffer,2")
         run.set_up(False)
         assert run.send(b"a", b"b", b"c") == [True, True, False]
-        assert run.inbox.refuses
+        assert run.refuses()
         run.set_up(True)
-        assert not run.inbox.refuses
+        assert not run.refuses()
         assert run.payloads == [[b"a", b"b"]]
         # There is more room while they are appended.
         assert run.send(b"c") == [True]
@@ -194,7 +200,7 @@ class TestAway:
         run.send(*[b"x"] * 10_001)
         assert run.inbox.figures["dropped"] == 1
         other = Run(inbox_away="refuse")
-        assert other.send(*[b"x" * 1024 * 1024] * 17).count(False) == 2
+        assert other.send(*[b"x" * 1024 * 1024] * 65).count(False) == 2
 
     def test_it_may_change_while_it_runs(self) -> None:
         run = Run(inbox_away="refuse")
@@ -205,6 +211,69 @@ class TestAway:
         run.set_up(True)
         run.send(b"b")
         assert run.calls[0][1][0] == 5
+
+
+class TestPressed:
+    """The server is there, and takes less than comes."""
+
+    def pressed(self) -> tuple[Run, list[int]]:
+        run = Run()
+        run.send(*[b"x"] * 4999)
+        assert not run.inbox.is_pressed
+        run.send(b"x")
+        assert run.is_pressed()
+        told: list[int] = []
+        for number in range(3):
+            run.inbox.wait(lambda number=number: told.append(number))  # type: ignore[misc]
+        return run, told
+
+    def test_who_sends_is_told_when_there_is_room(self) -> None:
+        run, told = self.pressed()
+        assert told == []
+        run.answer()
+        assert told == [0, 1, 2]
+        run.answer()
+        assert told == [0, 1, 2]
+
+    def test_one_after_another_and_who_fills_it_again_is_the_last(self) -> None:
+        run = Run()
+        run.send(*[b"x"] * 5000)
+        told: list[int] = []
+
+        def more() -> None:
+            told.append(1)
+            run.send(*[b"x"] * BATCH_MESSAGES)
+
+        run.inbox.wait(more)
+        run.inbox.wait(lambda: told.append(2))
+        run.answer()
+        assert told == [1]
+        run.answer()
+        assert told == [1, 2]
+
+    def test_what_becomes_of_it_while_it_is_away_is_the_options(self) -> None:
+        run, told = self.pressed()
+        run.set_up(False)
+        assert not run.inbox.is_pressed
+        assert told == [0, 1, 2]
+
+    def test_so_it_is_where_the_server_refuses(self) -> None:
+        run, told = self.pressed()
+        run.fail(Refused("OOM", "OOM"))
+        assert told == [0, 1, 2]
+
+    def test_at_the_end_nobody_is_told(self) -> None:
+        run, told = self.pressed()
+        run.inbox.stop(1.0)
+        run.clock.advance(1)
+        assert told == []
+
+    def test_large_messages_are_pressing_too(self) -> None:
+        run = Run(max_message_size=64 * 1024 * 1024)
+        run.send(bytes(60 * 1024 * 1024), bytes(60 * 1024 * 1024))
+        assert not run.inbox.is_pressed
+        run.send(bytes(60 * 1024 * 1024))
+        assert run.is_pressed()
 
 
 class TestEnd:

@@ -532,3 +532,58 @@ class TestCluster:
 
     def test_alone_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert Run(monkeypatch).service.cluster is None
+
+
+class TestBroker:
+    @pytest.fixture
+    def met(self, monkeypatch: pytest.MonkeyPatch) -> Run:
+        """A service with a broker and an inbox, that are not there."""
+        run = Run(monkeypatch, drain=4, broker=("redis://127.0.0.1:1",), inbox="in")
+        run.service.startService()
+        return run
+
+    def test_there_is_none_unless_asked_for(self, run: Run) -> None:
+        assert (run.service.engine, run.service.inbox) == (None, None)
+
+    def test_it_connects_when_it_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch, broker=("redis://127.0.0.1:1",))
+        assert run.reactor.tcpClients == []
+        run.service.startService()
+        assert [each[:2] for each in run.reactor.tcpClients] == [("127.0.0.1", 1)]
+        assert run.service.inbox is None
+
+    def test_it_is_not_ready_without(self, met: Run) -> None:
+        reasons = [check() for check in met.service.checks]
+        assert "broker redis://127.0.0.1:1: connecting" in reasons
+
+    def test_settings_are_read_again(self, met: Run) -> None:
+        assert met.service.engine in met.service.parts
+        assert met.service.inbox in met.service.parts
+
+    def test_what_clients_send_waits_for_it_also_at_the_end(self, met: Run) -> None:
+        inbox = met.service.inbox
+        assert inbox is not None
+        client = met.connect().open()
+        client.text("hello")
+        assert inbox.waiting == 1
+        met.stop()
+        client.close(1001)
+        client.lose()
+        met.reactor.advance(0)
+        assert met.stopped == []
+        met.reactor.advance(4)
+        met.reactor.advance(0)
+        assert met.stopped == [None]
+        assert inbox.dropped == 1
+
+    def test_at_the_end_it_ends_too(self, met: Run) -> None:
+        met.stop()
+        met.reactor.advance(0)
+        assert met.stopped == [None]
+        engine = met.service.engine
+        assert engine is not None
+        assert engine.links[0].problem == "stopped"
+
+    def test_what_is_wrong_is_said_when_it_is_made(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--broker: its scheme is not allowed"):
+            WebSocketService(Config(broker=("http://h",)), MemoryReactorClock())

@@ -46,11 +46,12 @@ _WHYS = {
 class _Factory(Factory):
     noisy = False
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, make: Callable[[], Conversation]) -> None:
+        self._make = make
 
     def buildProtocol(self, addr: object) -> Conversation:
-        return self._conversation
+        # More than one, where a name has several addresses and two of them answer.
+        return self._make()
 
 
 class Unreachable(BrokerError):  # noqa: N818 - what it is
@@ -135,17 +136,21 @@ class Reach:
         self, address: Address, owner: Owner, timeout: float, patience: int
     ) -> Conversation:
         security = None if self._security is None else self._security.for_host(address.host)
-        conversation = Conversation(
-            self._reactor, owner, patience, self._most, lambda failure: why(failure, security)
-        )
+
+        def make() -> Conversation:
+            return Conversation(
+                self._reactor, owner, patience, self._most, lambda failure: why(failure, security)
+            )
+
         endpoint = self._endpoint(address, timeout)
         if security is not None:
             endpoint = wrapClientTLS(security, endpoint)
-        connected: Deferred[Any] = endpoint.connect(_Factory(conversation))
+        connected: Deferred[Any] = endpoint.connect(_Factory(make))
         try:
-            await connected
+            conversation: Conversation = await connected
         except Exception:
-            raise Unreachable(f"{address}: {why(Failure(), security)}") from None
+            # What a sentinel says that it is may be anything.
+            raise Unreachable(f"{escape(str(address))}: {why(Failure(), security)}") from None
         return conversation
 
     def _usual(self, address: Address, timeout: float) -> IStreamClientEndpoint:
