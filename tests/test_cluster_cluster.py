@@ -93,8 +93,22 @@ class TestFacts:
         assert said["missing"] == ["b"]
         assert said["problem"] == "the broker is of no help: connection refused"
 
+    def test_where_it_is_silent_it_is_waited_for_once(self, nodes: list[Node]) -> None:
+        facts(nodes[0])
+        nodes[0].link.is_silent = True
+        nodes[0].broker.clock.advance(1)
+        assert facts(nodes[0], WITHIN)["missing"] == ["b"]
+
 
 class TestBeats:
+    def test_before_there_is_a_broker_nothing_is_said(self) -> None:
+        node = Node(Broker(), "a")
+        node.link.up = False
+        node.start()
+        assert node.cluster.beats == {"said": 0, "failed": 0}
+        node.link.mend()
+        assert node.cluster.beats == {"said": 1, "failed": 0}
+
     def test_it_says_that_it_is_there_until_it_stops(self, nodes: list[Node]) -> None:
         broker = nodes[0].broker
         for _ in range(10):
@@ -165,6 +179,15 @@ class TestStop:
         assert stopped == []
         nodes[0].broker.clock.advance(1)
         assert stopped == [None]
+
+    def test_who_waits_for_an_answer_waits_no_longer(self, nodes: list[Node]) -> None:
+        nodes[0].broker.heard[b"wsservice:node:{b}"] = lambda _: None
+        said: list[Any] = []
+        Deferred.fromCoroutine(nodes[0].cluster.facts()).addCallback(said.append)
+        nodes[0].broker.clock.advance(0.1)
+        assert said == []
+        nodes[0].cluster.stop()
+        assert said[0]["missing"] == ["b"]
 
     def test_once_is_enough_and_without_a_start_it_is_nothing(self) -> None:
         broker = Broker()

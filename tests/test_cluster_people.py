@@ -44,6 +44,13 @@ class TestListed:
         assert listed(nodes[1], 100, 1) == (["b.2", "c.1", "c.2"], None, 6)
         assert listed(nodes[1], 100, 10**19) == (["c.1", "c.2"], None, 6)
 
+    def test_behind_a_number_that_no_connection_has_there_is_nobody(
+        self, nodes: list[Node]
+    ) -> None:
+        nodes[0].connect("/x")
+        said = nodes[1].result(nodes[1].cluster.people.listed(Wanted(9, 10**19, "a")))
+        assert (said["connections"], said["total"], said["missing"]) == ([], 1, [])
+
     def test_who_is_on_a_channel(self, nodes: list[Node]) -> None:
         for node in nodes:
             node.connect("/x", "/y")
@@ -103,6 +110,17 @@ class TestMissing:
         said = nodes[0].result(nodes[0].cluster.people.channels(Part()))
         assert said["channels"] == [{"channel": "x", "connections": 1}]
         assert said["missing"] == ["b", "c"]
+
+    def test_one_that_is_silent_is_waited_for_once(self, nodes: list[Node]) -> None:
+        nodes[0].connect("/x")
+        listed(nodes[0])
+        nodes[0].link.is_silent = True
+        nodes[0].broker.clock.advance(1)
+        people = nodes[0].cluster.people
+        for what in (people.listed(Wanted()), people.channels(Part())):
+            said = nodes[0].result(what, WITHIN)
+            assert said["missing"] == ["b", "c"]
+            assert said["problem"] == "the broker did not answer within 2 s"
 
 
 class TestOne:
