@@ -18,7 +18,12 @@ VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON))
 PORT ?= 8080
 TESTS ?= tests
 COVERAGE ?= --cov --cov-report=term
+# Most of them wait for other programs, most of the time.
+JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
+# Those of one file one after another: they share what takes long to make. In the order of their
+# names, so that those that take a moment each come last, and no process has long to wait.
+BESIDE := $(if $(filter-out 1,$(JOBS)),--numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder)
 bin := $(VENV)/bin
 environment := $(VENV)/.installed
 test_environment := $(VENV)/.installed-for-tests
@@ -46,7 +51,7 @@ types: $(test_environment)
 	$(bin)/mypy
 
 tests: $(test_environment) $(interop)
-	$(bin)/python -m pytest $(TESTS) $(COVERAGE)
+	$(bin)/python -m pytest $(TESTS) $(COVERAGE) $(BESIDE)
 
 conformance: $(test_environment)
 	$(bin)/python -m tests.conformance $(if $(URL),--url $(URL)) $(CASES)
