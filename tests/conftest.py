@@ -26,6 +26,16 @@ def pytest_configure() -> None:
             os.environ.pop(variable, None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Before the processes are started that run tests beside each other.
+
+    In each, pytest-cov measures; told by the environment, coverage would too, and write
+    what it has when all is added up already.
+    """
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Innermost, so that this is done before coverage adds up what there is."""
