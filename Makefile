@@ -4,6 +4,7 @@
 #   make serve                    environment, install, twistd -n wsdemo --port 8080
 #   make test                     environment, lint, types, every test
 #   make test PYTHON=python3.12   the same with another Python, in an environment of its own
+#   make test JOBS=1              tests one after another: with others, so many beside each other
 #   make conformance              all 517 cases of the Autobahn testsuite, as server and client;
 #                                 CASES='7.* 12.1.3' for some, URL=ws://... for another server
 #   make conformance-quick        groups 1 to 10, and a sample of the others
@@ -32,7 +33,7 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers format clean
+.PHONY: help serve environment test lint types tests conformance conformance-quick hostile bench bench-workers format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +41,8 @@ help:
 serve: $(environment)
 	@echo 'In another terminal: $(bin)/python -m wsservice.client'
 	$(bin)/twistd -n wsdemo --port $(PORT)
+
+environment: $(test_environment)
 
 test: lint types tests
 
