@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsservice import page
+
+LATE = 0.05
+"""Seconds that an answer may take, by chance: the page hears what it asks at once in any order."""
 
 
 class Operator:
@@ -113,6 +117,7 @@ class Operator:
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 operator.asked.append(self.path)
+                time.sleep(random.uniform(0, LATE))
                 if operator.gone:
                     self.close_connection = True
                 elif url.path == "/":

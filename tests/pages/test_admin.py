@@ -98,7 +98,7 @@ def test_it_is_told_why_it_is_not_ready(page: Browser, operator: Operator) -> No
     operator.reasons = ["draining", HOSTILE]
     page.wait_for(STATE, f"Not ready: draining, {SHOWN}")
     assert page.driver.title == "Operator"
-    assert set(page.console)
+    assert page.complaints()
 
 
 def test_text_of_peers_is_text(page: Browser, operator: Operator) -> None:
@@ -169,7 +169,7 @@ def test_a_service_that_fails_or_is_gone_is_told(page: Browser, operator: Operat
     page.wait_for(STATE, "Ready")
     operator.gone = True
     page.wait_for(STATE, "No answer")
-    assert page.console
+    assert page.complaints()
 
 
 def cells(page: Browser, row: int) -> list[str]:
