@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -22,6 +23,7 @@ from wsservice.workers.messages import Publication
 from wsservice.workers.parent import ParentService
 from wsservice.workers.process import Program, State
 
+from .nodes import Broker, Engine
 from .support import Logged
 
 
@@ -336,3 +338,45 @@ class TestStop:
 
 def test_the_factory_of_its_ports_makes_nothing() -> None:
     assert not module.ServerFactory.noisy
+
+
+class TestCluster:
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> Engine:
+        engine = Engine(Broker(), "a")
+        monkeypatch.setattr(module, "open_engine", lambda *_: engine)
+        return engine
+
+    @pytest.mark.parametrize("admin", ["", "unix:/admin.sock"])
+    def test_with_all_its_workers_it_is_one_node(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine, admin: str
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin=admin).start()
+        for worker in run.made:
+            worker.state = State.READY
+        run.reactor.advance(3)
+        for worker in run.made:
+            what, answered = worker.asked[-1]
+            assert what == "doing"
+            answered({"connections": worker.number, "lag": 0.5})
+        (said,) = engine.broker.keys.values()
+        facts = json.loads(said[0])
+        assert (facts["workers"], facts["connections"], facts["lag"]) == (2, 3, 0.5)
+        stopped: list[Any] = []
+        run.service.stopService().addBoth(stopped.append)
+        run.port.stopped.callback(None)
+        for worker in run.made:
+            worker.dies()
+        assert stopped == [None]
+        assert engine.broker.index == set()
+        assert engine.did == ["start", "stop"]
+
+    def test_its_face_shows_all_nodes(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin="unix:/admin.sock")
+        admin, cluster = run.service.admin, run.service.cluster
+        assert admin is not None
+        assert cluster is not None
+        assert admin._routes._people is cluster.people
+        assert cluster._home.people is admin.people
