@@ -333,11 +333,13 @@ class TestHearing:
         finally:
             globalLogPublisher.removeObserver(logged)
         assert "the channel a cannot be heard: NOPERM no" in logged.text
-        assert len(met.link.published) == 1
+        met.hub.publish("a", b"y")
+        assert len(met.link.published) == 2
         met.clock.advance(5)
         met.link.confirm()
         met.link.echo()
         assert member.payloads == [b"x"]
+        assert met.hub.states["unheard"] == 0
 
     def test_what_comes_in_one_turn_leaves_together(self) -> None:
         met = Met()

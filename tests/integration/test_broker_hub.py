@@ -9,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -600,7 +601,7 @@ class TestFaults:
         for options in ((), ("--history", "10")):
             node = make(*options, url=url)
             wire = node.plain()
-            wait_until(lambda node=node: heard(node), "the channel to be heard")
+            wait_until(partial(heard, node), "the channel to be heard")
             # The other may hear it a while longer.
             assert node.publish("news", "x")[0] in (200, 202)
             assert wire.receive() == "x"

@@ -86,6 +86,8 @@ class _Line:
     link: Link
     name: bytes
     confirmed: bool = False
+    #: Whether the server does not let it be heard.
+    refused: bool = False
     #: What this node publishes there before, and who wants to know of the history.
     held: list[Publication] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
@@ -99,6 +101,11 @@ class _Line:
     #: Both, as they were before the server was away.
     before: tuple[Position | None, bytes] = (None, b"")
     leaving: IDelayedCall | None = None
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it will be heard in a moment."""
+        return not self.confirmed and self.link.up and not self.refused
 
 
 @attrs.define
@@ -262,7 +269,7 @@ class BrokerHub(FollowingHub):
     def _put(self, publication: Publication) -> bool:
         line = self._lines.get(publication.channel)
         link = self._engine.of(publication.channel)
-        if line is not None and not line.confirmed and link.up and len(line.held) < MOST_HELD:
+        if line is not None and line.is_coming and len(line.held) < MOST_HELD:
             # Else who has just come to the channel would not get it.
             line.held.append(publication)
             return True
@@ -328,7 +335,7 @@ class BrokerHub(FollowingHub):
             )
 
     def _confirmed(self, line: _Line, _: object) -> None:
-        line.confirmed = True
+        line.confirmed, line.refused = True, False
         self._release(line)
         if self._terms is not None:
             self._look(line)
@@ -337,6 +344,7 @@ class BrokerHub(FollowingHub):
         self._release(line)
         if failure.check(Away):
             return  # nobody wants to hear it any more
+        line.refused = True
         _log.error(
             "the channel {channel} cannot be heard: {why}",
             channel=line.channel,
