@@ -62,6 +62,9 @@ class Run:
     def refuses(self) -> bool:
         return self.inbox.refuses
 
+    def is_pressed(self) -> bool:
+        return self.inbox.is_pressed
+
     @property
     def payloads(self) -> list[list[bytes]]:
         """What was to be appended, by call."""
@@ -197,7 +200,7 @@ class TestAway:
         run.send(*[b"x"] * 10_001)
         assert run.inbox.figures["dropped"] == 1
         other = Run(inbox_away="refuse")
-        assert other.send(*[b"x" * 1024 * 1024] * 17).count(False) == 2
+        assert other.send(*[b"x" * 1024 * 1024] * 65).count(False) == 2
 
     def test_it_may_change_while_it_runs(self) -> None:
         run = Run(inbox_away="refuse")
@@ -208,6 +211,69 @@ class TestAway:
         run.set_up(True)
         run.send(b"b")
         assert run.calls[0][1][0] == 5
+
+
+class TestPressed:
+    """The server is there, and takes less than comes."""
+
+    def pressed(self) -> tuple[Run, list[int]]:
+        run = Run()
+        run.send(*[b"x"] * 4999)
+        assert not run.inbox.is_pressed
+        run.send(b"x")
+        assert run.is_pressed()
+        told: list[int] = []
+        for number in range(3):
+            run.inbox.wait(lambda number=number: told.append(number))  # type: ignore[misc]
+        return run, told
+
+    def test_who_sends_is_told_when_there_is_room(self) -> None:
+        run, told = self.pressed()
+        assert told == []
+        run.answer()
+        assert told == [0, 1, 2]
+        run.answer()
+        assert told == [0, 1, 2]
+
+    def test_one_after_another_and_who_fills_it_again_is_the_last(self) -> None:
+        run = Run()
+        run.send(*[b"x"] * 5000)
+        told: list[int] = []
+
+        def more() -> None:
+            told.append(1)
+            run.send(*[b"x"] * BATCH_MESSAGES)
+
+        run.inbox.wait(more)
+        run.inbox.wait(lambda: told.append(2))
+        run.answer()
+        assert told == [1]
+        run.answer()
+        assert told == [1, 2]
+
+    def test_what_becomes_of_it_while_it_is_away_is_the_options(self) -> None:
+        run, told = self.pressed()
+        run.set_up(False)
+        assert not run.inbox.is_pressed
+        assert told == [0, 1, 2]
+
+    def test_so_it_is_where_the_server_refuses(self) -> None:
+        run, told = self.pressed()
+        run.fail(Refused("OOM", "OOM"))
+        assert told == [0, 1, 2]
+
+    def test_at_the_end_nobody_is_told(self) -> None:
+        run, told = self.pressed()
+        run.inbox.stop(1.0)
+        run.clock.advance(1)
+        assert told == []
+
+    def test_large_messages_are_pressing_too(self) -> None:
+        run = Run(max_message_size=64 * 1024 * 1024)
+        run.send(bytes(60 * 1024 * 1024), bytes(60 * 1024 * 1024))
+        assert not run.inbox.is_pressed
+        run.send(bytes(60 * 1024 * 1024))
+        assert run.is_pressed()
 
 
 class TestEnd:

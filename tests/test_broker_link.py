@@ -290,6 +290,34 @@ def test_one_that_is_no_longer_what_it_was_is_left_once_all_is_answered(
     assert len(run.network.asked) == 1
 
 
+def test_one_that_became_a_replica_is_found_out(run: Run) -> None:
+    run.begin()
+    for _ in range(3):
+        run.clock.pump([1, 1])
+        assert run.asked() == [[b"HELLO"]]
+        run.server.say(hello())
+    assert run.is_up()
+    run.clock.pump([1, 1])
+    run.server.say(hello(role="replica"))
+    assert not run.is_up()
+    assert run.link.problem == "it is a replica, which takes nothing"
+    assert run.server.is_lost()
+
+
+def test_one_that_says_nothing_is_found_out(run: Run) -> None:
+    run.begin()
+    run.clock.pump([1] * 8)
+    assert run.link.problem == "gave no answer within 5 s"
+    assert run.server.is_lost()
+
+
+def test_one_that_does_not_say_what_it_is_is_kept(run: Run) -> None:
+    run.begin()
+    run.clock.pump([1, 1])
+    run.server.say(b"-ERR no\r\n")
+    assert run.is_up()
+
+
 def test_a_server_that_is_full_is_kept(run: Run) -> None:
     run.begin()
     outcome = run.outcome(run.link.call("SET", "a", "b"))
@@ -371,10 +399,19 @@ class TestSentinels:
     QUESTION = [[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"mymaster"]]
 
     def master(self, run: Run, host: bytes = b"10.0.0.1", port: bytes = b"7000") -> None:
-        """A sentinel answers."""
-        assert run.accept() == self.QUESTION
-        run.server.say(b"*2\r\n", bulk(host, port))
-        assert run.server.is_lost()
+        """The first sentinel answers."""
+        if run.network.asked:
+            assert run.accept() == self.QUESTION
+            self.sentinel = run.server
+        else:
+            run.clock.advance(0)
+            assert self.sentinel.asked() == self.QUESTION
+        self.sentinel.say(b"*2\r\n", bulk(host, port))
+
+    def look(self, run: Run, server: Server) -> None:
+        """So much time passes that it is looked again, at the server too."""
+        run.clock.pump([1, 1])
+        server.say(hello())
 
     def begin(self) -> Run:
         run = Run(self.URL)
@@ -398,20 +435,39 @@ class TestSentinels:
 
     def test_they_are_asked_whether_it_is_still_the_same(self) -> None:
         run = self.begin()
-        server = run.server
-        run.clock.pump([1] * 10)
-        self.master(run)
-        server.say(b"+PONG\r\n")
-        assert run.is_up()
-        run.clock.pump([1] * 10)
+        for _ in range(2):
+            self.look(run, run.server)
+            self.master(run)
+            assert run.is_up()
+        self.look(run, run.server)
         self.master(run, b"10.0.0.2")
         assert not run.is_up()
         assert run.link.problem == "the sentinels say that it is 10.0.0.2:7000"
-        assert server.is_lost() or server.asked()
+        assert run.server.is_lost()
+
+    def test_one_that_is_gone_has_others(self) -> None:
+        run = self.begin()
+        self.sentinel.lose()
+        self.look(run, run.server)
+        run.network.refuse(ConnectError(111))
+        assert run.network.addresses == ["s2:26379"]
+        server = run.server
+        self.master(run)
+        run.server = server
+        assert run.is_up()
 
     def test_without_them_it_stays(self) -> None:
         run = self.begin()
-        run.clock.pump([1] * 10)
+        self.sentinel.lose()
         for _ in range(2):
+            self.look(run, run.server)
             run.network.refuse(ConnectError(111))
-        assert run.is_up()
+            run.network.refuse(ConnectError(111))
+            assert run.is_up()
+
+    def test_at_the_end_they_are_asked_no_more(self) -> None:
+        run = self.begin()
+        run.link.stop()
+        assert self.sentinel.is_lost()
+        run.clock.advance(0)
+        assert not run.clock.getDelayedCalls()

@@ -61,6 +61,13 @@ def test_sentinels_are_asked_one_after_another() -> None:
     run.sentinel(b"*-1\r\n")
     server = run.sentinel(b"*2\r\n" + bulk(b"::1", b"7000"))
     assert run.found == [Address("::1", 7000)]
+    # It is asked again.
+    run.look()
+    run.clock.advance(0)
+    assert len(server.asked()) == 2
+    server.say(b"*2\r\n" + bulk(b"::1", b"7001"))
+    assert run.found[1] == Address("::1", 7001)
+    run.reach.close()
     assert server.is_lost()
     # Those that did not know are asked last, from then on.
     run.look()
@@ -75,7 +82,7 @@ def test_where_none_knows_it_the_last_reason_is_told() -> None:
     run.sentinel(b"*-1\r\n")
     (error,) = run.found
     assert isinstance(error, Unreachable)
-    assert str(error) == "sentinel s3:26379 knows no master mymaster"
+    assert str(error) == "sentinel s3:26379: it knows no master mymaster"
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,16 @@ class Box:
 
     def __init__(self, room: int = 100) -> None:
         self.room = room
+        self.is_pressed = False
+        self.held: list[Any] = []
         self.taken: list[Any] = []
 
     @property
     def refuses(self) -> bool:
         return not self.room
+
+    def wait(self, go_on: Any) -> None:
+        self.held.append(go_on)
 
     def take(self, sender: Any, payload: bytes, is_binary: bool) -> bool:
         if not self.room:
@@ -78,6 +83,33 @@ def test_what_comes_behind_it_is_not_taken_either() -> None:
     client.text("d")
     assert [each[2] for each in box.taken] == [b"a"]
     assert client.frames() == [(TEXT, b"a"), TURNED_AWAY]
+
+
+def test_who_sends_more_than_is_appended_is_read_no_further() -> None:
+    box = Box()
+    client = connect(box)
+    box.is_pressed = True
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    client.text("c")
+    assert [each[2] for each in box.taken] == [b"a"]
+    assert client.transport.is_paused()
+    (go_on,) = box.held
+    go_on()
+    assert [each[2] for each in box.taken] == [b"a", b"b"]
+    box.is_pressed = False
+    box.held.pop()()
+    assert client.frames() == [(TEXT, b"a"), (TEXT, b"b"), (TEXT, b"c")]
+    assert not client.transport.is_paused()
+
+
+def test_who_is_gone_meanwhile_is_not_read_again() -> None:
+    box = Box()
+    client = connect(box)
+    box.is_pressed = True
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    client.lose()
+    box.held.pop()()
+    assert [each[2] for each in box.taken] == [b"a"]
 
 
 def test_who_is_new_is_turned_away_without_a_greeting() -> None:

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 import pytest_twisted  # type: ignore[import-untyped]
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.internet.task import deferLater
 
+from wsservice.broker.engine import Engine
+from wsservice.broker.inbox import Inbox
 from wsservice.broker.link import Away, Link, Refused, Script, Unknown
 from wsservice.broker.places import place_of
+from wsservice.config import Config
 
 from ..certificates import Authority
+from ..test_broker_waiting import SENDER
 from .processes import free_port
 from .redis import SERVERS, Asking, Redis, Redises
 from .test_tcp import in_the_reactor
@@ -339,3 +343,36 @@ def synchronised(replica: Redis) -> bool:
         return b"master_link_status:up" in said
     finally:
         asking.end()
+
+
+@pytest.mark.parametrize("which", SERVERS)
+@in_the_reactor
+async def test_what_is_sent_to_an_inbox_twice_is_there_once(
+    links: Links, redises: Redises, which: str
+) -> None:
+    server = redises.start(which=which)
+    config = Config(broker=(server.url,), inbox="in", inbox_size=10**6)
+    engine = Engine(config, reactor, "n1")
+    engine.start()
+    inbox = Inbox(config, engine, reactor, random=lambda: 0.1)
+    script = engine.links[0].script
+    calls: list[Any] = []
+
+    def lost_at_first(*call: Any) -> Deferred[Any]:
+        calls.append(call)
+        answer = script(*call)
+        if len(calls) == 2:
+            # It arrives, and its answer does not.
+            answer.addCallback(lambda _: fail(Unknown("lost")))
+        return answer
+
+    vars(engine.links[0])["script"] = lost_at_first
+    sent = [b"%d" % number for number in range(1700)]
+    for payload in sent:
+        assert inbox.take(SENDER, payload, False)
+    await until(lambda: inbox.appended == len(sent), "all messages")
+    assert len(calls) == 5
+    found: list[Any] = server.ask("XRANGE", "in", "-", "+")
+    assert [fields[fields.index(b"payload") + 1] for _, fields in found] == sent
+    assert 0 < server.ask("TTL", "wsservice:inbox:{n1}") <= 86_400
+    await engine.stop()

@@ -6,6 +6,7 @@ import http.client
 import re
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from .conftest import Connect
 from .processes import Program, Programs, wait_until
 from .redis import Redis, Redises
 from .test_publishing import LOOPBACK
-from .wire import Closed
+from .wire import TEXT, Closed, frame
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "inbox.md").read_text()
 STREAM = "from-clients"
@@ -164,6 +165,24 @@ def test_nothing_is_lost_or_there_twice_across_a_kill(
         assert own == list(range(place, 6000, 3))
 
 
+def test_who_sends_more_than_redis_takes_is_read_more_slowly(
+    programs: Programs, redises: Redises, connect: Connect
+) -> None:
+    server = redises.start()
+    box = Box(programs, server, "--protocol", "wsservice.ServerProtocol")
+    wire = connect(box.port)
+    server.pause()
+    frames = b"".join(frame(TEXT, b"%d" % number, True) for number in range(20_000))
+    sending = threading.Thread(target=wire.socket.sendall, args=(frames,))
+    sending.start()
+    wait_until(lambda: box.figures()["waiting"] >= 5000, "that it is full by half")
+    assert box.figures()["waiting"] == 5000
+    server.resume()
+    sending.join(20)
+    wait_until(lambda: box.figures()["appended"] == 20_000, "all messages")
+    assert box.figures()["refused"] == 0
+
+
 def test_refuse(programs: Programs, redises: Redises, connect: Connect) -> None:
     server = redises.start()
     box = Box(programs, server, "--inbox-away", "refuse")
@@ -285,6 +304,7 @@ def test_workers_are_nodes_of_their_own(
 ) -> None:
     server = redises.start()
     box = Box(programs, server, "--workers", "2")
+    wait_until(lambda: "\nwsservice_workers 2.0\n" in box.metrics(), "both workers")
     wires = [connect(box.port) for _ in range(4)]
     for number in range(40):
         wires[number % 4].send(str(number))

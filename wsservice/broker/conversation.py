@@ -23,8 +23,8 @@ from ..escape import escape
 from ..transports import SocketWriter, plain
 
 PATIENCE = 5
-"""Seconds that an answer may take, and after which a server is asked for a sign of life that
-said nothing. One that says nothing for so long when it is asked is gone."""
+"""Seconds that an answer may take. A server that says nothing for so long when it is asked is
+gone."""
 
 MOST_WAITING = 16 * 1024 * 1024
 MOST_ASKED = 100_000
@@ -159,11 +159,8 @@ class Conversation(Protocol):
         for each in [each for each in late if not each.left]:
             # Its place is kept: the answer may come yet, before those of others.
             self._answer(each, Unknown(f"no answer within {self._patience} s"))
-        if self._tick - self._heard > self._patience and self._asked:
-            if self._tick - self._asked[0].tick > self._patience:
-                self.abort(f"gave no answer within {self._patience} s")
-        elif self._tick - self._heard >= self._patience:
-            self.ask(("PING",), lambda _: None)
+        if self._asked and self._tick - max(self._heard, self._asked[0].tick) > self._patience:
+            self.abort(f"gave no answer within {self._patience} s")
 
     # Out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,9 @@ from .waiting import FIELDS, Entry, Room, Sender, Waiting
 
 REFUSE, DROP = "refuse", "drop"
 
-_UNDER_WAY = Room(10_000, 16 * 1024 * 1024)
-"""What may wait while the server is there, and takes it."""
+_UNDER_WAY = Room(10_000, 64 * 1024 * 1024)
+"""What may wait while the server is there, and takes it; of half of it on, who sends is read no
+further. Of large messages there may be four."""
 
 _REMEMBERED = 86_400
 """Seconds for which the server remembers which number of a node was the last."""
@@ -71,6 +73,7 @@ class Inbox:
         self._backoff = Backoff(random, LONGEST_DELAY)
         self._problem: str | None = None
         self._sending = False
+        self._held: deque[Callable[[], object]] = deque()
         self._call: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
         self._is_over = False
@@ -82,10 +85,16 @@ class Inbox:
     def prepare(self, config: Config) -> Callable[[], None]:
         """See `reloading.Part`: how much there may be, and what becomes of the rest."""
 
+        away = Room(config.inbox_buffer, config.inbox_bytes)
+        messages = max(_UNDER_WAY.messages, away.messages)
+        octets = max(_UNDER_WAY.octets, away.octets, 4 * config.max_message_size)
+
         def commit() -> None:
             self._size = config.inbox_size
             self._drops = config.inbox_away == DROP
-            self._away = Room(config.inbox_buffer, config.inbox_bytes)
+            self._away = away
+            self._under_way = Room(messages, octets)
+            self._half = Room(messages // 2, octets // 2)
 
         return commit
 
@@ -118,11 +127,26 @@ class Inbox:
         return not self._drops and not self._waiting.fits(self._room, 0)
 
     @property
+    def _is_away(self) -> bool:
+        return not self.link.up or self._problem is not None
+
+    @property
     def _room(self) -> Room:
-        if not self.link.up or self._problem is not None:
-            return self._away
-        messages = max(_UNDER_WAY.messages, self._away.messages)
-        return Room(messages, max(_UNDER_WAY.octets, self._away.octets))
+        return self._away if self._is_away else self._under_way
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether the server is there and does not keep up, so that who sends is to wait."""
+        return not self._is_away and not self._waiting.fits(self._half, 0)
+
+    def wait(self, go_on: Callable[[], object]) -> None:
+        """Have somebody told when it is so no more."""
+        self._held.append(go_on)
+
+    def _let_go(self) -> None:
+        # One after another: each may have more to say.
+        while self._held and not self.is_pressed:
+            self._held.popleft()()
 
     def take(self, sender: Sender, payload: bytes, is_binary: bool) -> bool:
         """Append a message, soon. False where there is no room, and its sender is to be told so."""
@@ -151,7 +175,9 @@ class Inbox:
         self._call = self._reactor.callLater(delay, self._send)
 
     def _link_changed(self, link: Link) -> None:
-        if link.up and not self._sending:
+        if not link.up:
+            self._let_go()
+        elif not self._sending:
             self._problem = None
             self._later(0)
 
@@ -179,6 +205,7 @@ class Inbox:
             _log.info("inbox: messages are appended again")
         self._problem = None
         self._backoff.reset()
+        self._let_go()
         # What came meanwhile leaves with what else this read brings about.
         self._send()
 
@@ -188,6 +215,7 @@ class Inbox:
         if failure.check(Refused) is not None and self._problem != str(failure.value):
             self._problem = str(failure.value)
             _log.warn("inbox: cannot append, {why}", why=self._problem)
+            self._let_go()
         self._later(self._backoff.delay() if self.link.up else LONGEST_DELAY)
 
     # The end
@@ -216,6 +244,7 @@ class Inbox:
         if stopped is None:
             return
         self._is_over = True
+        self._held.clear()
         if self._call is not None and self._call.active():
             self._call.cancel()
         stopped.callback(None)

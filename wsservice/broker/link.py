@@ -31,8 +31,9 @@ LONGEST_DELAY = 5.0
 _LOGIN = 15.0
 """Seconds that there are to connect and to log in."""
 
-_LOOKING = 10.0
-"""Seconds after which sentinels are asked again whether it is still the same server."""
+_LOOKING = 2.0
+"""Seconds after which a server is asked again what it is, and sentinels whether it is still the
+one: so that one is found out that is a replica now, or gone."""
 
 _LAST_ANSWERS = 1.0
 """Seconds that what was asked has to be answered at the end."""
@@ -120,6 +121,7 @@ class Link(Owner):
         for each in (self._attempt, self._looking):
             if each is not None:
                 each.cancel()
+        self._reach.close()
         conversation = self._conversation
         if not self.up or conversation is None:
             self._set_down("stopped")
@@ -281,8 +283,7 @@ class Link(Owner):
         self.connects += 1
         self.up, self.problem, self._said = True, None, None
         _log.info("broker {place}: connected to {version}", place=str(self), version=self.version)
-        if self.place.master:
-            self._timer = self._reactor.callLater(_LOOKING, self._look_again)
+        self._timer = self._reactor.callLater(_LOOKING, self._look_again)
         self._tell()
 
     def _not_opened(self, failure: Failure) -> None:
@@ -312,8 +313,22 @@ class Link(Owner):
         self._timer = self._reactor.callLater(delay, self._begin)
 
     def _look_again(self) -> None:
-        """Ask sentinels whether it is still this server."""
+        """See whether it is what it was: to one that is no master any more, nobody listens."""
         self._timer = self._reactor.callLater(_LOOKING, self._look_again)
+        if self._conversation is not None:
+            self._conversation.ask(("HELLO",), self._seen)
+        if self.place.master and (self._looking is None or self._looking.called):
+            self._ask_sentinels()
+
+    def _seen(self, said: Any) -> None:
+        if isinstance(said, BrokerError) or not self.up:
+            return
+        try:
+            self._look_at(said)
+        except Unreachable as error:
+            self._give_up(str(error))
+
+    def _ask_sentinels(self) -> None:
         address = self._address
 
         def found(now: Address) -> None:

@@ -76,6 +76,7 @@ class Reach:
         self._most = most
         self._endpoint = endpoint or self._usual
         self._sentinels = list(place.addresses)
+        self._sentinel: Conversation | None = None
         self._security: Security | None = None
         if place.tls:
             try:
@@ -94,43 +95,56 @@ class Reach:
         if not self._place.master:
             return self._place.addresses[0]
         problem = ""
+        if self._sentinel is not None:
+            try:
+                return await self._where(self._sentinel)
+            except BrokerError:
+                self.close()
         for sentinel in tuple(self._sentinels):
             try:
-                found = await self._ask(sentinel)
+                return await self._ask(sentinel)
             except BrokerError as error:
-                problem = str(error)
+                problem = f"sentinel {sentinel}: {error}"
                 # The others are asked first, from now on.
                 self._sentinels.remove(sentinel)
                 self._sentinels.append(sentinel)
-            else:
-                return found
         raise Unreachable(problem)
 
+    def close(self) -> None:
+        """Ask no sentinel any more, until the next time."""
+        if self._sentinel is not None:
+            self._sentinel.abort("ended")
+            self._sentinel = None
+
     async def _ask(self, sentinel: Address) -> Address:
-        """Ask one sentinel where the server is."""
-        name = f"sentinel {sentinel}"
+        """Ask one sentinel where the server is, and keep the connection for the next time."""
         conversation = await self._connect(sentinel, Owner(), _ASKING, _ASKING)
+        try:
+            found = await self._where(conversation)
+        except BaseException:
+            conversation.abort("ended")
+            raise
+        self.close()
+        self._sentinel = conversation
+        return found
+
+    async def _where(self, conversation: Conversation) -> Address:
         question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._place.master)
         try:
-            try:
-                answer = await asked(conversation, *question)
-            except Refused as error:
-                if error.kind != "NOAUTH" or not self._place.password:
-                    raise
-                login = (self._place.user, self._place.password)
-                await asked(conversation, "AUTH", *filter(None, login))
-                answer = await asked(conversation, *question)
-        except BrokerError as error:
-            raise Unreachable(f"{name}: {error}") from None
-        finally:
-            conversation.abort("ended")
+            answer = await asked(conversation, *question)
+        except Refused as error:
+            if error.kind != "NOAUTH" or not self._place.password:
+                raise
+            login = (self._place.user, self._place.password)
+            await asked(conversation, "AUTH", *filter(None, login))
+            answer = await asked(conversation, *question)
         if answer is None:
-            raise Unreachable(f"{name} knows no master {self._place.master}")
+            raise Unreachable(f"it knows no master {self._place.master}")
         try:
             host, port = answer
             return Address(host.decode("ascii"), int(port))
         except (TypeError, ValueError, AttributeError):
-            raise Unreachable(f"{name} gave no address") from None
+            raise Unreachable("it gave no address") from None
 
     async def _connect(
         self, address: Address, owner: Owner, timeout: float, patience: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ..policy import CloseCode
+from ..reading import Hold
 from ..server import ServerProtocol
 from .inbox import Inbox
 
@@ -38,6 +40,9 @@ class _Receiving(ServerProtocol):
         if self._turned_away or not self._inbox.take(self, payload, isBinary):
             self._turn_away()
             return None
+        if self._inbox.is_pressed and not self._holds & Hold.INBOX:
+            self._hold(Hold.INBOX)
+            self._inbox.wait(partial(self._release, Hold.INBOX))
         return super().onMessage(payload, isBinary)
 
     def _turn_away(self) -> None:
