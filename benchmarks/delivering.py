@@ -56,7 +56,7 @@ class Delivered:
     p50: float
     p99: float
     node_us: float
-    """Microseconds of CPU time of all nodes for each publish."""
+    """Microseconds of CPU time of all nodes for each publish, while latencies are taken."""
     operations: Mapping[str, float]
     """Redis's commands for each publish."""
 
@@ -115,23 +115,23 @@ def measured(folder: Path, program: Path, setup: Setup) -> Delivered:
         with listen(_FLAT_OUT) as load:
             redis.wait_for(serving)
             redis.begin()
-            before = cpu()
             accepted = first.publish(_FLAT_OUT, SIZE)
             heard = load.result()
             operations = redis.operations(_FLAT_OUT)
-            used = cpu() - before
         with listen(_WARMING + _TIMED) as load:
             redis.wait_for(serving)
             first.publish(_WARMING, SIZE, rate=PACE, stamps=False)
+            before = cpu()
             first.publish(_TIMED, SIZE, rate=PACE)
             timed = load.result()
+            used = cpu() - before
     return Delivered(
         alone=alone.accepted / alone.seconds,
         accepted=accepted.accepted / accepted.seconds,
         delivered=heard["rate"],
         p50=timed["p50_us"] / 1e3,
         p99=timed["p99_us"] / 1e3,
-        node_us=used / _FLAT_OUT * 1e6,
+        node_us=used / _TIMED * 1e6,
         operations=operations,
     )
 

@@ -51,10 +51,14 @@ def plans(of: Figures) -> str:
     """What so many connections need, for two kinds of load."""
     machines = Machines()
 
-    def table(load: Load, *more: Load) -> str:
-        return shown.markdown(
-            [(each, machines, model.plan(each, of, machines)) for each in (load, *more)]
-        )
+    def table(*loads: Load) -> str:
+        planned = [(each, machines, model.plan(each, of, machines)) for each in loads]
+        warnings = [
+            f"- With {shown.number(load.connections)} connections {warning}."
+            for load, _, plan in planned
+            for warning in plan.warnings
+        ]
+        return "\n".join((shown.markdown(planned), *(("", *warnings) if warnings else ())))
 
     return (
         "Groups: each connection is on a channel with nine others, one in twenty publishes each"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wsservice.scaling.figures import Figures, read
+from wsservice.scaling.figures import Figures
 from wsservice.scaling.model import (
     GIB,
     Load,
@@ -20,7 +20,8 @@ from wsservice.scaling.model import (
     reached,
 )
 
-FIGURES = read()
+from .figures import FIGURES
+
 LOAD = Load(connections=1e6, publish_rate=5e4, fan_out=10, size=100, channels=1e5, session=300)
 MACHINES = Machines()
 
@@ -133,7 +134,7 @@ def test_packets_have_heads() -> None:
 
 def test_what_limits_is_named() -> None:
     def limit(**changes: float) -> str:
-        machines = attrs.evolve(Machines(), connections=math.inf)
+        machines = attrs.evolve(Machines(), connections=math.inf, redis_memory=math.inf)
         load = attrs.evolve(LOAD, publish_rate=0, session=1e9, ping_interval=0)
         names = {each.name for each in attrs.fields(Load)}
         load = attrs.evolve(load, **{k: v for k, v in changes.items() if k in names})

@@ -6,10 +6,10 @@ import attrs
 import pytest
 
 from wsservice.scaling import shown
-from wsservice.scaling.figures import read
 from wsservice.scaling.model import GIB, Load, Machines, Plan, plan
 
-FIGURES = read()
+from .figures import FIGURES
+
 LOAD = Load(connections=1e6, publish_rate=5e4, fan_out=10, size=100, channels=1e5, session=300)
 SMALL = attrs.evolve(LOAD, connections=1, publish_rate=0, fan_out=1, channels=1)
 MACHINES = Machines()
