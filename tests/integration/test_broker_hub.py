@@ -52,7 +52,8 @@ class Node:
         self.program: Program = programs.start(
             *(BIN / "twistd", "-n", "--pidfile=", "wsdemo"),
             *("--port", "0", "--protocol", "feed.Feed", "--broker", url),
-            *("--admin", "tcp:0:interface=127.0.0.1"),
+            # Nobody answers pings here.
+            *("--admin", "tcp:0:interface=127.0.0.1", "--ping-interval", "0"),
             *options,
         )
         self.port, self.admin = self.program.log.wait_for_ports(2)
@@ -663,6 +664,40 @@ class TestFaults:
         assert [envelope(speaker)["offset"] for _ in range(11)] == list(range(1, 12))
         resumed = nodes[0].speak("/news" + place(start))
         assert [envelope(resumed)["offset"] for _ in range(11)] == list(range(1, 12))
+
+    def test_one_that_was_behind_takes_over_and_nobody_is_deceived(
+        self, redises: Redises, make: MakeNode
+    ) -> None:
+        master = redises.start()
+        replica = redises.start("--replicaof", "127.0.0.1", str(master.port))
+        sentinel = redises.sentinel(master)
+        wait_until(sentinel.knows_replica, "the sentinel to know the replica")
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        nodes = [make("--history", "1000", redis=master, url=url) for _ in range(2)]
+        plain, speaker = nodes[0].plain(), nodes[1].speak()
+        envelope(speaker)
+        for number in range(5):
+            assert nodes[0].publish("news", str(number))[0] == 202
+        wait_until(lambda: replica.ask("XLEN", "wsservice:stream:{news}") == 5, "the replica")
+        replica.pause()
+        master.ask("CLIENT", "KILL", "TYPE", "REPLICA")
+        for number in range(5, 10):
+            assert nodes[0].publish("news", str(number))[0] == 202
+        said = [envelope(speaker) for _ in range(10)]
+        assert [plain.receive() for _ in range(10)] == [str(number) for number in range(10)]
+        master.kill()
+        replica.resume()
+        wait_until(lambda: not any(map(Node.is_ready, nodes)), "the nodes to find out")
+        wait_until(lambda: all(map(Node.is_ready, nodes)), "the other to take over", 60)
+        assert envelope(speaker)["gap"] is True
+        assert nodes[0].publish("news", "anew")[0] == 202
+        new = envelope(speaker)
+        assert (new["data"], new["offset"], plain.receive()) == ("anew", 1, "anew")
+        assert new["epoch"] != said[-1]["epoch"]
+        # Whoever has what is lost, and comes back with it, is told so.
+        late = nodes[0].speak("/news" + place(said[-1]))
+        assert envelope(late)["gap"] is True
+        assert any("Redis has lost messages" in node.program.log.text for node in nodes)
 
     def test_channels_are_shared_by_several_and_one_that_is_away_takes_only_its_own(
         self, redises: Redises, redis: Redis, make: MakeNode
