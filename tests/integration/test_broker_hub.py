@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from .processes import BIN, Program, Programs, wait_until
-from .redis import Redis, Redises
+from .redis import SERVERS, Redis, Redises
 from .wire import Wire
 
 BEHAVIOUR = """
@@ -517,6 +517,26 @@ class TestHistory:
         redis.start()
         assert [envelope(late)["data"] for _ in range(3)] == ["0", "1", "2"]
         assert envelope(new)["joined"] is True
+
+
+@pytest.mark.parametrize("which", SERVERS)
+def test_nodes_meet_at_servers_of_every_kind(redises: Redises, make: MakeNode, which: str) -> None:
+    server = redises.start(which=which)
+    nodes = [make("--history", "100", redis=server) for _ in range(2)]
+    plain, speaker = nodes[0].plain(), nodes[1].speak()
+    start = envelope(speaker)
+    wait_until(lambda: heard(*nodes), "the channel to be heard")
+    for number in range(10):
+        assert nodes[number % 2].publish("news", str(number))[:2] == (
+            202,
+            {"handed": 1, "dropped": 0, "nodes": 2},
+        )
+    assert [plain.receive() for _ in range(10)] == [str(number) for number in range(10)]
+    resumed = nodes[0].speak("/news" + place(start))
+    assert [envelope(wire)["offset"] for wire in (speaker, resumed) for _ in range(10)] == [
+        *range(1, 11),
+        *range(1, 11),
+    ]
 
 
 class TestWorkers:
