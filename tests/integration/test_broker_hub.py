@@ -133,7 +133,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def redis(redises: Redises) -> Redis:
-    return redises.start("--appendonly", "yes")
+    # Always: else Redis may answer before it writes, where the disk is slow.
+    return redises.start("--appendonly", "yes", "--appendfsync", "always")
 
 
 MakeNode = Callable[..., Node]
