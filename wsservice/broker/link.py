@@ -237,15 +237,15 @@ class Link(Owner):
         self._attempt.addErrback(self._not_opened)
 
     async def _open(self) -> None:
+        password = self._reach.password = self.place.password or self.password
         self._address = await self._reach.address()
         conversation = await self._reach.connect_to(self._address, self, self._patience)
         self._conversation = conversation
-        await self._log_in(conversation)
+        await self._log_in(conversation, password)
         await self._subscriptions.begin(conversation, self._sharded)
         self._opened(conversation)
 
-    async def _log_in(self, conversation: Conversation) -> None:
-        password = self.place.password or self.password
+    async def _log_in(self, conversation: Conversation, password: str) -> None:
         login = ("AUTH", self.place.user or "default", password) if password else ()
         try:
             said = await asked(conversation, "HELLO", "3", *login, "SETNAME", self._name)
