@@ -19,6 +19,7 @@ from wsservice.service import WebSocketService, find_protocol
 from wsservice.webhook.posting import Outcome
 
 from .certificates import Authority
+from .nodes import Broker, Engine
 from .support import CLOSE, TEXT, Client, Logged, close_payload, frame
 
 GOODBYE = frame(CLOSE, close_payload(1001), masked=False)
@@ -580,3 +581,41 @@ class TestBroker:
     def test_what_is_wrong_is_said_when_it_is_made(self) -> None:
         with pytest.raises(ConfigError, match=r"^--broker: its scheme is not allowed"):
             WebSocketService(Config(broker=("http://h",)), MemoryReactorClock())
+
+
+class TestCluster:
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> Engine:
+        engine = Engine(Broker(), "a")
+        monkeypatch.setattr(service, "open_engine", lambda *_: engine)
+        return engine
+
+    def test_it_is_a_node_as_long_as_it_runs(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, drain=0, broker="redis://broker.example")
+        broker = engine.broker
+        run.service.startService()
+        assert broker.index == {b"a"}
+        run.stop()
+        assert broker.index == {b"a"}
+        run.reactor.advance(0)
+        assert broker.index == set()
+        assert broker.calls[-2:] == ["DEL", "ZREM"]
+        assert engine.did == ["start", "stop"]
+        assert run.stopped == [None]
+
+    def test_its_face_shows_all_nodes(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin="unix:/admin.sock")
+        admin, cluster = run.service.admin, run.service.cluster
+        assert admin is not None
+        assert cluster is not None
+        assert admin._routes._cluster is cluster
+        assert admin._routes._people is cluster.people
+        assert cluster._home.people is admin.people
+        assert cluster._home.reasons() == ["starting"]
+
+    def test_alone_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Run(monkeypatch).service.cluster is None

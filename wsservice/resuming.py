@@ -9,7 +9,6 @@ or not: where some of a channel was lost on its way here, it is fetched in this 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +28,7 @@ from .envelopes import (
     of_joining,
     of_message,
 )
-from .history import Entry, Missed
+from .history import Missed
 from .sending import PreparedMessage, SendQueue, Sent
 
 _NOTHING: MappingProxyType[str, Position] = MappingProxyType({})
@@ -135,6 +134,11 @@ class Resuming:
         """As the hub has it: nothing comes until all is fetched that was missed since."""
         self._fetch({channel: since})
 
+    def tell_gap(self, channel: str) -> None:
+        """Say that some of a channel may be gone, and that nobody knows where it goes on."""
+        if self._enveloping:
+            self._say(of_gap(channel, None))
+
     def _fetch(self, channels: Mapping[str, Position | None]) -> None:
         """Catch up on channels, each from a position, or from where it is now."""
         if self._missing is not None:
@@ -175,36 +179,38 @@ class Resuming:
 
     async def _catch_up(self, channel: str, since: Position) -> None:
         """Send what was missed of a channel, and from then on what comes."""
+        place: Position | None = since
+        while place is not None:
+            if self._queue.waits:
+                # With nothing but a place: what is to be sent then is asked for then.
+                self._room = Deferred()
+                await self._room
+            place = await self._send_some(channel, place)
+
+    async def _send_some(self, channel: str, since: Position) -> Position | None:
+        """Send some of what was missed: up to where, or None where no more is to be sent."""
         hub = self.factory.hub
-        while True:
-            missed: Missed = await maybeDeferred(hub.missed, channel, since)
-            since = missed.position
-            if missed.gap:
-                if self._enveloping:
-                    self._say(of_gap(channel, since))
-            elif not missed.entries:
-                hub.catch_up(self, channel, since)
-                return
-            rest = deque(missed.entries)
-            while rest:
-                if self._queue.waits:
-                    self._room = Deferred()
-                    await self._room
-                if not self._send_some(rest):
+        missed: Missed = await maybeDeferred(hub.missed, channel, since)
+        place = missed.position
+        if missed.gap:
+            if self._enveloping:
+                self._say(of_gap(channel, place))
+            return place
+        if not missed.entries:
+            hub.catch_up(self, channel, place)
+            return None
+        with self.factory.gathering.together():
+            for entry in missed.entries:
+                if not self.sendPreparedMessage(message_of(entry)):
                     # It is closing, and one of those that a message is not handed to.
                     hub.catch_up(self, channel)
-                    return
-            if missed.entries:
-                # The others have their turn.
-                await deferLater(self.factory.reactor, 0)
-
-    def _send_some(self, entries: deque[Entry]) -> bool:
-        """Send what the peer has room for, together; whether it took it."""
-        with self.factory.gathering.together():
-            while entries and not self._queue.waits:
-                if not self.sendPreparedMessage(message_of(entries.popleft())):
-                    return False
-        return True
+                    return None
+                place = Position(entry.offset, entry.epoch)
+                if self._queue.waits:
+                    break
+        # The others have their turn.
+        await deferLater(self.factory.reactor, 0)
+        return place
 
     def _say(self, envelope: bytes) -> Sent:
         return self.sendPreparedMessage(Envelope(envelope))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .admin import Admin, Check
     from .broker.hub import BrokerHub
     from .broker.inbox import Inbox
+    from .cluster import Cluster
     from .webhook import Webhook
 
 _log = Logger(namespace="wsservice")
@@ -183,6 +184,8 @@ class WebSocketService(Service):
         if self.inbox is not None:
             self.checks.append(self.inbox.check)
         self.admin = self._open_admin()
+        #: The nodes that meet there, None where there is one alone.
+        self.cluster = self._open_cluster()
         with_tls = [*self._endpoints, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order.
         self.parts: list[Part] = [Renewal(with_tls, reactor), self.factory, self.journal, self]
@@ -253,6 +256,15 @@ class WebSocketService(Service):
             admin.show_inbox(lambda: inbox)
         return admin
 
+    def _open_cluster(self) -> Cluster | None:
+        if self.engine is None:
+            return None
+        # What it needs, most of the admin face among it, nobody else does.
+        from .cluster import local_home, open_cluster
+
+        home = local_home(self.hub, self.admin, self.checks, self._reactor)
+        return open_cluster(self.config, self._reactor, self.engine, home, self.admin)
+
     def _not_running(self) -> str | None:
         if self._stopping:
             return "draining"
@@ -303,6 +315,8 @@ class WebSocketService(Service):
         super().startService()
         if self.admin is not None:
             self.admin.start()
+        if self.cluster is not None:
+            self.cluster.start()
 
     def _say_ready(self) -> None:
         self.manager.ready(lambda: f"connections: {len(self.hub)}")
@@ -359,7 +373,11 @@ class WebSocketService(Service):
     def _stop_engine(self) -> Deferred[None] | None:
         if self.meeting is not None:
             self.meeting.close()
-        return None if self.engine is None else self.engine.stop()
+        engine = self.engine
+        if engine is None:
+            return None
+        left = succeed(None) if self.cluster is None else self.cluster.stop()
+        return left.addCallback(lambda _: engine.stop())
 
     def _tell_rest(self, until: float) -> Deferred[None] | None:
         """Tell the webhook what it was not told yet: that all who are left are gone, too.

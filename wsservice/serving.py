@@ -128,6 +128,9 @@ class WorkerService(WebSocketService):
             any(each.startswith("haproxy:") for each in config.listen),
         )
 
+    def _open_cluster(self) -> None:
+        """Its parent is the node."""
+
     def startService(self) -> None:
         self.listen()
         if self.engine is not None:
@@ -186,8 +189,10 @@ class Serving:
         else:
             self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
+        # What is published by many in one turn leaves, for each connection, in one write.
+        self.bus.together = self._service.factory.gathering.together
         self._service.listen()
-        if config.admin:
+        if config.admin or config.broker:
             # What it needs nobody else does.
             from .workers.shown import Shown
 

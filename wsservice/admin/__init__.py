@@ -3,6 +3,7 @@
 The map. Imports run one way, downwards in this list::
 
     exchange.py   a request, and what is answered, as values
+    ids.py        what a connection is called
     access.py     who may ask: token, Host, Origin
     figures.py    the service in figures, for Prometheus
     listing.py    the list of connections, and closing one

@@ -23,7 +23,7 @@ from .inbox import Box, InboxFigures
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
-from .routes import Routes
+from .routes import Cluster, Routes
 from .tracing import Traces
 from .web import AdminFactory
 from .webhook import Sender, WebhookFigures
@@ -81,9 +81,11 @@ class Face:
         #: Where it listens, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
         self._checks = checks
+        #: The connections of this service alone.
+        self.people = people
         self.figures = figures
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, _most_to_publish(config)
+            Access.of(config), people, self.reasons, figures, publishing, most_to_publish(config)
         )
         self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
         self.ports: list[IListeningPort] = []
@@ -100,6 +102,10 @@ class Face:
     def show_history(self, history: Kept) -> None:
         """Show how much a history keeps, in /metrics."""
         self.figures.registry.register(HistoryFigures(history))
+
+    def join(self, cluster: Cluster) -> None:
+        """Show all nodes of a cluster."""
+        self._routes.join(cluster)
 
     def show_inbox(self, box: Callable[[], Box]) -> None:
         """Show what became of messages for the inbox, in /metrics."""
@@ -121,7 +127,7 @@ class Face:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
-            self._routes.most = _most_to_publish(config)
+            self._routes.most = most_to_publish(config)
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
@@ -202,7 +208,8 @@ class Admin(Face):
         return super().stop()
 
 
-def _most_to_publish(config: Config) -> int:
+def most_to_publish(config: Config) -> int:
+    """Octets that a message may have which an operator sends."""
     return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
 
 

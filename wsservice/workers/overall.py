@@ -17,9 +17,10 @@ from ..admin import Check, Face
 from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
+from ..admin.ids import Id
 from ..admin.inbox import Box
 from ..admin.listing import Closing, Wanted
-from ..admin.people import gone, not_open, sent, too_many
+from ..admin.people import gone, not_open, too_many
 from ..admin.presence import Part, channels
 from ..admin.publishing import Delivery, Publishing
 from ..admin.tracing import MOST_TRACES, Trace
@@ -307,15 +308,18 @@ class OverallPeople:
         """As `People` has it, of those that answer."""
         return {"channel": channel, **await self._listed("members", wanted, channel=channel)}
 
-    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> str | None:
         """As `People` has it."""
         data = base64.b64encode(payload).decode()
-        outcome = await self._ask(id_, "send", connection=id_, data64=data, binary=is_binary)
-        return sent(id_, outcome)
+        outcome: str | None = await self._ask(
+            id_, "send", connection=id_, data64=data, binary=is_binary
+        )
+        return outcome
 
     async def _listed(self, what: str, wanted: Wanted, **members: str) -> dict[str, Any]:
         workers = self._supervisor.serving()
-        said = await self._supervisor.ask(workers, what, **attrs.asdict(wanted), **members)
+        part = {"limit": wanted.limit, "after": wanted.after}
+        said = await self._supervisor.ask(workers, what, **part, **members)
         answers = [each for each in said if isinstance(each, dict)]
         found = [one for each in answers for one in each["connections"]]
         found.sort(key=lambda one: int(one["id"]))
@@ -348,9 +352,11 @@ class OverallPeople:
         return trace
 
     def _worker_of(self, id_: str) -> Worker | None:
-        number = int(id_)
-        owners = (each for each in self._supervisor.serving() if number in each.connections)
-        return next(owners, None)
+        id_of = Id.of(id_)
+        if id_of is None or id_of.node:
+            return None
+        serving = self._supervisor.serving()
+        return next((each for each in serving if id_of.number in each.connections), None)
 
     async def _ask(self, id_: str, what: str, **members: Any) -> Any:
         worker = self._worker_of(id_)

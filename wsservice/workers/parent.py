@@ -38,6 +38,7 @@ from .supervisor import MARGIN, Published, Supervisor
 if TYPE_CHECKING:
     from ..admin import Check
     from ..broker.hub import BrokerHub
+    from ..cluster import Cluster
     from .overall import OverallAdmin
 
 LOG, FILE, RECORDS = "log", "file", "records"
@@ -116,6 +117,8 @@ class ParentService(Service):
             self.meeting = open_hub(config, self.engine, reactor)
             self.checks.append(self.meeting.check)
         self.admin = self._open_admin()
+        #: The nodes that meet there, None where there is one alone.
+        self.cluster = self._open_cluster()
         with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order. Certificates are
         #: the workers', but read here too, for what there is to say of them.
@@ -132,6 +135,18 @@ class ParentService(Service):
         from .overall import OverallAdmin
 
         return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks, self.meeting)
+
+    def _open_cluster(self) -> Cluster | None:
+        if self.engine is None:
+            return None
+        # What it needs, most of the admin face among it, nobody else does.
+        from ..cluster import open_cluster, reasons_of
+        from .home import OverallHome
+        from .overall import OverallPeople
+
+        people = OverallPeople(self.supervisor) if self.admin is None else self.admin.people
+        home = OverallHome(self.supervisor, people, reasons_of(self.checks))
+        return open_cluster(self.config, self._reactor, self.engine, home, self.admin)
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -186,6 +201,8 @@ class ParentService(Service):
             if self.engine is not None:
                 self.engine.start()
             self.supervisor.start()
+            if self.cluster is not None:
+                self.cluster.start()
 
     def _make(self, number: int, owner: Owner) -> Worker:
         form = copying.form()
@@ -263,6 +280,10 @@ class ParentService(Service):
 
         Fires with to how many it was handed, within a second.
         """
+        if self.meeting is not None:
+            # Workers are nodes, as others are.
+            told = self.meeting.deliver(channel, payload, isBinary)
+            return told.addCallback(lambda told: Published(0, 0, told.nodes or 0))
         return self.supervisor.publish(channel, payload, isBinary)
 
     def reopen(self) -> None:
@@ -318,7 +339,10 @@ class ParentService(Service):
     def _stop_engine(self) -> Deferred[None] | None:
         if self.meeting is not None:
             self.meeting.close()
-        return None if self.engine is None else self.engine.stop()
+        engine, cluster = self.engine, self.cluster
+        if engine is None or cluster is None:
+            return None
+        return cluster.stop().addCallback(lambda _: engine.stop())
 
 
 def _messages(config: Config, reactor: Any) -> tuple[Destination | None, str]:

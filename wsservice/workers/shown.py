@@ -81,6 +81,7 @@ class Shown:
             "send": self._send,
             "channels": self._list_channels,
             "members": self._list_members,
+            "doing": self._tell_doing,
             "look": self._look,
             "trace": self._trace,
             "flow": self._flow,
@@ -152,6 +153,10 @@ class Shown:
 
     def _tell_figures(self, message: Mapping[str, Any]) -> None:
         self._answer(message, self.figures())
+
+    def _tell_doing(self, message: Mapping[str, Any]) -> None:
+        doing = {"connections": len(self._hub), "lag": self._lag.lately}
+        self._answer(message, doing)
 
     def _list(self, message: Mapping[str, Any]) -> None:
         wanted = Wanted(message["limit"], message["after"])
