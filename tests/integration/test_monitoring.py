@@ -168,7 +168,7 @@ def test_what_alerts_and_dashboard_ask_for_is_there(programs: Programs, connect:
     server = programs.start(
         *(BIN / "twistd", "-n", "--pidfile=", "wsdemo", "--port", "0"),
         *("--admin", "tcp:0:interface=127.0.0.1"),
-        *("--broker", f"redis://127.0.0.1:{free_port()}"),
+        *("--broker", f"redis://127.0.0.1:{free_port()}", "--inbox", "from-clients"),
     )
     (another,) = (each for each in server.log.wait_for_ports(2) if is_well(each, "/healthz"))
     families = [
@@ -229,7 +229,7 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
         "more of them",
     )
     # Of a ratio that cannot be, and of what has not happened yet, nor a broker, there is nothing.
-    asked = [each for each in queries() if "_broker_" not in each]
+    asked = [each for each in queries() if not re.search("_(broker|inbox)_", each)]
     silent = [each for each in asked if not found(each.replace("[5m]", "[1m]"))]
     assert all("refusals" in each for each in silent), silent
     assert found('wsservice_connections{job="wsservice"} == 1')
