@@ -136,10 +136,11 @@ def test_an_error_is_shown_in_part() -> None:
 
 def test_a_subscription_has_a_push_for_each_name() -> None:
     run = Run()
-    run.ask("SUBSCRIBE", "a", "b", names=2)
+    errors: list[Any] = []
+    run.conversation.ask(("SUBSCRIBE", "a", "b"), errors.append, names=2)
     run.ask("GET", "c")
     run.server.say(push(b"subscribe", b"a", 1), push(b"subscribe", b"b", 2), bulk(b"c"))
-    assert run.answers == [b"c"]
+    assert (run.answers, errors) == ([b"c"], [])
     assert len(run.owner.pushes) == 2
 
 

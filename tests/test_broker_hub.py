@@ -126,6 +126,7 @@ class Member:
         self.channels: tuple[str, ...] = (channel,)
         self.got: list[tuple[bytes, Position | None]] = []
         self.behind: list[tuple[str, Position]] = []
+        self.gaps: list[str] = []
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
         assert isinstance(preparedMsg, Published)
@@ -134,6 +135,9 @@ class Member:
 
     def fall_behind(self, channel: str, since: Position) -> None:
         self.behind.append((channel, since))
+
+    def tell_gap(self, channel: str) -> None:
+        self.gaps.append(channel)
 
     def go_away(self) -> None:
         raise AssertionError("nobody asked")
@@ -329,11 +333,13 @@ class TestHearing:
         finally:
             globalLogPublisher.removeObserver(logged)
         assert "the channel a cannot be heard: NOPERM no" in logged.text
-        assert len(met.link.published) == 1
+        met.hub.publish("a", b"y")
+        assert len(met.link.published) == 2
         met.clock.advance(5)
         met.link.confirm()
         met.link.echo()
         assert member.payloads == [b"x"]
+        assert met.hub.states["unheard"] == 0
 
     def test_what_comes_in_one_turn_leaves_together(self) -> None:
         met = Met()
@@ -396,6 +402,19 @@ class TestHearing:
         assert met.hub.figures["poisoned"] == 6
         assert logged.text.count("passed over") == 2
         assert "\x1b" not in logged.text
+
+    def test_who_may_have_missed_something_is_told_so_where_no_history_has_it(self) -> None:
+        met = Met()
+        member, other = met.joined(), met.join("b")
+        met.link.go_down()
+        late = met.join("c")
+        assert member.gaps == []
+        met.link.confirm()
+        met.link.come_up()
+        assert (member.gaps, other.gaps, late.gaps) == (["a"], [], [])
+        met.link.go_down()
+        met.link.come_up()
+        assert (member.gaps, late.gaps) == (["a", "a"], ["c"])
 
     def test_a_place_means_nothing_where_no_history_is_kept(self) -> None:
         met = Met()
@@ -514,6 +533,7 @@ class TestHistory:
         met.link.answer([9, b"E.1", 0])
         assert quiet.behind == []
         assert busy.behind == [("b", Position(4, "E.1"))]
+        assert quiet.gaps == busy.gaps == []
 
     def test_what_was_lost_by_the_server_is_found_out(self) -> None:
         met = self.met()

@@ -126,6 +126,11 @@ def test_where_the_link_is_up_it_is_sent_again_later_each_time() -> None:
         assert len(run.open) == 1
     run.answer()
     assert run.inbox.appended == 1
+    # The next failure is the first again.
+    run.send(b"b")
+    run.fail(Unknown("late"))
+    run.clock.advance(1)
+    assert len(run.open) == 1
 
 
 def test_what_the_server_refuses_is_said_and_kept(logged: Logged) -> None:

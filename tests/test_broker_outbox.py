@@ -217,6 +217,16 @@ def test_what_is_refused_is_published_to_nobody_and_why_is_known_until_one_is_ta
     assert sent.outbox.problem is None
 
 
+def test_a_while_after_one_was_refused_nobody_knows() -> None:
+    sent = Sent()
+    sent.put(b"1")
+    sent.fail(Refused("OOM it is full", "OOM"))
+    sent.clock.advance(outboxes.TROUBLED)
+    assert sent.outbox.problem == "OOM it is full"
+    sent.clock.advance(1)
+    assert sent.outbox.problem is None
+
+
 def test_a_server_that_is_replaced_is_waited_for_where_there_is_room() -> None:
     for room, outcome in ((5, [1]), (0, NotPublishedError)):
         sent = Sent(room)

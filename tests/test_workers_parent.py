@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 
 from wsservice import errors
+from wsservice.broker.hub import Told
 from wsservice.config import Config
 from wsservice.workers import parent as module
 from wsservice.workers import passing
@@ -22,6 +23,7 @@ from wsservice.workers.copying import JSON
 from wsservice.workers.messages import Publication
 from wsservice.workers.parent import ParentService
 from wsservice.workers.process import Program, State
+from wsservice.workers.supervisor import Published
 
 from .nodes import Broker, Engine
 from .support import Logged
@@ -380,3 +382,21 @@ class TestCluster:
         assert cluster is not None
         assert admin._routes._people is cluster.people
         assert cluster._home.people is admin.people
+
+
+class TestMeeting:
+    def test_with_a_broker_workers_are_nodes_and_the_history_is_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://127.0.0.1:1", history="10", broker_buffer=1)
+        meeting = run.service.meeting
+        assert meeting is not None
+        assert meeting.has_history
+        assert run.service.supervisor.keeping is None
+        assert meeting in run.service.parts
+        assert meeting.check in run.service.checks
+        monkeypatch.setattr(meeting, "deliver", lambda *_: succeed(Told(0, 0, 3, False)))
+        assert run.service.publish("a", b"x").result == Published(0, 0, 3)
+
+    def test_without_one_there_is_none(self, run: Run) -> None:
+        assert run.service.meeting is None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class Feed(ServerProtocol):
     def onMessage(self, payload, isBinary):
         self.broadcast(payload, isBinary)
 """
+MANUAL = (Path(__file__).parents[2] / "docs" / "broker.md").read_text()
 OFFER = "Sec-WebSocket-Protocol: wsservice.v1\r\n"
 
 Answer = tuple[int, dict[str, Any], Any]
@@ -199,6 +202,7 @@ class TestWithoutHistory:
         self, nodes: Pair, redis: Redis
     ) -> None:
         wires = [node.plain() for node in nodes]
+        speaker = nodes[0].speak()
         wait_until(lambda: heard(*nodes), "the channel to be heard")
         redis.stop()
         wait_until(lambda: not nodes[0].is_ready(), "the node to say that it is not ready")
@@ -209,11 +213,15 @@ class TestWithoutHistory:
         assert str(redis.port) in nodes[0].ask("/readyz")[1]["reasons"][0]
         late = nodes[0].plain()
         assert nodes[0].messages("refused") == 1
+        assert json.loads(str(speaker.receive()))["data"] == "hello"
         redis.start()
         for node in nodes:
             wait_until(node.is_ready, "the node to be ready again")
         assert nodes[0].publish("news", "back")[0] == 202
         assert [wire.receive() for wire in (*wires, late)] == ["back"] * 3
+        # Something may have been missed, and nobody knows.
+        assert json.loads(str(speaker.receive())) == {"channel": "news", "gap": True}
+        assert json.loads(str(speaker.receive()))["data"] == "back"
 
     def test_what_was_under_way_when_it_was_paused_is_published_once(
         self, nodes: Pair, redis: Redis
@@ -583,6 +591,21 @@ class TestFaults:
         assert wire.receive() == "x"
         for word in ("s3cret", "wr0ng"):
             assert word not in node.program.log.text
+
+    def test_a_user_who_may_do_only_what_is_needed(self, redises: Redises, make: MakeNode) -> None:
+        redis = redises.start()
+        rights = re.findall("^ACL (SETUSER wsservice .*)$", MANUAL, re.MULTILINE)
+        (words,) = (each.replace("PASSWORD", "s3cret").split() for each in rights)
+        assert redis.ask("ACL", *words) == b"OK"
+        url = redis.url.replace("://", "://wsservice:s3cret@")
+        for options in ((), ("--history", "10")):
+            node = make(*options, url=url)
+            wire = node.plain()
+            wait_until(partial(heard, node), "the channel to be heard")
+            # The other may hear it a while longer.
+            assert node.publish("news", "x")[0] in (200, 202)
+            assert wire.receive() == "x"
+            wire.close()
 
     def test_a_slow_one_delays_what_is_published_and_nothing_else(
         self, keeping: Pair, redis: Redis

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -58,6 +58,13 @@ _UNLIMITED = 16 * 1024 * 1024
 _log = PeerLogger(namespace="wsservice")
 
 
+class Envelopes(Protocol):
+    """A connection that is told what others are not, if it speaks the subprotocol."""
+
+    def tell_gap(self, channel: str) -> None:
+        """Some of a channel may be gone."""
+
+
 class Told(NamedTuple):
     """What became of a message."""
 
@@ -79,6 +86,8 @@ class _Line:
     link: Link
     name: bytes
     confirmed: bool = False
+    #: Whether the server does not let it be heard.
+    refused: bool = False
     #: What this node publishes there before, and who wants to know of the history.
     held: list[Publication] = attrs.field(factory=list)
     waiting: list[Deferred[None]] = attrs.field(factory=list)
@@ -87,9 +96,16 @@ class _Line:
     mark: bytes = b""
     #: Whether nothing came since that was not heard.
     current: bool = False
+    #: Whether it was heard before the server was away.
+    was_heard: bool = False
     #: Both, as they were before the server was away.
     before: tuple[Position | None, bytes] = (None, b"")
     leaving: IDelayedCall | None = None
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether it will be heard in a moment."""
+        return not self.confirmed and self.link.up and not self.refused
 
 
 @attrs.define
@@ -253,7 +269,7 @@ class BrokerHub(FollowingHub):
     def _put(self, publication: Publication) -> bool:
         line = self._lines.get(publication.channel)
         link = self._engine.of(publication.channel)
-        if line is not None and not line.confirmed and link.up and len(line.held) < MOST_HELD:
+        if line is not None and line.is_coming and len(line.held) < MOST_HELD:
             # Else who has just come to the channel would not get it.
             line.held.append(publication)
             return True
@@ -319,14 +335,16 @@ class BrokerHub(FollowingHub):
             )
 
     def _confirmed(self, line: _Line, _: object) -> None:
-        line.confirmed = True
+        line.confirmed, line.refused = True, False
         self._release(line)
-        self._look(line)
+        if self._terms is not None:
+            self._look(line)
 
     def _not_confirmed(self, line: _Line, failure: Failure) -> None:
         self._release(line)
         if failure.check(Away):
             return  # nobody wants to hear it any more
+        line.refused = True
         _log.error(
             "the channel {channel} cannot be heard: {why}",
             channel=line.channel,
@@ -432,7 +450,7 @@ class BrokerHub(FollowingHub):
 
     def _look(self, line: _Line) -> None:
         """Find out where a channel is, and whether something of it was missed."""
-        if self._terms is not None and line.confirmed:
+        if line.confirmed:
             self._ask(line.channel, None).addErrback(lambda _: None)
 
     def _read(self, channel: str, since: Position | None) -> Deferred[Missed]:
@@ -486,6 +504,7 @@ class BrokerHub(FollowingHub):
         lines = [line for line in self._lines.values() if line.link is link]
         if not link.up:
             for line in lines:
+                line.was_heard |= line.confirmed
                 if line.current:
                     line.before = (line.last, line.mark)
                 line.current = False
@@ -494,7 +513,16 @@ class BrokerHub(FollowingHub):
         server.outbox.flush()
         server.questions.put()
         for line in lines:
-            self._look(line)
+            if self._terms is not None:
+                self._look(line)
+            elif line.was_heard:
+                self._tell_gap(line)
+            line.was_heard = False
+
+    def _tell_gap(self, line: _Line) -> None:
+        """Say that something may have been missed, where no history has it."""
+        for member in cast("Iterable[Envelopes]", self.members(line.channel)):
+            member.tell_gap(line.channel)
 
 
 def _most_of(config: Config) -> int:

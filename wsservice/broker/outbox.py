@@ -30,6 +30,10 @@ DOUBTED = 600.0
 """Seconds for which a message is sent again that may have been published: much less than it is
 known there, `scripts.SEEN`."""
 
+TROUBLED = 60.0
+"""Seconds after which a server that refused a message may take the next one, for all that is
+known."""
+
 _SOON = 0.05
 """Seconds after which it is tried again, where a server that is there takes no more."""
 
@@ -115,8 +119,15 @@ class Outbox:
         self._later: IDelayedCall | None = None
         self._said = -_SAID_EACH
         self.counted = Counted()
-        #: Why the server took none of the last ones; None where it took the last.
-        self.problem: str | None = None
+        self._problem: str | None = None
+        self._refused = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why the server refused the last one, a moment ago; None where it takes them, or may."""
+        if self._reactor.seconds() - self._refused > TROUBLED:
+            return None
+        return self._problem
 
     @property
     def waiting(self) -> int:
@@ -212,7 +223,7 @@ class Outbox:
     # What comes of it
 
     def _answered(self, publication: Publication, nodes: int) -> None:
-        self.problem = None
+        self._problem = None
         self.counted.published += 1
         if not publication.over:
             self._end(publication)
@@ -226,7 +237,7 @@ class Outbox:
         if isinstance(error, Unknown):
             publication.doubtful = True
         elif isinstance(error, Refused):
-            self.problem = error.text
+            self._problem, self._refused = error.text, self._reactor.seconds()
             if error.kind not in _PASSING:
                 self._fail(publication, error.text)
                 return

@@ -280,6 +280,10 @@ class ParentService(Service):
 
         Fires with to how many it was handed, within a second.
         """
+        if self.meeting is not None:
+            # Workers are nodes, as others are.
+            told = self.meeting.deliver(channel, payload, isBinary)
+            return told.addCallback(lambda told: Published(0, 0, told.nodes or 0))
         return self.supervisor.publish(channel, payload, isBinary)
 
     def reopen(self) -> None:
