@@ -4,6 +4,7 @@
 #   make serve                    environment, install, twistd -n wsdemo --port 8080
 #   make test                     environment, lint, types, every test
 #   make test PYTHON=python3.12   the same with another Python, in an environment of its own
+#   make test JOBS=1              tests one after another: with others, so many beside each other
 #   make conformance              all 517 cases of the Autobahn testsuite, as server and client;
 #                                 CASES='7.* 12.1.3' for some, URL=ws://... for another server
 #   make conformance-quick        groups 1 to 10, and a sample of the others
@@ -18,7 +19,12 @@ VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON))
 PORT ?= 8080
 TESTS ?= tests
 COVERAGE ?= --cov --cov-report=term
+# Most of them wait for other programs, most of the time.
+JOBS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
+# Those of one file one after another: they share what takes long to make. In the order of their
+# names, so that those that take a moment each come last, and no process has long to wait.
+BESIDE := $(if $(filter-out 1,$(JOBS)),--numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder)
 bin := $(VENV)/bin
 environment := $(VENV)/.installed
 test_environment := $(VENV)/.installed-for-tests
@@ -27,7 +33,7 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types tests conformance conformance-quick hostile bench bench-workers format clean
+.PHONY: help serve environment test lint types tests conformance conformance-quick hostile bench bench-workers format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,6 +41,8 @@ help:
 serve: $(environment)
 	@echo 'In another terminal: $(bin)/python -m wsservice.client'
 	$(bin)/twistd -n wsdemo --port $(PORT)
+
+environment: $(test_environment)
 
 test: lint types tests
 
@@ -46,7 +54,7 @@ types: $(test_environment)
 	$(bin)/mypy
 
 tests: $(test_environment) $(interop)
-	$(bin)/python -m pytest $(TESTS) $(COVERAGE)
+	$(bin)/python -m pytest $(TESTS) $(COVERAGE) $(BESIDE)
 
 conformance: $(test_environment)
 	$(bin)/python -m tests.conformance $(if $(URL),--url $(URL)) $(CASES)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from .codecs import CODECS, load
+from .coverage_data import remove_parts
 from .support import Logged
 
 
@@ -23,6 +24,26 @@ def pytest_configure() -> None:
     for name in ("ws", "wss", "http", "https", "all", "no"):
         for variable in (f"{name}_proxy", f"{name}_PROXY".upper()):
             os.environ.pop(variable, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Before the processes are started that run tests beside each other.
+
+    In each, pytest-cov measures; told by the environment, coverage would too, and write
+    what it has when all is added up already.
+    """
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Innermost, so that this is done before coverage adds up what there is."""
+    result = yield
+    # Where tests run in several processes, once they have all ended.
+    if not hasattr(session.config, "workerinput"):
+        remove_parts(session.config.rootpath)
+    return result
 
 
 @pytest.fixture

@@ -31,6 +31,18 @@ def test_one_that_is_late_and_in_time_again(clock: Clock) -> None:
     assert counted(lag)["1.0"] - counted(lag)["0.1"] == 1
 
 
+def test_how_late_it_was_lately(clock: Clock) -> None:
+    lag = Lag(clock)
+    assert lag.lately == 0
+    lag.start()
+    clock.advance(0.25)
+    clock.advance(0.85)  # due after a quarter
+    assert round(lag.lately, 6) == 0.6
+    for _ in range(40):
+        clock.advance(lag._due - clock.seconds())
+    assert lag.lately < 0.001
+
+
 def test_it_ends(clock: Clock) -> None:
     lag = Lag(clock)
     lag.start()

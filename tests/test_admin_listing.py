@@ -131,6 +131,27 @@ class TestWanted:
             Wanted.of(query)
 
 
+class TestWantedOfSeveral:
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("after=7", Wanted(after=7)),
+            ("after=a-1.7&limit=3", Wanted(3, 7, "a-1")),
+        ],
+    )
+    def test_what_can_be_asked_for(self, query: str, expected: Wanted) -> None:
+        assert Wanted.of(query, several=True) == expected
+
+    @pytest.mark.parametrize("query", ["after=a.", "after=.7", "limit=a.7", "after=a.b.7"])
+    def test_all_else_is_refused(self, query: str) -> None:
+        with pytest.raises(WrongError, match="is no number"):
+            Wanted.of(query, several=True)
+
+    def test_where_there_is_one_node_no_other_has_anything(self) -> None:
+        with pytest.raises(WrongError, match="after is no number"):
+            Wanted.of("after=a.7")
+
+
 class TestClosing:
     @pytest.mark.parametrize(
         ("body", "expected"),

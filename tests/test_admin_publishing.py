@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from wsservice.admin.exchange import Answer, Asked
@@ -18,6 +18,7 @@ from wsservice.admin.publishing import (
     message_of,
     publications_of,
 )
+from wsservice.errors import NotPublishedError, UncertainError
 from wsservice.sending import Gathering
 
 
@@ -130,6 +131,8 @@ class Place:
         self.gathering = Gathering()
         self.delivered: list[tuple[Publication, bool]] = []
         self.delivery: Deferred[Delivery] = succeed(Delivery(2, 1))
+        #: What each is answered, in their order, before those that have `delivery`.
+        self.outcomes: list[Delivery | Exception] = []
         self.takes = 0.0
         self.publishing = Publishing(self.deliver, self.gathering.together, self.clock)
 
@@ -138,6 +141,9 @@ class Place:
         self.delivered.append((publication, self.gathering.under_way))
         if self.takes:
             self.clock.rightNow += self.takes
+        if self.outcomes:
+            outcome = self.outcomes.pop(0)
+            return fail(outcome) if isinstance(outcome, Exception) else succeed(outcome)
         return self.delivery
 
     def run(self, coroutine: Any) -> list[Answer]:
@@ -203,3 +209,56 @@ def test_a_sum_is_whole_where_all_of_it_is() -> None:
         200,
         {"messages": 3, "handed": 1, "dropped": 2},
     )
+
+
+AWAY, UNCERTAIN = NotPublishedError("published to nobody"), UncertainError("not known")
+
+
+def test_what_was_published_to_nobody_may_be_tried_again() -> None:
+    place = Place()
+    place.outcomes = [AWAY]
+    (answer,) = place.run(place.publishing.one(asked(b"hi"), "/a"))
+    assert said(answer) == (503, {"error": "published to nobody"})
+    assert ("Retry-After", "1") in answer.headers
+
+
+def test_and_what_may_have_been_published_may_not() -> None:
+    place = Place()
+    place.outcomes = [UNCERTAIN]
+    (answer,) = place.run(place.publishing.one(asked(b"hi"), "/a"))
+    assert said(answer) == (504, {"error": "not known"})
+    assert "Retry-After" not in dict(answer.headers)
+
+
+def test_of_many_that_reach_nobody_all_may_be_tried_again() -> None:
+    place = Place()
+    place.outcomes = [AWAY, AWAY]
+    body = b'{"channel": "a", "data": "1"}\n' * 2
+    (answer,) = place.run(place.publishing.many(asked(body)))
+    assert (answer.status, ("Retry-After", "1") in answer.headers) == (503, True)
+
+
+def test_of_many_it_is_said_how_many_were_published_and_what_was_not_tried_is_not() -> None:
+    place = Place()
+    place.takes = 0.004
+    place.outcomes = [Delivery(1, 0), UNCERTAIN, AWAY]
+    body = b'{"channel": "a", "data": "1"}\n' * 7
+    (answer,) = place.run(place.publishing.many(asked(body)))
+    assert len(place.delivered) == 3
+    assert said(answer) == (
+        504,
+        {
+            "error": "of 7 messages 1 were published, and of 1 it is not known; not known",
+            "messages": 7,
+            "published": 1,
+            "uncertain": 1,
+        },
+    )
+
+
+def test_how_many_nodes_have_it_is_said_where_nodes_meet() -> None:
+    delivery = Delivery(1, 0, False, 3)
+    assert said(answered(delivery)) == (202, {"handed": 1, "dropped": 0, "nodes": 3})
+    assert delivery.plus(Delivery(1, 0, True, 2)) == Delivery(2, 0, False, 3)
+    assert Delivery().plus(Delivery(1, 0, True, 0)).nodes == 0
+    assert delivery.plus(Delivery()).nodes == 3

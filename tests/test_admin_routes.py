@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, succeed
 from wsservice.admin.access import Access
 from wsservice.admin.exchange import Answer, Asked
 from wsservice.admin.figures import Figures
-from wsservice.admin.people import LocalPeople
+from wsservice.admin.listing import Closing, Wanted
+from wsservice.admin.people import LocalPeople, UnansweredError
 from wsservice.admin.publishing import Delivery, Publishing
 from wsservice.admin.routes import Routes
 from wsservice.admin.tracing import MOST_TRACES, Trace, Traces
@@ -114,6 +115,61 @@ def test_closing_one_that_shakes_hands(face: Face) -> None:
     assert client.taken().startswith(b"HTTP/1.1 503 ")
 
 
+class Cluster:
+    """Nodes, of which one does not answer."""
+
+    def __init__(self) -> None:
+        self.people: Any = self
+        self.asked: list[Any] = []
+
+    async def facts(self) -> dict[str, Any]:
+        return {"nodes": ["a", "b"]}
+
+    async def listed(self, wanted: Wanted) -> dict[str, Any]:
+        self.asked.append(wanted)
+        return {"missing": ["b"]}
+
+    async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
+        self.asked.append((channel, wanted))
+        return {"missing": ["b"]}
+
+    async def close(self, id_: str, closing: Closing) -> bool:
+        raise UnansweredError(504, f"nobody knows of {id_}")
+
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> str | None:
+        return {"b.1": "handed", "b.2": "closing"}.get(id_)
+
+
+class TestCluster:
+    def test_alone_there_is_none(self, face: Face) -> None:
+        expected = {"error": "there are no other nodes without --broker"}
+        assert face.say("/cluster") == (404, expected)
+        gone = (404, {"error": "there is no connection a.1"})
+        face.served.connect().open()
+        assert face.say("/connections/a.1/close", "POST") == gone
+        assert face.say("/connections/a.1/send", "POST", b"hi") == gone
+
+    def test_all_nodes(self, face: Face) -> None:
+        cluster = Cluster()
+        face.routes.join(cluster)
+        assert face.say("/cluster") == (200, {"nodes": ["a", "b"]})
+        assert face.say("/cluster", "POST")[0] == 405
+        assert face.say("/connections?after=b.7") == (200, {"missing": ["b"]})
+        assert face.say("/channels/x?after=b.7&limit=2") == (200, {"missing": ["b"]})
+        assert cluster.asked == [Wanted(100, 7, "b"), ("x", Wanted(2, 7, "b"))]
+
+    def test_one_connection_of_another(self, face: Face) -> None:
+        face.routes.join(Cluster())
+        unanswered = (504, {"error": "nobody knows of b.1"})
+        assert face.say("/connections/b.1/close", "POST") == unanswered
+        handed = (200, {"handed": 1, "dropped": 0})
+        assert face.say("/connections/b.1/send", "POST", b"hi") == handed
+        closing = (409, {"error": "connection b.2 is closing"})
+        assert face.say("/connections/b.2/send", "POST", b"hi") == closing
+        gone = (404, {"error": "there is no connection b.3"})
+        assert face.say("/connections/b.3/send", "POST", b"hi") == gone
+
+
 def test_closing_with_what_cannot_be_sent(face: Face) -> None:
     client = face.served.connect().open()
     status, said = face.say("/connections/1/close", "POST", b'{"code": 1006}')
@@ -171,6 +227,8 @@ def test_other_methods(face: Face, target: str, method: str, allowed: str) -> No
         "/connections/\u0661/close",
         "/connections/" + "1" * 21 + "/close",
         "/connections/1/close/",
+        "/connections/a.b.1/close",
+        "/connections/.1/close",
         "/metrics;x",
         "/%00",
     ],

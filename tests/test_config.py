@@ -47,6 +47,14 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "webhook": "",
         "webhook_secret_file": "",
         "webhook_events": "connect,disconnect",
+        "broker": (),
+        "broker_password_file": "",
+        "broker_prefix": "wsservice",
+        "broker_buffer": 0,
+        "inbox": "",
+        "inbox_size": 100_000,
+        "inbox_away": "buffer,10000",
+        "inbox_bytes": 16 * 1024 * 1024,
     }
 
 
@@ -257,3 +265,30 @@ class TestWebhook:
     def test_neither_goes_without_the_other(self, name: str) -> None:
         with pytest.raises(ConfigError, match="is not allowed without --webhook"):
             Config(**{name: "http://h/"})  # type: ignore[arg-type]
+
+
+class TestInbox:
+    def made(self, **settings: Any) -> Config:
+        return Config(broker=("redis://h",), **{"inbox": "in", **settings})
+
+    def test_what_becomes_of_messages_while_it_is_away(self) -> None:
+        assert self.made(inbox_away="buffer,007").inbox_away == "buffer,7"
+        assert self.made(inbox_away="buffer,7").inbox_buffer == 7
+        assert self.made(inbox_away="refuse").inbox_buffer == 0
+        for wrong in ("", "buffer", "buffer,", "buffer,0", "buffer,x", "buffer,1000001", "Drop"):
+            with pytest.raises(ConfigError, match=r"^--inbox-away: .* give refuse, drop, or"):
+                self.made(inbox_away=wrong)
+
+    @pytest.mark.parametrize("name", ["a" * 256, "a\n"])
+    def test_a_stream_that_is_not_allowed(self, name: str) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: .* the name of a stream"):
+            self.made(inbox=name)
+
+    def test_it_is_none_of_the_services_own(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: 'app:in' is not allowed: what begins"):
+            self.made(inbox="app:in", broker_prefix="app")
+        assert self.made(inbox="app", broker_prefix="app").inbox == "app"
+
+    def test_it_is_not_allowed_alone(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--inbox: 'in' is not allowed without --broker"):
+            Config(inbox="in")

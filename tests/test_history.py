@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -224,7 +225,7 @@ class Follower:
 
     def __init__(self, channel: str, position: Position, known: int) -> None:
         self.channel = channel
-        self.position = position
+        self.position = self.came_back_at = position
         #: How many of all the channel's messages came before, or were told to be gone.
         self.known = known
 
@@ -264,6 +265,7 @@ class Model:
         if not those:
             return
         follower = those[which % len(those)]
+        follower.came_back_at = follower.position
         came: list[bytes] = []
         gap = False
         while True:
@@ -318,10 +320,24 @@ class Model:
 
 
 class Ample(Model):
-    """With room for all: a gap is exactly what is too old, or more than is kept."""
+    """With room for all: a gap is exactly what is too old, or more than is kept.
+
+    But who was on a channel before its first message is also told of one where a channel
+    was forgotten meanwhile, which might have been that one.
+    """
 
     def may_be_gone(self, follower: Follower, missed: list[tuple[float, bytes]]) -> bool:
-        return self.must_be_gone(follower, missed)
+        if self.must_be_gone(follower, missed):
+            return True
+        return not follower.came_back_at.offset and any(
+            self.was_silent(channel) for channel in self.published if channel != follower.channel
+        )
+
+    def was_silent(self, channel: str) -> bool:
+        """Whether nothing was published on a channel for longer than messages are kept."""
+        too_old = self.bounds["seconds"]
+        moments = [*(moment for moment, _ in self.published[channel]), self.now]
+        return bool(too_old) and any(b - a >= too_old for a, b in pairwise(moments))
 
 
 @settings(max_examples=300)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import wsservice
+import wsservice.broker
 import wsservice.client
 
 ROOT = Path(wsservice.__file__).parent
@@ -77,6 +78,27 @@ def test_a_module_of_the_client_imports_only_what_stands_above_it(path: Path) ->
         if name.startswith("wsservice.client."):
             above = name.split(".")[2]
             assert CLIENT_ORDER.index(above) < CLIENT_ORDER.index(path.stem), f"it imports {name}"
+
+
+BROKER = sorted(path for path in (ROOT / "broker").glob("*.py") if path.stem != "__init__")
+BROKER_MAP = re.findall(
+    r"^    (\w+)\.py  +(.*?)(PURE)?$", wsservice.broker.__doc__ or "", re.MULTILINE
+)
+BROKER_ORDER = [name for name, _, _ in BROKER_MAP]
+
+
+def test_the_brokers_map_names_every_module_and_no_other() -> None:
+    assert sorted(BROKER_ORDER) == [path.stem for path in BROKER]
+
+
+@pytest.mark.parametrize("path", BROKER, ids=dotted)
+def test_a_module_of_the_broker_imports_only_what_stands_above_it(path: Path) -> None:
+    is_pure = any(name == path.stem and pure for name, _, pure in BROKER_MAP)
+    for name, _ in imported(path):
+        if name.startswith("wsservice.broker."):
+            above = name.split(".")[2]
+            assert BROKER_ORDER.index(above) < BROKER_ORDER.index(path.stem), f"it imports {name}"
+        assert not (is_pure and name.partition(".")[0] in FRAMEWORKS), f"it imports {name}"
 
 
 @pytest.mark.parametrize("path", CLIENT, ids=dotted)

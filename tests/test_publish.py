@@ -103,6 +103,15 @@ def test_what_became_of_it(face: Face) -> None:
     )
 
 
+@pytest.mark.parametrize(("nodes", "said"), [(1, "1 node"), (3, "3 nodes")])
+def test_on_how_many_nodes_it_was_heard(face: Face, nodes: int, said: str) -> None:
+    face.answer = Published(2, 0, complete=False, nodes=nodes)
+    assert face.run("news", "x").out == f"handed to 2 connections; heard on {said}\n"
+    assert face.run("news", stdin=b"x\ny").out == (
+        f"2 messages, handed over 4 times; heard on {said}\n"
+    )
+
+
 def test_where_it_publishes(face: Face, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "token").write_text("s3cret")
     monkeypatch.setenv("WSSERVICE_ADMIN_TOKEN", "another")

@@ -175,6 +175,17 @@ class TestAnswers:
         face.answers = [Answer(202, b'{"handed": 0, "dropped": 0}')]
         assert Publisher().publish("a", "b") == Published(0, 0, False)
 
+    def test_on_how_many_nodes_it_was_heard(self, face: Face) -> None:
+        face.answers = [Answer(202, b'{"handed": 1, "dropped": 0, "nodes": 2}')]
+        assert Publisher().publish("a", "b") == Published(1, 0, False, 2)
+        face.answers = [Answer(200, b'{"handed": 1, "dropped": 0, "nodes": "\\u001b"}')]
+        assert Publisher().publish("a", "b") == Published(1, 0, True, None)
+
+    def test_that_it_is_not_known(self, face: Face) -> None:
+        face.answers = [Answer(504, b'{"error": "it is not known"}')]
+        with pytest.raises(NotAnsweredError, match="answered 504: it is not known"):
+            Publisher().publish("a", "b")
+
     def test_a_refusal_says_why(self, face: Face) -> None:
         face.answers = [Answer(413, b'{"error": "a body has \\u001b at most 4096 octets"}')]
         with pytest.raises(NotAcceptedError) as caught:

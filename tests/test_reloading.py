@@ -33,6 +33,11 @@ NEEDS_RESTART = {
     "webhook",
     "webhook_secret_file",
     "webhook_events",
+    "broker",
+    "broker_password_file",
+    "broker_prefix",
+    "broker_buffer",
+    "inbox",
 }
 
 

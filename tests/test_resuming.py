@@ -438,3 +438,14 @@ class TestMemory:
     def test_a_connection_on_one_channel_has_nothing_more_to_remember(self, kept: Served) -> None:
         names = {"_more_channels", "_since", "_catching_up", "_room", "_as_is"}
         assert not names & set(vars(kept.connect().open("/a").protocol))
+
+
+def test_that_some_may_be_gone_is_said_to_those_who_understand_it() -> None:
+    served = Served()
+    plain, speaker = served.connect().open("/a"), speak(served)
+    speaker.taken()
+    members: Any = served.hub
+    for member in members:
+        member.tell_gap("a")
+    assert plain.frames() == []
+    assert envelopes(speaker) == [{"channel": "a", "gap": True}]

@@ -313,6 +313,78 @@ def test_octets_may_go_another_way_for_a_while() -> None:
     elsewhere: list[bytes] = []
     before = outlet.queue.write_by(elsewhere.append)
     outlet.put(b"a")
-    outlet.queue.write_by(before)
+    outlet.queue.write_by(*before)
     outlet.put(b"b")
     assert (elsewhere, outlet.written) == ([b"a"], [b"b"])
+
+
+class ASocket:
+    """What octets can be sent on, so many at once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> int:
+        if not self.room:
+            raise BlockingIOError
+        self.sent.append(data[: self.room])
+        return len(self.sent[-1])
+
+
+class SocketOutlet:
+    """A transport whose socket may be used beside it while nothing waits in the transport."""
+
+    def __init__(self, room: int = 100) -> None:
+        self.socket = ASocket(room)
+        self.written: list[bytes] = []
+        self.caught_up = True
+        self.queue = SendQueue(self.write, Bound(0), Gathering(), socket=self.socket)
+
+    def write(self, data: bytes) -> bool:
+        self.written.append(data)
+        return self.caught_up
+
+    def put(self, *messages: bytes) -> None:
+        for message in messages:
+            assert self.queue.put(message, Kind.MESSAGE) is Sent.SENT
+
+
+def test_the_socket_is_used_once_the_transport_has_nothing() -> None:
+    outlet = SocketOutlet()
+    outlet.caught_up = False
+    outlet.put(b"a")
+    outlet.caught_up = True
+    outlet.put(b"b", b"c", b"d")
+    assert (outlet.written, outlet.socket.sent) == ([b"a", b"b"], [b"c", b"d"])
+
+
+@pytest.mark.parametrize(("room", "sent", "rest"), [(2, [b"bc"], b"d"), (0, [], b"bcd")])
+def test_what_the_socket_has_no_room_for_goes_to_the_transport_and_all_behind_it(
+    room: int, sent: list[bytes], rest: bytes
+) -> None:
+    outlet = SocketOutlet(room)
+    outlet.put(b"a")
+    outlet.caught_up = False
+    outlet.put(b"bcd", b"e")
+    assert (outlet.socket.sent, outlet.written) == (sent, [b"a", rest, b"e"])
+
+
+def test_going_another_way_the_socket_of_before_is_not_used() -> None:
+    outlet = SocketOutlet()
+    outlet.put(b"a", b"b")
+    elsewhere: list[bytes] = []
+
+    def write(data: bytes) -> bool:
+        elsewhere.append(data)
+        return True
+
+    before = outlet.queue.write_by(write)
+    outlet.put(b"c", b"d")
+    outlet.queue.write_by(*before)
+    outlet.put(b"e", b"f")
+    assert (elsewhere, outlet.written, outlet.socket.sent) == (
+        [b"c", b"d"],
+        [b"a", b"e"],
+        [b"b", b"f"],
+    )

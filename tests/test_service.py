@@ -12,13 +12,14 @@ from twisted.internet.testing import MemoryReactorClock
 from wsservice import errors, frames, service
 from wsservice.config import Config
 from wsservice.descriptors import Shares
-from wsservice.errors import ConfigError
+from wsservice.errors import ConfigError, NotPublishedError
 from wsservice.notify import ServiceManager
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 from wsservice.service import WebSocketService, find_protocol
 from wsservice.webhook.posting import Outcome
 
 from .certificates import Authority
+from .nodes import Broker, Engine
 from .support import CLOSE, TEXT, Client, Logged, close_payload, frame
 
 GOODBYE = frame(CLOSE, close_payload(1001), masked=False)
@@ -493,3 +494,128 @@ class TestWebhook:
         assert told.stopped == []
         told.reactor.advance(1)
         assert told.stopped == [None]
+
+
+class TestBroker:
+    @pytest.fixture
+    def met(self, monkeypatch: pytest.MonkeyPatch) -> Run:
+        """A service with a broker and an inbox, that are not there."""
+        run = Run(monkeypatch, drain=4, broker=("redis://127.0.0.1:1",), inbox="in")
+        run.service.startService()
+        return run
+
+    def test_there_is_none_unless_asked_for(self, run: Run) -> None:
+        assert (run.service.engine, run.service.inbox) == (None, None)
+
+    def test_it_connects_when_it_starts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(monkeypatch, broker=("redis://127.0.0.1:1",))
+        assert run.reactor.tcpClients == []
+        run.service.startService()
+        assert [each[:2] for each in run.reactor.tcpClients] == [("127.0.0.1", 1)]
+        assert run.service.inbox is None
+
+    def test_it_is_not_ready_without(self, met: Run) -> None:
+        reasons = [check() for check in met.service.checks]
+        assert "broker redis://127.0.0.1:1: connecting" in reasons
+
+    def test_its_hub_meets_others_and_has_the_history_that_is_there(
+        self, monkeypatch: pytest.MonkeyPatch, met: Run, run: Run
+    ) -> None:
+        hub = met.service.hub
+        assert met.service.meeting is hub
+        assert (hub.has_history, hub.history) == (False, None)
+        kept = Run(monkeypatch, broker=("redis://127.0.0.1:1",), history="10").service
+        assert kept.meeting is kept.hub
+        assert (kept.hub.has_history, kept.hub.history) == (True, None)
+        alone = Run(monkeypatch, history="10").service
+        assert alone.meeting is None
+        assert alone.hub.history is not None
+
+    def test_what_waits_to_be_published_is_over_at_the_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch, drain=0, broker=("redis://127.0.0.1:1",), broker_buffer=5)
+        run.service.startService()
+        meeting = run.service.meeting
+        assert meeting is not None
+        became: list[Any] = []
+        meeting.deliver("a", b"x").addErrback(lambda failure: became.append(failure.type))
+        assert meeting.states["waiting"] == 1
+        run.stop()
+        run.reactor.advance(0)
+        assert (run.stopped, became) == ([None], [NotPublishedError])
+
+    def test_what_is_sent_together_is_so_for_what_comes_from_there_too(self, met: Run) -> None:
+        assert met.service.meeting is not None
+        assert met.service.meeting.gathering is met.service.factory.gathering
+
+    def test_settings_are_read_again(self, met: Run) -> None:
+        assert met.service.meeting in met.service.parts
+        assert met.service.engine in met.service.parts
+        assert met.service.inbox in met.service.parts
+
+    def test_what_clients_send_waits_for_it_also_at_the_end(self, met: Run) -> None:
+        inbox = met.service.inbox
+        assert inbox is not None
+        client = met.connect().open()
+        client.text("hello")
+        assert inbox.waiting == 1
+        met.stop()
+        client.close(1001)
+        client.lose()
+        met.reactor.advance(0)
+        assert met.stopped == []
+        met.reactor.advance(4)
+        met.reactor.advance(0)
+        assert met.stopped == [None]
+        assert inbox.dropped == 1
+
+    def test_at_the_end_it_ends_too(self, met: Run) -> None:
+        met.stop()
+        met.reactor.advance(0)
+        assert met.stopped == [None]
+        engine = met.service.engine
+        assert engine is not None
+        assert engine.links[0].problem == "stopped"
+
+    def test_what_is_wrong_is_said_when_it_is_made(self) -> None:
+        with pytest.raises(ConfigError, match=r"^--broker: its scheme is not allowed"):
+            WebSocketService(Config(broker=("http://h",)), MemoryReactorClock())
+
+
+class TestCluster:
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> Engine:
+        engine = Engine(Broker(), "a")
+        monkeypatch.setattr(service, "open_engine", lambda *_: engine)
+        return engine
+
+    def test_it_is_a_node_as_long_as_it_runs(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, drain=0, broker="redis://broker.example")
+        broker = engine.broker
+        run.service.startService()
+        assert broker.index == {b"a"}
+        run.stop()
+        assert broker.index == {b"a"}
+        run.reactor.advance(0)
+        assert broker.index == set()
+        assert broker.calls[-2:] == ["DEL", "ZREM"]
+        assert engine.did == ["start", "stop"]
+        assert run.stopped == [None]
+
+    def test_its_face_shows_all_nodes(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin="unix:/admin.sock")
+        admin, cluster = run.service.admin, run.service.cluster
+        assert admin is not None
+        assert cluster is not None
+        assert admin._routes._cluster is cluster
+        assert admin._routes._people is cluster.people
+        assert cluster._home.people is admin.people
+        assert cluster._home.reasons() == ["starting"]
+
+    def test_alone_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Run(monkeypatch).service.cluster is None

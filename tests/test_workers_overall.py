@@ -255,6 +255,7 @@ class TestConnections:
         assert face.supervisor.asked == [("close", asked)]
         assert face.say("/connections/11/close", "POST")[0] == 404
         assert face.say("/connections/13/close", "POST")[0] == 404
+        assert face.say("/connections/a.12/close", "POST")[0] == 404
 
     @pytest.mark.parametrize(
         ("outcome", "status", "said"),

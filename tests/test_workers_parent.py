@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 
 from wsservice import errors
+from wsservice.broker.hub import Told
 from wsservice.config import Config
 from wsservice.workers import parent as module
 from wsservice.workers import passing
@@ -21,7 +23,9 @@ from wsservice.workers.copying import JSON
 from wsservice.workers.messages import Publication
 from wsservice.workers.parent import ParentService
 from wsservice.workers.process import Program, State
+from wsservice.workers.supervisor import Published
 
+from .nodes import Broker, Engine
 from .support import Logged
 
 
@@ -336,3 +340,63 @@ class TestStop:
 
 def test_the_factory_of_its_ports_makes_nothing() -> None:
     assert not module.ServerFactory.noisy
+
+
+class TestCluster:
+    @pytest.fixture
+    def engine(self, monkeypatch: pytest.MonkeyPatch) -> Engine:
+        engine = Engine(Broker(), "a")
+        monkeypatch.setattr(module, "open_engine", lambda *_: engine)
+        return engine
+
+    @pytest.mark.parametrize("admin", ["", "unix:/admin.sock"])
+    def test_with_all_its_workers_it_is_one_node(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine, admin: str
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin=admin).start()
+        for worker in run.made:
+            worker.state = State.READY
+        run.reactor.advance(3)
+        for worker in run.made:
+            what, answered = worker.asked[-1]
+            assert what == "doing"
+            answered({"connections": worker.number, "lag": 0.5})
+        (said,) = engine.broker.keys.values()
+        facts = json.loads(said[0])
+        assert (facts["workers"], facts["connections"], facts["lag"]) == (2, 3, 0.5)
+        stopped: list[Any] = []
+        run.service.stopService().addBoth(stopped.append)
+        run.port.stopped.callback(None)
+        for worker in run.made:
+            worker.dies()
+        assert stopped == [None]
+        assert engine.broker.index == set()
+        assert engine.did == ["start", "stop"]
+
+    def test_its_face_shows_all_nodes(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://broker.example", admin="unix:/admin.sock")
+        admin, cluster = run.service.admin, run.service.cluster
+        assert admin is not None
+        assert cluster is not None
+        assert admin._routes._people is cluster.people
+        assert cluster._home.people is admin.people
+
+
+class TestMeeting:
+    def test_with_a_broker_workers_are_nodes_and_the_history_is_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(monkeypatch, broker="redis://127.0.0.1:1", history="10", broker_buffer=1)
+        meeting = run.service.meeting
+        assert meeting is not None
+        assert meeting.has_history
+        assert run.service.supervisor.keeping is None
+        assert meeting in run.service.parts
+        assert meeting.check in run.service.checks
+        monkeypatch.setattr(meeting, "deliver", lambda *_: succeed(Told(0, 0, 3, False)))
+        assert run.service.publish("a", b"x").result == Published(0, 0, 3)
+
+    def test_without_one_there_is_none(self, run: Run) -> None:
+        assert run.service.meeting is None

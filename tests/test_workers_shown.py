@@ -132,6 +132,15 @@ def test_channels_and_who_is_on_one(worker: Worker) -> None:
     assert (said["total"], said["next"]) == (2, "5")
 
 
+def test_it_says_what_it_does(worker: Worker) -> None:
+    worker.served.connect().open("/news")
+    worker.shown.start()
+    worker.served.clock.advance(0.25)
+    worker.served.clock.advance(1.25)
+    assert worker.ask("doing") == {"connections": 1, "lag": 1.0}
+    worker.shown.stop()
+
+
 def test_it_says_how_far_one_is(worker: Worker) -> None:
     worker.served.connect()
     worker.served.connect().open()

@@ -54,6 +54,8 @@ The map. Imports run one way, downwards in this list::
     reloading.py    settings read anew while it runs: all in effect, or none
     notify.py       what the service manager that started the process is told
     admin/          the face for who runs it; its own map in its docstring
+    broker/         Redis or Valkey between nodes; its own map in its docstring
+    cluster/        the nodes that meet there; its own map in its docstring
     workers/        many processes for one service; its own map in its docstring
     service.py      assembly, start, drain: the only module that knows every part
     serving.py      a worker's service, which does what its parent says

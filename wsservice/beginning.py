@@ -82,7 +82,9 @@ class Beginning:
     _has_opened = False
 
     def __init__(self) -> None:
-        """Nothing, where Autobahn makes objects that few connections need."""
+        """Little, where Autobahn makes objects that few connections need."""
+        # Not on the class: a connection has a slot for it.
+        self.state = WebSocketProtocol.STATE_CONNECTING
 
     #: Fires once the connection is open.
     is_open = _when_asked(lambda self: succeed(None) if self._has_opened else Deferred())
@@ -114,5 +116,5 @@ def first_state() -> dict[str, Any]:
 
 
 for _name, _value in first_state().items():
-    if isinstance(_value, _PLAIN):
+    if isinstance(_value, _PLAIN) and _name != "state":
         setattr(Beginning, _name, _value)

@@ -22,10 +22,15 @@ DEFAULT_PORT = 8080
 MOST_HISTORY = 1_000_000
 """Messages that may be kept of a channel."""
 
+MOST_BUFFERED = 1_000_000
+"""Messages that may wait for a server of Redis."""
+
 HISTORY_SECONDS = 300.0
 """How long they are kept where it is not said."""
 
 _MOST_WORKERS = 256
+
+_LONGEST_STREAM = 255
 
 MASK = "********"
 """What is shown in the place of a secret."""
@@ -202,6 +207,25 @@ def _history(value: Any) -> str:
         return "0"
     seconds = _parse_seconds(seconds_text) if comma else HISTORY_SECONDS
     return f"{int(size_text)},{seconds:g}"
+
+
+def _stream(value: Any) -> str:
+    text = _line(value)
+    if len(text) > _LONGEST_STREAM:
+        raise ValueError(value)
+    return text
+
+
+def _inbox_away(value: Any) -> str:
+    text = _text(value)
+    kind, _, count = text.partition(",")
+    if text in ("refuse", "drop"):
+        return text
+    if kind != "buffer" or not (count.isascii() and count.isdigit()):
+        raise ValueError(value)
+    if not 1 <= int(count) <= MOST_HISTORY:
+        raise ValueError(value)
+    return f"{kind},{int(count)}"
 
 
 def setting(
@@ -490,7 +514,83 @@ class Config(Limits):
         "what it is told: connect, disconnect, and message for each message, separated by commas",
     )
 
+    broker: tuple[str, ...] = setting(
+        (),
+        _converter("a URL such as redis://redis.example", _texts),
+        "URL",
+        "meet other nodes at this server of Redis or Valkey; several, repeatable, share channels",
+        repeatable=True,
+        secret=True,
+    )
+    broker_password_file: str = setting(
+        "",
+        _converter("the path of a file", _line),
+        "PATH",
+        "log in there with the password in this file",
+    )
+    broker_prefix: str = setting(
+        "wsservice",
+        _converter("text", _line),
+        "TEXT",
+        "what begins the names of all keys and channels there: another for each service",
+    )
+
+    broker_buffer: int = setting(
+        0,
+        _whole(0, MOST_BUFFERED),
+        "COUNT",
+        "so many messages wait while it is away; what is published then reaches nobody else",
+    )
+
+    inbox: str = setting(
+        "",
+        _converter(f"the name of a stream, of at most {_LONGEST_STREAM} characters", _stream),
+        "STREAM",
+        "append each message that a client sends to this stream there, for workers",
+    )
+    inbox_size: int = setting(
+        100_000,
+        _whole(1),
+        "COUNT",
+        "keep about so many messages there, of all nodes together; the oldest go first",
+        reloads=OPEN,
+    )
+    inbox_away: str = setting(
+        "buffer,10000",
+        _converter(f"refuse, drop, or buffer,COUNT up to {MOST_HISTORY}", _inbox_away),
+        "refuse|drop|buffer,COUNT",
+        "while it cannot be reached: close who sends with 1013, drop messages, or let so many"
+        " wait and then refuse",
+        reloads=OPEN,
+    )
+    inbox_bytes: int = setting(
+        16 * 1024 * 1024,
+        _whole(65536),
+        "BYTES",
+        "and so much of them",
+        reloads=OPEN,
+    )
+
+    @property
+    def inbox_buffer(self) -> int:
+        """Messages that wait while it cannot be reached."""
+        return int(self.inbox_away.partition(",")[2] or 0)
+
+    def _check_broker(self) -> None:
+        for name in ("broker_password_file", "broker_buffer", "inbox"):
+            if getattr(self, name) and not self.broker:
+                raise ConfigError(
+                    f"{option_name(name)}: {getattr(self, name)!r} is not allowed without"
+                    " --broker, a URL such as redis://redis.example"
+                )
+        if self.inbox.startswith(f"{self.broker_prefix}:"):
+            raise ConfigError(
+                f"--inbox: {self.inbox!r} is not allowed: what begins so is the service's own;"
+                " give another name"
+            )
+
     def __attrs_post_init__(self) -> None:
+        self._check_broker()
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
         if self.tls_cert is not None and self.port is None:

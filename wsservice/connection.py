@@ -54,6 +54,10 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     wait. `onClose` is called once for each connection whose `onConnect` was.
     """
 
+    # What is looked at for each message to many connections: here it takes one look at the
+    # object itself, and else some at its dictionary, which by then is in no cache.
+    __slots__ = ("_as_is", "_queue", "state")
+
     # Options live on the class, set once by the factory. Autobahn would copy
     # each to each connection, and format them all for a debug line.
     CONFIG_ATTRS: list[str] = []
@@ -70,7 +74,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     _masks = False
 
     #: Whether a message's payload is what is sent: neither compressed nor made into another.
-    _as_is = True
+    _as_is: bool
+    _queue: SendQueue
     _send_bound: Bound
 
     _introduced = False
@@ -83,8 +88,12 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
 
     def connectionMade(self) -> None:
         self._tcp = plain(self.transport)
-        writer = self.transport if self._tcp is None else SocketWriter(self._tcp)
-        self._queue = SendQueue(writer.write, self._send_bound, self.factory.gathering)
+        if self._tcp is None:
+            write, socket = self.transport.write, None
+        else:
+            write, socket = SocketWriter(self._tcp).write, self._tcp.socket
+        self._as_is = True
+        self._queue = SendQueue(write, self._send_bound, self.factory.gathering, socket=socket)
         self._read_at_once(READ_SIZE)
         self.transport.registerProducer(self, True)
         self._begin()
@@ -226,28 +235,25 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
             frame = frames.encode(0x82 if isBinary else 0x81, payload, key)
         else:
             frame = self._framed(payload, isBinary, fragmentSize, not doNotCompress)
-        outcome = queue.put(frame, _MESSAGE)
-        if queue.waits and queue.half_full:
-            self._output_waits()
-        return outcome
+        return self._put_late(frame) if queue.waits else queue.put(frame, _MESSAGE)
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> Sent:  # type: ignore[override]
         """Send what the factory's `prepareMessage` made, as `sendMessage` does.
 
         It is compressed once for all, so without what this connection said before.
         """
-        if self._masks:  # each frame needs a key of its own
-            return self.sendMessage(
-                preparedMsg.payload, preparedMsg.isBinary, doNotCompress=preparedMsg.doNotCompress
-            )
         if self.state != _OPEN:
             return Sent.CLOSED
         queue = self._queue
         if queue.waits and queue.full and not self._make_room(len(preparedMsg.payload)):
             return Sent.SLOW
         frame = preparedMsg.plain if self._as_is else self._frame_of(preparedMsg)
-        outcome = queue.put(frame, _MESSAGE)
-        if queue.waits and queue.half_full:
+        return self._put_late(frame) if queue.waits else queue.put(frame, _MESSAGE)
+
+    def _put_late(self, frame: bytes) -> Sent:
+        """Have the frame of a message wait behind others."""
+        outcome = self._queue.put(frame, _MESSAGE)
+        if self._queue.half_full:
             self._output_waits()
         return outcome
 
@@ -351,6 +357,8 @@ class Connection(KeepAlive, Reading, WebSocketAdapterProtocol, WebSocketProtocol
     def pauseProducing(self) -> None:
         """The transport has enough for now."""
         self._queue.pause()
+        if self._queue.half_full:
+            self._output_waits()
 
     def resumeProducing(self) -> None:
         """The transport has sent all it had, so the peer reads."""

@@ -94,3 +94,36 @@ class NotAcceptedError(PublishError):
 
 class NotAnsweredError(PublishError):
     """It was asked, and gave no answer: the message may have been published, or not."""
+
+
+class NotPublishedError(PublishError):
+    """The service published it to nobody, for now: whoever tries again does not do it twice."""
+
+
+class UncertainError(PublishError):
+    """The service does not know whether it published it: whoever tries again may do it twice."""
+
+
+class BrokerError(WSServiceError):
+    """A server of Redis or Valkey did not do what it was asked."""
+
+
+class Away(BrokerError):  # noqa: N818 - what it is
+    """It is not there, or has no room: nothing was sent, so it may be asked again."""
+
+
+class Unknown(BrokerError):  # noqa: N818 - what it is
+    """It was asked, and there was no answer in time: it may have done it, or not."""
+
+
+class Refused(BrokerError):  # noqa: N818 - what it did
+    """It answered with an error.
+
+    `text` is the error as it said, escaped and cut; `kind` its first word, or that of the error
+    within a script: `OOM`, `WRONGTYPE`, `NOSCRIPT`.
+    """
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.kind = kind

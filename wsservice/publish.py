@@ -166,13 +166,17 @@ def _said(count: int, published: Published) -> str:
         text = f"{count} messages, handed over {published.handed} times"
     if published.dropped:
         text += f"; {published.dropped} times somebody read too slowly"
-    return text if published.complete else f"{text}; on its way to more"
+    if published.complete:
+        return text
+    if published.nodes is None:
+        return f"{text}; on its way to more"
+    return f"{text}; heard on {published.nodes} {'node' if published.nodes == 1 else 'nodes'}"
 
 
 def _run(arguments: Sequence[str] | None) -> None:
     given = _parser().parse_args(arguments)
     handed = dropped = count = 0
-    complete = True
+    complete, nodes = True, None
     try:
         with _publisher(given) as publisher:
             for message in _messages(given):
@@ -181,6 +185,7 @@ def _run(arguments: Sequence[str] | None) -> None:
                 handed += published.handed
                 dropped += published.dropped
                 complete &= published.complete
+                nodes = published.nodes if nodes is None else max(nodes, published.nodes or 0)
     except ConfigError as error:
         raise _EndError(Status.USAGE, str(error)) from error
     except NotReachedError as error:
@@ -191,7 +196,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     except PublishError as error:
         raise _EndError(Status.NOT_ANSWERED, _counted(str(error), count)) from error
     if not given.quiet:
-        sys.stdout.write(_said(count, Published(handed, dropped, complete)) + "\n")
+        sys.stdout.write(_said(count, Published(handed, dropped, complete, nodes)) + "\n")
         sys.stdout.flush()
 
 

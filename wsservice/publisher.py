@@ -75,6 +75,8 @@ class Published(NamedTuple):
     reading too slowly, or lost older messages."""
     complete: bool = True
     """False where it is still on its way to other processes, whose connections are not counted."""
+    nodes: int | None = None
+    """How many nodes have connections that it is for, where nodes meet by --broker."""
 
 
 class Publisher:
@@ -253,11 +255,15 @@ def _published(name: str, status: int, octets: bytes) -> Published:
     handed, dropped = said.get("handed"), said.get("dropped")
     accepted = status in (http.HTTPStatus.OK, http.HTTPStatus.ACCEPTED)
     if accepted and type(handed) is int and type(dropped) is int:
-        return Published(handed, dropped, status == http.HTTPStatus.OK)
+        nodes = said.get("nodes")
+        whole = status == http.HTTPStatus.OK
+        return Published(handed, dropped, whole, nodes if type(nodes) is int else None)
     if accepted:
         raise NotAcceptedError(f"{name} answered {status}, and not as an admin face does", status)
     problem = said.get("error")
     why = f": {escape(problem[:_SHOWN])}" if isinstance(problem, str) else ""
+    if status == http.HTTPStatus.GATEWAY_TIMEOUT:
+        raise NotAnsweredError(f"{name} answered {status}{why}")
     raise NotAcceptedError(f"{name} refused with {status}{why}", status)
 
 

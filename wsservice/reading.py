@@ -62,6 +62,8 @@ class Hold:
     """It is the others' turn."""
     BEHAVIOUR = 16
     """The behaviour wants it so."""
+    INBOX = 64
+    """Too much waits to be appended to the inbox."""
     OVER = 32
     """The connection is closed: what still comes is thrown away."""
 

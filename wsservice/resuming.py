@@ -134,6 +134,11 @@ class Resuming:
         """As the hub has it: nothing comes until all is fetched that was missed since."""
         self._fetch({channel: since})
 
+    def tell_gap(self, channel: str) -> None:
+        """Say that some of a channel may be gone, and that nobody knows where it goes on."""
+        if self._enveloping:
+            self._say(of_gap(channel, None))
+
     def _fetch(self, channels: Mapping[str, Position | None]) -> None:
         """Catch up on channels, each from a position, or from where it is now."""
         if self._missing is not None:

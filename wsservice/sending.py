@@ -87,6 +87,13 @@ class PreparedMessage:
         return frame
 
 
+class Socket(Protocol):
+    """What octets can be sent on without a wait."""
+
+    def send(self, data: bytes, /) -> int:
+        """Send what there is room for: how many octets. Raises `OSError` where there is none."""
+
+
 class Gatherer(Protocol):
     """Something that keeps what is sent while a `Gathering` is under way."""
 
@@ -160,22 +167,25 @@ class SendQueue:
     """Frames on their way to a transport that can say stop.
 
     `bound` is how much may wait. `overhead` counts with each frame: without it, a few tiny ones
-    would take thirty times what they are. `write` hands octets to the transport;
-    `pause` and `resume` are called as the transport asks. While `gathering` is
+    would take thirty times what they are. `write` hands octets to the transport, and
+    is true where none of them wait there: the next then go to `socket` at once, if there
+    is one. `pause` and `resume` are called as the transport asks. While `gathering` is
     under way, frames that need not wait are written together.
     """
 
     __slots__ = (
+        "_at_once",
         "_bound",
         "_first",
-        "_gathered_size",
         "_gathering",
         "_held",
         "_in_transport",
         "_last",
         "_more",
+        "_more_size",
         "_overhead",
         "_pong_waits",
+        "_socket",
         "_waiting",
         "_write",
         "messages_sent",
@@ -190,16 +200,20 @@ class SendQueue:
         bound: Bound,
         gathering: Gathering,
         overhead: int = OVERHEAD,
+        socket: Socket | None = None,
     ) -> None:
         self._write = write
+        self._socket = socket
+        self._at_once: Socket | None = None
         self._bound = bound
         self._gathering = gathering
         self._overhead = overhead
         # Of what is gathered the first frame, which often is the only one, and the others:
-        # of a broadcast to many, each object that is looked at takes time.
+        # of a broadcast to many, each object that is looked at takes time, for it is in no
+        # cache any more.
         self._first = b""
         self._more: list[bytes] | None = None
-        self._gathered_size = 0
+        self._more_size = 0
         # Made when something waits: an empty one takes more than all the rest here.
         self._waiting: deque[tuple[bytes, Kind]] | None = None
         self._held = 0
@@ -232,21 +246,19 @@ class SendQueue:
         """Send, or keep until there is room. Whether it may is asked before, by `full`."""
         if not self.waits:
             if self._gathering.under_way:
+                size = len(data)
                 if not self._first:
                     self._gathering.gatherers.append(self)
                     self._first = data
-                elif self._more is None:
-                    self._more = [data]
                 else:
-                    self._more.append(data)
-                self._gathered_size += len(data)
-                if self._gathered_size > self._bound.most_gathered:
+                    size += self._gather_more(data)
+                if size > self._bound.most_gathered:
                     self.send_gathered()
             else:
                 self._last = size = len(data)
                 self.octets_sent += size
                 self.messages_sent += 1
-                self._write(data)
+                self._hand_over(data)
             return SENT
         if kind is Kind.PONG:
             self._forget_pong()
@@ -256,6 +268,15 @@ class SendQueue:
         self._waiting.append((data, kind))
         self._held += len(data) + self._overhead
         return Sent.QUEUED
+
+    def _gather_more(self, data: bytes) -> int:
+        """Gather one that is not the first: how many octets there were before it."""
+        before = len(self._first) + self._more_size
+        if self._more is None:
+            self._more = []
+        self._more.append(data)
+        self._more_size += len(data)
+        return before
 
     def put_other(self, data: bytes, kind: Kind) -> Sent:
         """The same with what is no message, and not to be counted as one."""
@@ -273,12 +294,12 @@ class SendQueue:
                 self.messages_sent += len(self._more)
                 data = b"".join([data, *self._more])
                 self._more.clear()
+                self._more_size = 0
             self._first = b""
-            self._gathered_size = 0
             self._last = size = len(data)
             self.octets_sent += size
             self.messages_sent += 1
-            self._write(data)
+            self._hand_over(data)
 
     def forget_gathered(self) -> None:
         """Do not write what was gathered: the transport is gone."""
@@ -286,7 +307,7 @@ class SendQueue:
         self.messages_sent += bool(self._first) + len(self._more or ())
         self._first = b""
         self._more = None
-        self._gathered_size = 0
+        self._more_size = 0
 
     def drop_messages(self, room: int | None = None) -> int:
         """Leave out the oldest messages until `room` octets more can wait, or all: how many."""
@@ -334,7 +355,7 @@ class SendQueue:
             self._held -= len(data) + self._overhead
             self._last = len(data)
             self._count(data, kind)
-            self._write(data)
+            self._hand_over(data)
         self.waits = self.paused
 
     def flush(self) -> None:
@@ -343,7 +364,7 @@ class SendQueue:
         while self._waiting:
             data, kind = self._waiting.popleft()
             self._count(data, kind)
-            self._write(data)
+            self._hand_over(data)
         self._held = self._in_transport = 0
         self.waits = self.paused
 
@@ -351,7 +372,25 @@ class SendQueue:
         self.octets_sent += len(data)
         self.messages_sent += kind is Kind.MESSAGE
 
-    def write_by(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
-        """Hand octets to another function from now on; gives the one that it was so far."""
-        before, self._write = self._write, write
+    def _hand_over(self, data: bytes) -> None:
+        socket = self._at_once
+        if socket is not None:
+            try:
+                sent = socket.send(data)
+            except OSError:
+                sent = 0  # there is no room; or it is over, as the transport will find by itself
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._at_once = None
+        if self._write(data):
+            self._at_once = self._socket
+
+    def write_by(
+        self, write: Callable[[bytes], object], socket: Socket | None = None
+    ) -> tuple[Callable[[bytes], object], Socket | None]:
+        """Hand octets to another function and socket from now on; gives those of so far."""
+        before = self._write, self._socket
+        self._write, self._socket = write, socket
+        self._at_once = None
         return before

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from . import frames
+from .broker import open_engine, open_hub
 from .config import Config
 from .descriptors import Shares, in_use, limit_for, lowest_free
 from .errors import ConfigError, WSServiceError
@@ -35,6 +36,9 @@ from .workers.parent import ParentService
 
 if TYPE_CHECKING:
     from .admin import Admin, Check
+    from .broker.hub import BrokerHub
+    from .broker.inbox import Inbox
+    from .cluster import Cluster
     from .webhook import Webhook
 
 _log = Logger(namespace="wsservice")
@@ -43,7 +47,7 @@ _AT_ONCE = 100
 """So many connections are told at once that the service stops."""
 
 _LAST_WORDS = 1.0
-"""Seconds that there are for the webhook at least, where connections took all of the drain."""
+"""Seconds that there are for webhook and inbox at least, where connections took all the drain."""
 
 _EACH_SECOND = 200
 """Of more, so many in a second, as far as `Config.drain` leaves time for it."""
@@ -142,6 +146,9 @@ class WebSocketService(Service):
     `listen`, which runs when the service starts if it was not called before.
     """
 
+    #: The same as the hub, where that meets others.
+    meeting: BrokerHub | None = None
+
     def __init__(
         self,
         config: Config,
@@ -149,23 +156,36 @@ class WebSocketService(Service):
         manager: ServiceManager | None = None,
         hub: LocalHub | None = None,
         open_journal: Callable[[Config, Any], Journal] = open_journal,
+        service: str = "",
     ) -> None:
         self.config = config
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
         self.webhook = self._open_webhook()
-        protocol = self._telling(find_protocol(config.protocol))
+        #: Where the nodes meet, None where there is one alone. `service` is in it.
+        self.engine = open_engine(config, reactor, service)
+        #: Where what clients send is appended, None where it is not.
+        self.inbox = self._open_inbox()
+        protocol = self._receiving(self._telling(find_protocol(config.protocol)))
         self.journal = open_journal(config, reactor)
-        if hub is None:
-            hub = LocalHub(history=history_of(config), wall=reactor.seconds)
-        self.hub = hub
+        self.hub = self._open_hub() if hub is None else hub
         self.factory = ServerFactory(config, protocol, self.journal, self.hub, reactor)
+        if self.meeting is not None:
+            self.meeting.gathering = self.factory.gathering
         self.ports: list[IListeningPort] | None = None
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.
         self.checks: list[Check] = [self._not_running, self._no_room]
+        if self.engine is not None:
+            self.checks.append(self.engine.check)
+        if self.meeting is not None:
+            self.checks.append(self.meeting.check)
+        if self.inbox is not None:
+            self.checks.append(self.inbox.check)
         self.admin = self._open_admin()
+        #: The nodes that meet there, None where there is one alone.
+        self.cluster = self._open_cluster()
         with_tls = [*self._endpoints, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order.
         self.parts: list[Part] = [Renewal(with_tls, reactor), self.factory, self.journal, self]
@@ -173,6 +193,10 @@ class WebSocketService(Service):
             self.parts.append(self.admin)
         if self.webhook is not None:
             self.parts.append(self.webhook)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
+        if self.inbox is not None:
+            self.parts.append(self.inbox)
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See `reloading.Part`: how long to drain, and whether there is room for connections."""
@@ -199,6 +223,21 @@ class WebSocketService(Service):
 
         return telling(protocol, self.webhook)
 
+    def _open_inbox(self) -> Inbox | None:
+        if self.engine is None or not self.config.inbox:
+            return None
+        # As with the webhook: not to be loaded where nobody needs it.
+        from .broker.inbox import Inbox
+
+        return Inbox(self.config, self.engine, self._reactor)
+
+    def _receiving(self, protocol: type[ServerProtocol]) -> type[ServerProtocol]:
+        if self.inbox is None:
+            return protocol
+        from .broker.receiving import receiving
+
+        return receiving(protocol, self.inbox)
+
     def _open_admin(self) -> Admin | None:
         if not self.config.admin:
             return None
@@ -208,9 +247,23 @@ class WebSocketService(Service):
         admin = Admin(self.config, self._reactor, self.factory, self.hub, self.journal, self.checks)
         if self.webhook is not None:
             admin.show_webhook(self.webhook)
+        if self.engine is not None and self.meeting is not None:
+            admin.show_broker(self.engine, self.meeting)
         if self.hub.history is not None:
             admin.show_history(self.hub.history)
+        if self.inbox is not None:
+            inbox = self.inbox
+            admin.show_inbox(lambda: inbox)
         return admin
+
+    def _open_cluster(self) -> Cluster | None:
+        if self.engine is None:
+            return None
+        # What it needs, most of the admin face among it, nobody else does.
+        from .cluster import local_home, open_cluster
+
+        home = local_home(self.hub, self.admin, self.checks, self._reactor)
+        return open_cluster(self.config, self._reactor, self.engine, home, self.admin)
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -257,9 +310,13 @@ class WebSocketService(Service):
         self._stopping = False
         if self.webhook is not None:
             self.webhook.start()
+        if self.engine is not None:
+            self.engine.start()
         super().startService()
         if self.admin is not None:
             self.admin.start()
+        if self.cluster is not None:
+            self.cluster.start()
 
     def _say_ready(self) -> None:
         self.manager.ready(lambda: f"connections: {len(self.hub)}")
@@ -286,8 +343,8 @@ class WebSocketService(Service):
 
         Many are told one after another, over at most half of `Config.drain`
         seconds. Fires when all are closed, or after all of them. Then the webhook is
-        told what it was not told yet, in the time that is left. The admin face is the
-        last to go, so that it can be asked meanwhile.
+        told what it was not told yet, and the inbox, in the time that is left. The admin
+        face is the last to go, so that it can be asked meanwhile.
         """
         self._stopping = True
         until = self._reactor.seconds() + self.config.drain
@@ -304,12 +361,31 @@ class WebSocketService(Service):
             return None if self.admin is None else self.admin.stop()
 
         stopped.addCallback(lambda _: self._drained())
-        return stopped.addCallback(lambda _: self._tell_rest(until)).addCallback(end)
+        stopped.addCallback(lambda _: self._tell_rest(until))
+        return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
+
+    def _open_hub(self) -> LocalHub:
+        if self.engine is not None:
+            self.meeting = open_hub(self.config, self.engine, self._reactor)
+            return self.meeting
+        return LocalHub(history=history_of(self.config), wall=self._reactor.seconds)
+
+    def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
+        engine = self.engine
+        if engine is None:
+            return None
+        left = succeed(None) if self.cluster is None else self.cluster.stop()
+        return left.addCallback(lambda _: engine.stop())
 
     def _tell_rest(self, until: float) -> Deferred[None] | None:
-        """Tell the webhook what it was not told yet: that all who are left are gone, too."""
-        webhook = self.webhook
-        if webhook is None:
+        """Tell the webhook what it was not told yet: that all who are left are gone, too.
+
+        So it is with the inbox, and what they said last.
+        """
+        last = [each for each in (self.webhook, self.inbox) if each is not None]
+        if not last:
             return None
         for each in cast("Iterable[ServerProtocol]", self.hub):
             each.drop()
@@ -318,7 +394,8 @@ class WebSocketService(Service):
         least = _LAST_WORDS if self.config.drain else 0.0
 
         def tell(_: object) -> Deferred[None]:
-            return webhook.stop(max(least, until - self._reactor.seconds()))
+            left = max(least, until - self._reactor.seconds())
+            return DeferredList([each.stop(left) for each in last]).addCallback(lambda _: None)
 
         return turn.addCallback(tell)
 

@@ -104,10 +104,11 @@ class WorkerService(WebSocketService):
         self,
         config: Config,
         reactor: Any,
-        hub: WorkerHub | KeptHub,
+        hub: WorkerHub | KeptHub | None,
         bus: Bus,
         ends: Ends,
         way: str,
+        service: str = "",
     ) -> None:
         roster = Roster(bus, reactor)
         super().__init__(
@@ -115,6 +116,7 @@ class WorkerService(WebSocketService):
             HandedReactor(reactor, ends.ports, roster),
             hub=hub,
             open_journal=journal_for(way, ends.messages),
+            service=service,
         )
         self._reactor = reactor
         self._bus = bus
@@ -126,8 +128,13 @@ class WorkerService(WebSocketService):
             any(each.startswith("haproxy:") for each in config.listen),
         )
 
+    def _open_cluster(self) -> None:
+        """Its parent is the node."""
+
     def startService(self) -> None:
         self.listen()
+        if self.engine is not None:
+            self.engine.start()
         super(WebSocketService, self).startService()
         self._reactor.callWhenRunning(self._fit)
 
@@ -172,17 +179,20 @@ class Serving:
         self._leaving = False
         self._parent = os.getppid()
 
-    def serve(self, config: Config, ends: Ends, way: str) -> None:
-        """Begin. Raises as `WorkerService` does."""
-        if config.history_size:
+    def serve(self, config: Config, ends: Ends, way: str, of: str = "") -> None:
+        """Begin, as a worker `of` a service. Raises as `WorkerService` does."""
+        if config.broker:
+            # Where nodes meet, what one of them publishes reaches each worker by itself.
+            self._hub = None
+        elif config.history_size:
             self._hub = KeptHub(self.bus, self._reactor)
         else:
             self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way)
+        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
         # What is published by many in one turn leaves, for each connection, in one write.
         self.bus.together = self._service.factory.gathering.together
         self._service.listen()
-        if config.admin:
+        if config.admin or config.broker:
             # What it needs nobody else does.
             from .workers.shown import Shown
 
@@ -193,6 +203,9 @@ class Serving:
                 service.journal,
                 self.bus,
                 self._reactor,
+                service.engine,
+                service.inbox,
+                service.meeting,
                 service.webhook,
             )
             self._shown.start()

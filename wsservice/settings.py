@@ -163,7 +163,7 @@ class Settings:
             source = given.source if given else "default"
             if value is None:
                 yield f"# {field.name} is not set  # {source}"
-            elif field.metadata["secret"]:
+            elif field.metadata["secret"] and value:
                 yield f"# {field.name} = {_toml(MASK)}  # {source}"
             else:
                 yield f"{field.name} = {_toml(value)}  # {source}"

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
+from .broker import check as check_broker
 from .config import Config, option_name
 from .descriptors import raise_limit
 from .errors import ConfigError, WSServiceError
@@ -152,6 +153,7 @@ def check(config: Config) -> None:
         from .admin import check as check_admin
 
         check_admin(config, reactor)
+    check_broker(config)
     if config.webhook:
         from .webhook import check as check_webhook
 

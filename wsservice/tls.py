@@ -139,7 +139,7 @@ class TLSTransport(TLSMemoryBIOProtocol):
 
     transport: Any
     _records: _Records | None = None
-    _socket_write: Callable[[bytes], None]
+    _socket_write: Callable[[bytes], object]
     _in_read = False
     _heard = False
     _gathered: list[bytes]

@@ -77,18 +77,19 @@ class SocketWriter:
         self._send = transport.socket.send
         self._behind = True
 
-    def write(self, data: bytes) -> None:
-        """As the transport's own."""
+    def write(self, data: bytes) -> bool:
+        """As the transport's own. Whether all was sent."""
         if not self._behind or self._caught_up():
             try:
                 sent = self._send(data)
             except OSError:
                 sent = 0  # there is no room; or it is over, as the reactor will find by itself
             if sent == len(data):
-                return
+                return True
             data = data[sent:]
             self._behind = True
         self._transport.write(data)
+        return False
 
     def _caught_up(self) -> bool:
         transport = self._transport

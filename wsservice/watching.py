@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .log import PeerLogger
 from .reading import Reading
-from .sending import SendQueue
+from .sending import SendQueue, Socket
 
 
 class Watcher(Protocol):
@@ -41,7 +41,7 @@ class Watching(Reading):
     who: str
     _queue: SendQueue
     _watchers: tuple[Watcher, ...] = ()
-    _write_unwatched: Callable[[bytes], object]
+    _way_unwatched: tuple[Callable[[bytes], object], Socket | None]
 
     def watch(self, watcher: Watcher) -> None:
         """Show a watcher what comes and goes from now on. To be called once it is open."""
@@ -49,7 +49,7 @@ class Watching(Reading):
             # An attribute of the connection's own stands in the place of its class's method.
             me: Any = self
             me.dataReceived = self._received_watched
-            self._write_unwatched = self._queue.write_by(self._write_watched)
+            self._way_unwatched = self._queue.write_by(self._write_watched)
         self._watchers += (watcher,)
         watcher.began(self._rest_of_frame(), self._unread)
 
@@ -60,8 +60,8 @@ class Watching(Reading):
         self._watchers = tuple(each for each in self._watchers if each is not watcher)
         if not self._watchers:
             del self.__dict__["dataReceived"]
-            self._queue.write_by(self._write_unwatched)
-            del self._write_unwatched
+            self._queue.write_by(*self._way_unwatched)
+            del self._way_unwatched
 
     def _rest_of_frame(self) -> int:
         if self._partial is not None:
@@ -75,7 +75,7 @@ class Watching(Reading):
         type(self).dataReceived(self, data)
 
     def _write_watched(self, data: bytes) -> object:
-        write = self._write_unwatched
+        write, _ = self._way_unwatched
         self._show("sent", data)
         return write(data)
 

@@ -97,7 +97,7 @@ def _serve(ports: int, module: str) -> int:
     serving = Serving(reactor, _end_after, threshold, told["folder"])
     try:
         ends = Ends(messages, list(zip(pairs, places, strict=True)))
-        serving.serve(config, ends, told["messages"])
+        serving.serve(config, ends, told["messages"], told["service"])
     except WSServiceError as error:
         bus.sendall(framed(said("failed", problem=str(error))))
         return 1

@@ -22,6 +22,7 @@ from typing import Any
 
 from wsservice.config import option_name
 
+from ..integration.processes import free_port
 from .suite import NoSuiteError, Suite, find
 from .summary import Direction, markdown, read, table
 
@@ -69,12 +70,6 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
                 process.wait()
         if process.stdout:
             process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
@@ -129,7 +124,7 @@ def _follow(process: subprocess.Popen[str], pattern: str, name: str, progress: P
 
 
 def _start_server(stack: contextlib.ExitStack) -> str:
-    port = _free_port()
+    port = free_port()
     log = stack.enter_context(open(REPORTS / "server.log", "w"))  # noqa: SIM115
     twistd = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "wsdemo"]
     server = subprocess.Popen(
@@ -147,7 +142,7 @@ def _start_server(stack: contextlib.ExitStack) -> str:
 
 
 def _start_fuzzing_server(stack: contextlib.ExitStack, suite: Suite, cases: Sequence[str]) -> str:
-    port = _free_port()
+    port = free_port()
     url = f"ws://127.0.0.1:{port}"
     spec: dict[str, object] = {
         "url": url,

@@ -93,7 +93,7 @@ def test_a_handshake_that_is_trickled_is_dropped_in_time(attack: Attack) -> str:
         assert position < len(REQUEST) - 4
         time.sleep(0.05)
     assert not peers
-    assert longest < 2
+    assert longest < 1 + attack.slack
     attack.notes["dropped after"] = f"{longest:.2f} s"
     return "dropped"
 
@@ -240,8 +240,8 @@ def test_who_does_not_read_the_page_is_dropped(attack: Attack) -> str:
     for _ in range(500):
         attack.socket(receive_buffer=2048).sendall(PAGE)
     wait_until(lambda: attack.process.descriptors() <= descriptors, "their end", 5)
-    attack.notes["dropped within"] = f"{time.monotonic() - began:.1f} of 3 s"
-    assert time.monotonic() - began < 3
+    attack.notes["dropped within"] = f"{time.monotonic() - began:.1f} of {2 + attack.slack:g} s"
+    assert time.monotonic() - began < 2 + attack.slack
     pages = {asked(attack, PAGE) for _ in range(500)}
     assert len(pages) == 1
     assert pages.pop().endswith(b"</html>\n")
@@ -300,7 +300,7 @@ def _filled(attack: Attack, most: int) -> list[socket.socket]:
 
 def _until_accepted(attack: Attack) -> float:
     began = time.monotonic()
-    while time.monotonic() - began < 1:
+    while time.monotonic() - began < attack.slack:
         # While too many of those to be refused are still there, one is dropped.
         with (
             suppress(ConnectionError),
@@ -311,4 +311,4 @@ def _until_accepted(attack: Attack) -> float:
             if peer.recv(1000).startswith(b"HTTP/1.1 101 "):
                 return time.monotonic() - began
         time.sleep(0.05)
-    raise AssertionError("not accepted within 1 s")
+    raise AssertionError(f"not accepted within {attack.slack:g} s")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .processes import Programs
+from .redis import redises as redises
 from .wire import Wire
 
 Connect = Callable[..., Wire]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -37,10 +38,17 @@ def wait_until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) 
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, and that nobody is given by chance before it is used.
+
+    It is none of those that the system gives to clients and to who asks for any, and
+    taken at random, so that tests beside this one do not take the same.
+    """
+    while True:
+        # Not `random`, which tests by hypothesis have begin alike in each process.
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def can_connect(port: int) -> bool:
@@ -60,7 +68,10 @@ class Output:
 
     @property
     def text(self) -> str:
-        return self.path.read_text() if self.path.exists() else ""
+        # It may be moved away, to be begun anew, at any moment.
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.read_text()
+        return ""
 
     @property
     def lines(self) -> list[str]:
@@ -79,8 +90,14 @@ class Output:
 
     def wait_for_ports(self, count: int = 1) -> list[int]:
         """The ports that Twisted's log says a service listens on."""
+
+        def ports() -> list[int]:
+            # With what follows: a number may be there in part.
+            return [int(port) for port in re.findall(r" starting on (\d+)\D", self.text)]
+
         self.wait_for(" starting on ", count)
-        return [int(port) for port in re.findall(r" starting on (\d+)", self.text)]
+        wait_until(lambda: len(ports()) >= count, f"{count} ports in {self.path.name}")
+        return ports()
 
 
 class Program:

@@ -160,12 +160,12 @@ def test_what_onconnect_raises_is_answered_with_500(
 def test_what_onclose_raises_harms_nobody(programs: Programs, connect: Connect) -> None:
     condition = CONDITIONS["onClose"]
     write(programs.folder, FAILING.format(kind="def", callback="onClose", condition=condition))
-    server = programs.twistd("--port", "0", "--protocol", "chat.Failing")
+    server = programs.twistd("--port", "0", "--protocol", "chat.Failing", "--drain", "60")
     good = connect(server.port, path="/good")
     assert connect(server.port, path="/bad").close() == Closed(1000, "")
     server.log.wait_for("RuntimeError: a secret")
     # The connection is forgotten: the stop does not wait for it.
     server.signal(signal.SIGTERM)
     assert good.answer_close().code == 1001
-    assert server.wait(5) == 0
+    assert server.wait() == 0
     assert server.log.text.count("Traceback") == 1

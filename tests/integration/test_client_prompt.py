@@ -256,12 +256,12 @@ class TestEnd:
         assert person.lines[-1] == "· closed with 1000"
 
     def test_ctrl_c_again(self, people: People, hosts: Hosts) -> None:
-        person, host = met(people, hosts)
+        person, host = met(people, hosts, "--close-timeout", "60")
         person.types("\x03")
         assert host.receive() == Closed(1000, "")
         person.sees("· closing; Ctrl-C again ends at once", ">")
         person.types("\x03")
-        assert person.wait(5) == 130
+        assert person.wait() == 130
         assert person.lines[-1] == "· closing; Ctrl-C again ends at once"
 
     def test_sigterm(self, people: People, hosts: Hosts) -> None:

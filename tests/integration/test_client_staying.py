@@ -148,7 +148,7 @@ class TestScripts:
         place.end()
         client.stderr.wait_for(LOST)
         client.signal(number)
-        assert client.wait(5) == 128 + number
+        assert client.wait() == 128 + number
         assert "Traceback" not in client.stderr.text
 
     def test_the_time_is_that_of_all_of_it(self, place: Place, programs: Programs) -> None:
@@ -265,5 +265,5 @@ class TestPeople:
         person.enters("kept")
         wait_until(lambda: person.lines[-2].endswith(": kept"), "that it is kept")
         person.types(typed)
-        assert person.wait(5) in statuses
+        assert person.wait() in statuses
         assert person.lines[-1] == "· not sent: 1 message"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from .processes import BIN, PATIENCE, can_connect, free_port, wait_until
-from .test_docs_client import as_printed
+from .test_docs_client import as_printed, paced
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "publishing.md"
 SECTIONS = "".join(
@@ -57,7 +57,7 @@ def test_each_command_prints_what_is_printed(
             wait_until(lambda: can_connect(int(port)), "the server")
             continue
         result = subprocess.run(
-            ["bash", "-c", f"{script}\nwait"],
+            ["bash", "-c", f"{paced(script)}\nwait"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,10 @@ _FENCE = re.compile(
 _PORT = re.compile(r"(?<=localhost:)8\d{3}|(?<=127\.0\.0\.1:)8\d{3}|(?<=ssl:)8\d{3}")
 _LATER = re.compile(r"\s&(\s+#.*)?$")
 """What ends a command that goes on in the background."""
+_SECONDS = re.compile(r"(?<!-timeout )(?:(?<=sleep )|(?<=timeout )|(?<=-s INT ))\d+")
+"""Those of `sleep` and `timeout`, in which another program is to have begun its work."""
+_USUAL = 0.5
+"""Seconds in which a program of ours starts, on a machine that does nothing else."""
 
 
 @attrs.frozen
@@ -72,6 +77,16 @@ def as_printed(lines: list[str]) -> re.Pattern[str]:
         else:
             parts.append(".*".join(map(re.escape, line.split("…"))) + "\n")
     return re.compile("".join(parts))
+
+
+def paced(command: str) -> str:
+    """A command with the seconds that it needs here and now, where it has any."""
+    if not _SECONDS.search(command):
+        return command
+    began = time.monotonic()
+    subprocess.run([BIN / "wsclient", "--version"], check=True, capture_output=True)
+    times = max(1.0, (time.monotonic() - began) / _USUAL)
+    return _SECONDS.sub(lambda seconds: f"{times * int(seconds[0]):.1f}", command)
 
 
 class Reader:
@@ -124,7 +139,7 @@ class Reader:
             self._begin(command)
             return
         done = subprocess.run(
-            ["bash", "-c", self._with_free_ports(command)],
+            ["bash", "-c", paced(self._with_free_ports(command))],
             cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -141,7 +156,7 @@ class Reader:
     def _begin(self, command: str) -> None:
         for each in self._background:
             each.poll()  # one that was killed holds its process id until somebody asks
-        shell = ["bash", "-c", self._with_free_ports(_LATER.sub("", command))]
+        shell = ["bash", "-c", paced(self._with_free_ports(_LATER.sub("", command)))]
         with (self._folder / f"background-{len(self._background)}").open("wb") as output:
             process = subprocess.Popen(
                 shell,

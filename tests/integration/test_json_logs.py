@@ -12,7 +12,7 @@ import pytest
 from wsservice.escape import escape
 
 from .conftest import Connect
-from .processes import BIN, WAYS, Output, Programs
+from .processes import BIN, WAYS, Output, Programs, wait_until
 
 NASTY = 'a "quoted"\n\\ {braces} \x1b[2J \x7f\u2028 é\N{SMILE}'
 JSON = ("--log-format", "json")
@@ -21,6 +21,8 @@ MESSAGES = ("--message-log-format", "json")
 
 def parsed(path: Path) -> list[dict[str, Any]]:
     """The objects of the lines of a file, which are nothing else."""
+    # What is written while it is read may be there in part.
+    wait_until(lambda: path.read_text().endswith("\n"), "the whole line")
     text = path.read_text()
     assert text.replace("\n", "").isprintable()
     return [json.loads(line) for line in text.splitlines()]

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ..needs import need_program
 from .conftest import Connect
-from .processes import Programs, can_connect, free_port, wait_until
+from .processes import BIN, Programs, can_connect, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -164,7 +164,18 @@ def is_well(port: int, path: str) -> bool:
 def test_what_alerts_and_dashboard_ask_for_is_there(programs: Programs, connect: Connect) -> None:
     port, admin = watched(programs)
     assert connect(port).receive() == "Hello from server"
-    families = list(text_string_to_metric_families(answer(admin, "/metrics").decode()))
+    # What is there with a broker only, or without one only.
+    server = programs.start(
+        *(BIN / "twistd", "-n", "--pidfile=", "wsdemo", "--port", "0"),
+        *("--admin", "tcp:0:interface=127.0.0.1"),
+        *("--broker", f"redis://127.0.0.1:{free_port()}", "--inbox", "from-clients"),
+    )
+    (another,) = (each for each in server.log.wait_for_ports(2) if is_well(each, "/healthz"))
+    families = [
+        family
+        for port in (admin, another)
+        for family in text_string_to_metric_families(answer(port, "/metrics").decode())
+    ]
     there = {sample.name for family in families for sample in family.samples}
     # Those with a label that nothing has had yet.
     there |= {f"{family.name}_total" for family in families if family.type == "counter"}
@@ -217,8 +228,9 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
         ),
         "more of them",
     )
-    # Of a ratio that cannot be, and of what has not happened yet, there is nothing.
-    silent = [each for each in queries() if not found(each.replace("[5m]", "[1m]"))]
+    # Of a ratio that cannot be, and of what has not happened yet, nor a broker, there is nothing.
+    asked = [each for each in queries() if not re.search("_(broker|inbox)_", each)]
+    silent = [each for each in asked if not found(each.replace("[5m]", "[1m]"))]
     assert all("refusals" in each for each in silent), silent
     assert found('wsservice_connections{job="wsservice"} == 1')
     alerts = json.loads(answer(listening, "/api/v1/alerts"))["data"]["alerts"]

@@ -70,7 +70,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("machine")
     project = root / "project"
     project.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "*.so", "dropin.cache")
+    ignore = shutil.ignore_patterns("__pycache__", "*.so", "*dropin.cache*")
     for each in copied():
         if (ROOT / each).is_dir():
             shutil.copytree(ROOT / each, project / each, ignore=ignore)

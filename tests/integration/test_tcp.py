@@ -14,7 +14,6 @@ from twisted.internet.defer import (
     Deferred,
     DeferredQueue,
 )
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from wsservice import Config, ServerProtocol, WebSocketService
@@ -195,16 +194,20 @@ async def test_a_service_can_be_started_again(house: House) -> None:
 @in_the_reactor
 async def test_giving_up_ends_the_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(20)
         url = f"ws://127.0.0.1:{mute.getsockname()[1]}/"
         with pytest.raises(HandshakeError):
             await bounded(connect(url, reactor=reactor, handshake_timeout=0.3))
+        first = mute.accept()[0]
         attempt = connect(url, reactor=reactor, handshake_timeout=0)
-        await deferLater(reactor, 0.1)
+        second = (await deferToThread(mute.accept))[0]
+        second.settimeout(20)
+        # It asks, and so is connected.
+        await deferToThread(second.recv, 1, socket.MSG_PEEK)
         attempt.cancel()
         with pytest.raises(CancelledError):
             await attempt
-        for _ in range(2):
-            each = mute.accept()[0]
-            each.settimeout(20)
+        first.settimeout(20)
+        for each in (first, second):
             with each, each.makefile("rb") as said, pytest.raises(ConnectionResetError):
                 await deferToThread(said.read)

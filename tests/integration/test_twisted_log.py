@@ -48,9 +48,12 @@ def numbers(text: str) -> list[int]:
 
 
 def rotated(log: Path) -> str:
-    """The text of a log and of all that it left behind, the oldest first."""
+    """The text of a log and of all that it left behind, the oldest first.
+
+    While it is rotated, a part may be missing, and is there the next time.
+    """
     older = sorted(log.parent.glob(f"{log.name}.*"), key=lambda path: int(path.suffix[1:]))
-    return "".join(path.read_text() for path in [*reversed(older), log])
+    return "".join(Output(path).text for path in [*reversed(older), log])
 
 
 Serve = Callable[[Programs], tuple[Program | Daemon, Path]]

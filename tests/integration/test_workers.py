@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -322,15 +321,12 @@ def test_one_that_is_killed_under_load_harms_nobody_elses_connections(
     with Callers(port) as callers:
         wait_until(lambda: len(callers.served) == 2, "both workers to serve callers")
         os.kill(victim, signal.SIGKILL)
-        began = time.monotonic()
         for number in range(200):
             for client in others:
                 client.send(f"{number}")
                 assert client.receive() == f"{number}"
         third = workers(server, 3)[2]
-        took = time.monotonic() - began
         wait_until(lambda: callers.served[third] > 5, "the new worker to serve")
-    assert took < 10
     assert all(client.at_end() for client in mine)
     # Who was just then served by it, at most one for each caller, notices.
     assert len(callers.problems) <= 4, callers.problems

@@ -96,6 +96,7 @@ def test_figures_are_those_of_all_and_never_less_than_before(face: Face, connect
 
 def _is_over(client: Any) -> bool:
     """Whether a connection was lost with its worker."""
+    patience = client.socket.gettimeout()
     client.socket.setblocking(False)
     try:
         return not client.socket.recv(1)
@@ -104,7 +105,7 @@ def _is_over(client: Any) -> bool:
     except OSError:
         return True
     finally:
-        client.socket.setblocking(True)
+        client.socket.settimeout(patience)
 
 
 def test_connections_of_all_are_one_list(face: Face, connect: Connect) -> None:

@@ -140,6 +140,22 @@ class Browser:
         """What the browser complained of since the last time."""
         return [each["message"] for each in self.driver.get_log("browser")]
 
+    def complaints(self) -> list[str]:
+        """What it complained of in a page that is left with this: it would go on meanwhile."""
+        self.open("about:blank")
+        return self.console
+
+    def wait_for_complaints(self, count: int) -> list[str]:
+        """Wait until it complained so often."""
+        seen: list[str] = []
+
+        def are_there() -> bool:
+            seen.extend(self.console)
+            return len(seen) >= count
+
+        self.wait(are_there, f"{count} complaints")
+        return seen
+
     @property
     def violations(self) -> list[str]:
         """How the page's policy was broken."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ..integration.processes import Programs
+from ..integration.redis import redises as redises
 from .browser import Browser
 
 

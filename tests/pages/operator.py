@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsservice import page
 
+LATE = 0.05
+"""Seconds that an answer may take, by chance: the page hears what it asks at once in any order."""
+
 
 class Operator:
     """The state of it: a test changes what it likes."""
@@ -20,6 +24,8 @@ class Operator:
     def __init__(self, count: int = 3) -> None:
         self.reasons: list[str] = []
         self.connections = [connection(each) for each in range(1, count + 1)]
+        #: Where there are other nodes, what /cluster says.
+        self.cluster: dict[str, Any] | None = None
         self.trace: list[dict[str, Any]] = []
         self.flood = False
         self.asked: list[str] = []
@@ -70,10 +76,14 @@ class Operator:
 
     def listed(self, limit: int, after: str) -> dict[str, Any]:
         """A page of connections."""
-        rest = [each for each in self.connections if int(each["id"]) > int(after or 0)]
+        ids = [each["id"] for each in self.connections]
+        rest = self.connections[ids.index(after) + 1 if after in ids else 0 :]
         shown = rest[:limit]
         more = shown[-1]["id"] if len(rest) > limit else None
-        return {"total": len(self.connections), "connections": shown, "next": more}
+        said = {"total": len(self.connections), "connections": shown, "next": more}
+        if self.cluster is None:
+            return said
+        return {**said, "missing": self.cluster["missing"], "problem": self.cluster["problem"]}
 
     def events(self) -> Iterator[tuple[str, Any]]:
         """What a trace has."""
@@ -107,6 +117,7 @@ class Operator:
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 operator.asked.append(self.path)
+                time.sleep(random.uniform(0, LATE))
                 if operator.gone:
                     self.close_connection = True
                 elif url.path == "/":
@@ -121,8 +132,12 @@ class Operator:
                     self.answer(200, operator.metrics().encode())
                 elif url.path == "/connections":
                     query = parse_qs(url.query)
-                    limit, after = query["limit"][0], query.get("after", ["0"])[0]
+                    limit, after = query["limit"][0], query.get("after", [""])[0]
                     self.say(200, operator.listed(int(limit), after))
+                elif url.path == "/cluster" and operator.cluster is not None:
+                    self.say(200, operator.cluster)
+                elif url.path.endswith("/trace") and "." in url.path:
+                    self.say(421, {"error": "it is traced by its own node alone"})
                 elif url.path.endswith("/trace"):
                     self.stream()
                 else:
@@ -167,6 +182,50 @@ def connection(number: int, **more: Any) -> dict[str, Any]:
         "rtt": None if number % 5 == 0 else 0.0123 * (number % 5),
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
         **more,
+    }
+
+
+def node(name: str, **more: Any) -> dict[str, Any]:
+    """A node as /cluster has it."""
+    return {
+        "node": name,
+        "up": True,
+        "seen": 1.234,
+        "rtt": 0.0021,
+        "host": f"{name}.example",
+        "pid": 4711,
+        "version": "0.1.0",
+        "python": "3.11.2",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 7300)),
+        "workers": 2,
+        "connections": 1234,
+        "lag": 0.0123,
+        "reasons": [],
+        "brokers": [
+            {
+                "name": "redis://broker.example:6379",
+                "up": True,
+                "version": "Redis 7.0.15",
+                "problem": None,
+            }
+        ],
+        **more,
+    }
+
+
+def unread(name: str) -> dict[str, Any]:
+    """A node that does not answer, and of which nothing is known."""
+    return {**dict.fromkeys(node(name)), "node": name, "up": False, "seen": 7.0}
+
+
+def cluster(*nodes: dict[str, Any], problem: str | None = None) -> dict[str, Any]:
+    """What /cluster says, of the first one."""
+    return {
+        "node": nodes[0]["node"],
+        "connections": 0,
+        "nodes": list(nodes),
+        "missing": [each["node"] for each in nodes if not each["up"]],
+        "problem": problem,
     }
 
 

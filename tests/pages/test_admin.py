@@ -10,11 +10,12 @@ import pytest
 
 from .browser import ENTER, ESCAPE, LEFT, NARROW, TAB, WIDE, Browser
 from .contrast import poor_contrasts
-from .operator import Operator, connection, frame
+from .operator import Operator, cluster, connection, frame, node, unread
 
 STATE = "#state"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u202e</td><script>1</script>"
 SHOWN = HOSTILE.replace("\u202e", "⟨U+202E⟩")
+NEVER = "\u2013"
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def opened(page: Browser, operator: Operator) -> Browser:
 
 
 def all_shown(page: Browser) -> None:
-    """Wait until all that the page asks for at once is shown: it is ready as soon as one says so."""
+    """Wait until all that the page asks for at once is shown, not only that it is ready."""
     page.wait(lambda: page.text("#asked"), "all answers")
     assert page.text(STATE) == "Ready"
 
@@ -97,7 +98,7 @@ def test_it_is_told_why_it_is_not_ready(page: Browser, operator: Operator) -> No
     operator.reasons = ["draining", HOSTILE]
     page.wait_for(STATE, f"Not ready: draining, {SHOWN}")
     assert page.driver.title == "Operator"
-    assert set(page.console)
+    assert page.complaints()
 
 
 def test_text_of_peers_is_text(page: Browser, operator: Operator) -> None:
@@ -168,7 +169,88 @@ def test_a_service_that_fails_or_is_gone_is_told(page: Browser, operator: Operat
     page.wait_for(STATE, "Ready")
     operator.gone = True
     page.wait_for(STATE, "No answer")
-    assert page.console
+    assert page.complaints()
+
+
+def cells(page: Browser, row: int) -> list[str]:
+    return page.texts(f"#node-rows tr:nth-child({row}) td")
+
+
+class TestNodes:
+    def test_one_alone_is_not_shown(self, page: Browser, operator: Operator) -> None:
+        opened(page, operator)
+        assert not page.find("#nodes").is_displayed()
+        assert not [each for each in operator.asked if "cluster" in each]
+        operator.cluster = cluster(node("a"))
+        seconds_later(page)
+        assert not page.find("#nodes").is_displayed()
+
+    def test_several_are(self, page: Browser, operator: Operator) -> None:
+        draining = node("b", reasons=["draining"], rtt=0.5, connections=0, lag=1.25)
+        silent = node("c", up=False, rtt=None)
+        operator.cluster = cluster(node("a", rtt=None), draining, silent, unread("d"))
+        opened(page, operator)
+        page.wait_for("#nodes-total", "2 of 4 answer")
+        own = ["a, here", "a.example, 4711", "Up", "2 h", "1,234", "12 ms", NEVER]
+        assert cells(page, 1) == [*own, "0.1.0", "Redis 7.0.15"]
+        assert cells(page, 2)[2:7] == ["Not ready: draining", "2 h", "0", "1.3 s", "500 ms"]
+        assert cells(page, 3)[2] == "No answer"
+        assert cells(page, 4) == ["d", NEVER, "No answer", *[NEVER] * 6]
+        assert page.text("#total") == "3, without 2 nodes"
+        operator.cluster = cluster(node("a"), node("b"))
+        page.wait_for("#nodes-total", "2 of 2 answer")
+        assert page.text("#total") == "3"
+
+    def test_a_broker_that_is_away_is_told(self, page: Browser, operator: Operator) -> None:
+        away = {"name": "x", "up": False, "version": "", "problem": f"refused {HOSTILE}"}
+        own = node("a", brokers=[away])
+        operator.cluster = cluster(own, problem=f"it is of no help {HOSTILE}")
+        opened(page, operator)
+        page.wait_for("#nodes-problem", f"Others cannot be asked: it is of no help {SHOWN}")
+        assert cells(page, 1)[8] == f"refused {SHOWN}"
+
+    def test_what_a_node_says_is_text(self, page: Browser, operator: Operator) -> None:
+        hostile = node(HOSTILE, host=HOSTILE, version=HOSTILE, reasons=[HOSTILE], started=HOSTILE)
+        operator.cluster = cluster(node("a"), hostile)
+        operator.connections = [connection(7, id=f"{HOSTILE}.7")]
+        opened(page, operator)
+        page.wait(lambda: cells(page, 2), "the node")
+        assert cells(page, 2)[:3] == [SHOWN, f"{SHOWN}, 4711", f"Not ready: {SHOWN}"]
+        assert ids(page) == [f"{SHOWN}.7"]
+        assert page.run("return document.querySelectorAll('main :is(img, script)').length") == 0
+        assert page.driver.title == "Operator"
+
+    def test_a_connection_of_another_is_closed_and_not_traced(
+        self, page: Browser, operator: Operator
+    ) -> None:
+        operator.cluster = cluster(node("a"), node("b"))
+        operator.connections = [connection(7, id="b.7")]
+        opened(page, operator)
+        page.click(button(1, "Trace"))
+        wanted = "There is no trace: it is traced by its own node alone"
+        page.wait_for("#trace-state", wanted)
+        page.click(button(1, "Close"))
+        page.press(ENTER)
+        page.wait_for("#done", "Connection b.7 was told to close with 1000.")
+        assert page.console  # the browser's own word of the 421
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+    def test_they_fit_and_can_be_read(
+        self, page: Browser, operator: Operator, tmp_path: Path, size: tuple[int, int], scheme: str
+    ) -> None:
+        names = ["0123456789abcdef", "fedcba9876543210", "0f1e2d3c4b5a6978"]
+        long = node(names[1], host="y" * 250, reasons=["z" * 250], version="0.1.0.dev1")
+        silent = node(names[2], up=False, rtt=None)
+        operator.cluster = cluster(node(names[0], rtt=None), long, silent, problem="x" * 300)
+        operator.connections = [connection(each, id=f"{names[1]}.{each}") for each in range(1, 5)]
+        opened(page.look(size, scheme), operator)
+        page.wait(lambda: cells(page, 3), "the nodes")
+        assert page.run("return document.documentElement.scrollWidth") <= size[0]
+        assert poor_contrasts(page) == []
+        page.run("document.getElementById('nodes').scrollIntoView()")
+        page.picture(tmp_path / "nodes.png")
+        assert (tmp_path / "nodes.png").stat().st_size > 10_000
 
 
 def test_pausing(page: Browser, operator: Operator) -> None:

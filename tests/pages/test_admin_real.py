@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from ..integration.conftest import Connect
 from ..integration.processes import Program, Programs
+from ..integration.redis import Redises
 from ..integration.test_admin import LOOPBACK, admin_of
+from ..integration.test_cluster import meet
 from ..integration.wire import Wire
 from .browser import ENTER, NARROW, WIDE, Browser
 from .contrast import poor_contrasts
@@ -92,6 +95,32 @@ def test_live_figures(serve: Serve) -> None:
     client.close()
     page.wait(lambda: ids(page) == ["2"], "one less")
     page.wait(lambda: "1 open" in page.texts(".chart")[0], "one less in the chart")
+
+
+def test_the_nodes_of_a_cluster(
+    programs: Programs, redises: Redises, browser: Browser, connect: Connect
+) -> None:
+    here, other = meet(programs, redises.start(), (), ())
+    served = Served(here.program, browser, connect)
+    there = connect(other.port, path="/far")
+    page = served.open()
+    page.wait_for("#nodes-total", "2 of 2 answer")
+    page.wait(lambda: ids(page) == [f"{other.name}.1"], "its connection")
+    names = page.texts("#node-rows td:first-child")
+    assert names == sorted([f"{here.name}, here", other.name])
+    assert page.texts("#node-rows td:nth-child(3)") == ["Up", "Up"]
+    page.click(button(1, "Trace"))
+    page.wait_for("#trace-state", f"traced by its own node alone: ask {other.name}, on ")
+    page.click(button(1, "Close"))
+    page.click("#closing-go")
+    page.wait_for("#done", f"Connection {other.name}.1 was told")
+    assert there.answer_close().code == 1000
+    other.program.signal(signal.SIGKILL)
+    page.wait_for("#nodes-total", "1 of 2 answer")
+    page.wait_for("#total", "0, without one node")
+    page.wait(lambda: not page.find("#nodes").is_displayed(), "it to be forgotten")
+    page.open("about:blank")
+    assert all("421" in each for each in page.console)
 
 
 def test_nobody_and_then_many(serve: Serve) -> None:
@@ -254,7 +283,7 @@ def test_it_says_why_the_service_is_not_ready(serve: Serve) -> None:
     page.wait_for(STATE, "Not ready: draining")
     assert client.answer_close().code == 1001
     page.wait_for(STATE, "No answer")
-    assert page.console
+    assert page.complaints()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -147,7 +147,7 @@ def test_an_order_of_nobody_notifies_nobody(notifying: Example) -> None:
     page.driver.delete_all_cookies()
     status = "return fetch('/order', {method: 'POST', body: 'x'}).then((a) => a.status)"
     assert page.run(status) == 409
-    assert len(page.console) == 1  # which says so
+    assert len(page.wait_for_complaints(1)) == 1  # which says so
 
 
 def test_the_progress_of_a_job(example: Example) -> None:
@@ -161,4 +161,4 @@ def test_the_progress_of_a_job(example: Example) -> None:
         assert page.run(status, f"/{path}") == 404
     begin = "return fetch('/jobs/x', {method: 'POST'}).then((a) => a.status)"
     assert page.run(begin) == 404
-    assert len(page.console) == 3  # which says so
+    assert len(page.wait_for_complaints(3)) == 3  # which says so

@@ -213,7 +213,7 @@ def test_a_refusal_is_told(served: Served) -> None:
     connected(page)
     page.run("window.other = new WebSocket(location.origin.replace('http', 'ws'))")
     page.wait(lambda: page.run("return other.readyState === WebSocket.CLOSED"), "the refusal")
-    assert "503" in "\n".join(page.console)
+    assert "503" in "\n".join(page.wait_for_complaints(1))
     page.click("#close")
     page.wait_for(STATE, "Closed")
 
@@ -294,7 +294,7 @@ def test_who_scrolls_back_stays_there(served: Served) -> None:
     for count in range(40):
         say(page, f"text {count}")
     page.wait(lambda: page.run(at_end), "the latest in sight")
-    assert not page.find("#latest").is_displayed()
+    page.wait(lambda: not page.find("#latest").is_displayed(), "nothing that leads there")
     page.run("document.getElementById('scroll').scrollTop = 0")
     page.wait(lambda: page.find("#latest").is_displayed(), "the way back")
     assert not page.run(at_end)

@@ -3,11 +3,14 @@
 The map. Imports run one way, downwards in this list::
 
     exchange.py   a request, and what is answered, as values
+    ids.py        what a connection is called
     access.py     who may ask: token, Host, Origin
     figures.py    the service in figures, for Prometheus
     listing.py    the list of connections, and closing one
     presence.py   which channels there are, and who is on one
     publishing.py what a request to publish says, and publishing it
+    broker.py     servers of Redis: publishing by them, and their figures
+    inbox.py      the figures of the inbox
     webhook.py    the figures of the webhook
     history.py    the figures of the history
     octets.py     frames, out of the octets that pass

@@ -16,12 +16,14 @@ from ..journal import Journal
 from ..listening import endpoint, listen
 from ..server import ServerFactory, ServerProtocol
 from .access import Access, exposed, is_exposed
+from .broker import BrokerFigures, Meeting, MeetingFigures, Servers, by_nodes
 from .figures import Figures
 from .history import HistoryFigures, Kept
+from .inbox import Box, InboxFigures
 from .lag import Lag
 from .people import LocalPeople, People
 from .publishing import Deliver, Delivery, Publishing
-from .routes import Routes
+from .routes import Cluster, Routes
 from .tracing import Traces
 from .web import AdminFactory
 from .webhook import Sender, WebhookFigures
@@ -79,9 +81,11 @@ class Face:
         #: Where it listens, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
         self._checks = checks
+        #: The connections of this service alone.
+        self.people = people
         self.figures = figures
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, _most_to_publish(config)
+            Access.of(config), people, self.reasons, figures, publishing, most_to_publish(config)
         )
         self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
         self.ports: list[IListeningPort] = []
@@ -90,9 +94,22 @@ class Face:
         """Show how a webhook does, in /metrics."""
         self.figures.registry.register(WebhookFigures(webhook))
 
+    def show_broker(self, servers: Servers, meeting: Meeting) -> None:
+        """Show how the servers of --broker do, in /metrics, and what goes by way of them."""
+        self.figures.registry.register(BrokerFigures(servers))
+        self.figures.registry.register(MeetingFigures(meeting))
+
     def show_history(self, history: Kept) -> None:
         """Show how much a history keeps, in /metrics."""
         self.figures.registry.register(HistoryFigures(history))
+
+    def join(self, cluster: Cluster) -> None:
+        """Show all nodes of a cluster."""
+        self._routes.join(cluster)
+
+    def show_inbox(self, box: Callable[[], Box]) -> None:
+        """Show what became of messages for the inbox, in /metrics."""
+        self.figures.registry.register(InboxFigures(box))
 
     def reasons(self) -> list[str]:
         """Why the service is not ready, nothing if it is."""
@@ -110,7 +127,7 @@ class Face:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
-            self._routes.most = _most_to_publish(config)
+            self._routes.most = most_to_publish(config)
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
@@ -191,12 +208,15 @@ class Admin(Face):
         return super().stop()
 
 
-def _most_to_publish(config: Config) -> int:
+def most_to_publish(config: Config) -> int:
+    """Octets that a message may have which an operator sends."""
     return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
 
 
 def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
-    """Publishing within this process."""
+    """Publishing: within this process, or by the servers at which it meets others."""
+    if hasattr(hub, "deliver"):
+        return by_nodes(hub)
 
     def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
         before = factory.slow_closed + factory.slow_dropped

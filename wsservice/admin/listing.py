@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -15,15 +14,14 @@ from autobahn.websocket.protocol import WebSocketProtocol
 from ..counting import Traffic
 from ..lines import rfc3339
 from ..policy import CloseCode
+from .ids import Id
 
 _DEFAULT = 100
-_MOST = 1000
+MOST = 1000
 """Connections in one answer."""
 
-_SHOWN = 256
+SHOWN = 256
 """Characters of what a peer said of itself."""
-
-_NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
 """Of those below 3000, the codes that a server may send."""
@@ -60,31 +58,39 @@ class WrongError(ValueError):
 
 @attrs.frozen
 class Wanted:
-    """Which part of the list: `limit` connections behind the id `after`."""
+    """Which part of the list: `limit` connections behind the one with the id `after`.
+
+    That is one of `node`, where lists are of several.
+    """
 
     limit: int = _DEFAULT
     after: int = 0
+    node: str = ""
 
     @classmethod
-    def of(cls, query: str) -> Wanted:
-        """As the query of a target has it. Raises `WrongError`."""
+    def of(cls, query: str, several: bool = False) -> Wanted:
+        """As the query of a target has it; of `several` nodes, or of one. Raises `WrongError`."""
         try:
             pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=16)
         except ValueError:
             raise WrongError("the query has too much; give limit and after") from None
-        given: dict[str, int] = {}
+        limit, after = _DEFAULT, Id(0)
         for name, text in pairs:
             if name not in ("limit", "after"):
                 raise WrongError("there is no such parameter; give limit and after")
-            if not _NUMBER.fullmatch(text):
+            id_ = Id.of(text)
+            if id_ is None or (id_.node and not (several and name == "after")):
                 raise WrongError(f"{name} is no number; {_ALLOWED}")
-            given[name] = int(text)
-        if not 1 <= given.get("limit", _DEFAULT) <= _MOST:
+            if name == "after":
+                after = id_
+            else:
+                limit = id_.number
+        if not 1 <= limit <= MOST:
             raise WrongError(f"limit is not within its bounds; {_ALLOWED}")
-        return cls(**given)
+        return cls(limit, after.number, after.node)
 
 
-_ALLOWED = f"give a limit from 1 to {_MOST}, and the next of the answer before as after"
+_ALLOWED = f"give a limit from 1 to {MOST}, and the next of the answer before as after"
 
 
 def list_of(connections: Iterable[Listed], wanted: Wanted) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def _shown(connection: Listed) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "\u2026"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026"
 
 
 @attrs.frozen

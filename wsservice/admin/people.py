@@ -16,8 +16,23 @@ from .tracing import MOST_TRACES, Traces
 _NEVER_OPEN = (WebSocketProtocol.STATE_CONNECTING, WebSocketProtocol.STATE_PROXY_CONNECTING)
 
 
+class UnansweredError(Exception):
+    """Another node was needed, and did not answer; the text says which, and what is known.
+
+    `status` is that of the answer: 503 where it was surely not done, else 504.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class People(Protocol):
-    """Where they may be, in this process or in others."""
+    """Where they may be, in this process or in others.
+
+    What is for one of them raises `UnansweredError` where it is on another node that does
+    not answer.
+    """
 
     async def listed(self, wanted: Wanted) -> dict[str, Any]:
         """A part of the list, as its JSON has it."""
@@ -28,8 +43,8 @@ class People(Protocol):
     async def trace(self, id_: str) -> Stream | Answer:
         """One's frames as they happen, or why not."""
 
-    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
-        """Send a message to one: what became of it."""
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> str | None:
+        """Send a message to one: what became of it, as `send` has it; None: there is none."""
 
     async def channels(self, part: Part) -> dict[str, Any]:
         """A part of the channels, as its JSON has it."""
@@ -78,10 +93,10 @@ class LocalPeople:
             return not_open(id_)
         return self._traces.trace(connection) or too_many()
 
-    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> str | None:
         """As `People` has it."""
         connection = find(self._connections(), id_)
-        return sent(id_, None if connection is None else send(connection, payload, is_binary))
+        return None if connection is None else send(connection, payload, is_binary)
 
     async def channels(self, part: Part) -> dict[str, Any]:
         """As `People` has it."""

@@ -13,10 +13,10 @@ import attrs
 from .listing import Listed, Wanted, WrongError, list_of
 
 _DEFAULT = 100
-_MOST = 1000
+MOST = 1000
 """Channels in one answer."""
 
-_ALLOWED = f"give a limit from 1 to {_MOST}, and the next of the answer before as after"
+_ALLOWED = f"give a limit from 1 to {MOST}, and the next of the answer before as after"
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -38,7 +38,7 @@ class Part:
         if not given.keys() <= {"limit", "after"}:
             raise WrongError("there is no such parameter; give limit and after")
         text = given.get("limit", str(_DEFAULT))
-        if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= _MOST:
+        if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST:
             raise WrongError(f"limit is not within its bounds; {_ALLOWED}")
         return cls(int(text), given.get("after"))
 

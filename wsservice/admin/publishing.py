@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ..channels import channel_of
-from .exchange import Answer, Asked, as_json
+from ..errors import NotPublishedError, PublishError, UncertainError
+from .exchange import Answer, Asked, as_json, problem
 from .listing import WrongError
 
 _BINARY = "application/octet-stream"
@@ -27,6 +28,11 @@ _AT_ONCE = 0.01
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What no channel's name has."""
 
+_NOT_NOW, _NOT_KNOWN = 503, 504
+"""What is answered where a message was published to nobody, and where that is not known."""
+
+_RETRY_AFTER = ("Retry-After", "1")
+
 _LINE = 'give such as {"channel": "news", "data": "hello"}, or data64 for a binary message'
 
 
@@ -39,6 +45,8 @@ class Delivery(NamedTuple):
     """How often the slow-client policy closed a connection for it, or left out older messages."""
     is_whole: bool = True
     """Whether that is all: it is not where the message is still on its way to other processes."""
+    nodes: int | None = None
+    """How many nodes have connections that it is for, where nodes meet and that is known."""
 
     def plus(self, other: Delivery) -> Delivery:
         """The sum of both."""
@@ -46,6 +54,7 @@ class Delivery(NamedTuple):
             self.handed + other.handed,
             self.dropped + other.dropped,
             self.is_whole and other.is_whole,
+            max((each for each in (self.nodes, other.nodes) if each is not None), default=None),
         )
 
 
@@ -147,14 +156,23 @@ class Publishing:
     async def one(self, asked: Asked, path: str) -> Answer:
         """Publish the body on the channel of a path. Raises `WrongError`."""
         payload, is_binary = message_of(asked)
-        return answered(await self._deliver(channel_of(path), payload, is_binary))
+        try:
+            return answered(await self._deliver(channel_of(path), payload, is_binary))
+        except NotPublishedError as error:
+            return problem(_NOT_NOW, str(error), _RETRY_AFTER)
+        except UncertainError as error:
+            return problem(_NOT_KNOWN, str(error))
 
     async def many(self, asked: Asked) -> Answer:
-        """Publish each line of the body. Raises `WrongError`, and publishes nothing then."""
+        """Publish each line of the body. Raises `WrongError`, and publishes nothing then.
+
+        Where one cannot be published, those that were not tried yet are not.
+        """
         given = publications_of(asked.body)
         total = Delivery()
+        failed: list[PublishError] = []
         position = 0
-        while position < len(given):
+        while position < len(given) and not failed:
             if position:
                 await deferLater(self._reactor, 0, lambda: None)
             until = self._reactor.seconds() + _AT_ONCE
@@ -164,11 +182,35 @@ class Publishing:
                     outcomes.append(self._deliver(*given[position]))
                     position += 1
             for each in outcomes:
-                total = total.plus(await each)
+                try:
+                    total = total.plus(await each)
+                except (NotPublishedError, UncertainError) as error:
+                    failed.append(error)
+        if failed:
+            return _in_part(len(given), position, failed)
         return answered(total, messages=len(given))
+
+
+def _in_part(messages: int, tried: int, failed: list[PublishError]) -> Answer:
+    """The answer where some of several messages, or all, were not published."""
+    uncertain = sum(isinstance(each, UncertainError) for each in failed)
+    if len(failed) == tried and not uncertain:
+        return problem(_NOT_NOW, str(failed[0]), _RETRY_AFTER)
+    return as_json(
+        _NOT_KNOWN,
+        {
+            "error": f"of {messages} messages {tried - len(failed)} were published,"
+            f" and of {uncertain} it is not known; {failed[0]}",
+            "messages": messages,
+            "published": tried - len(failed),
+            "uncertain": uncertain,
+        },
+    )
 
 
 def answered(delivery: Delivery, **more: int) -> Answer:
     """The answer that says what became of it."""
     said = {**more, "handed": delivery.handed, "dropped": delivery.dropped}
+    if delivery.nodes is not None:
+        said["nodes"] = delivery.nodes
     return as_json(200 if delivery.is_whole else 202, said)

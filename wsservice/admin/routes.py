@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from .. import page
 from ..channels import channel_of
 from .access import Access
 from .exchange import MOST_OF_BODY, Answer, Asked, Stream, answer, as_json, problem
 from .figures import CONTENT_TYPE, Figures
+from .ids import TEXT
 from .listing import Closing, Wanted, WrongError
-from .people import People, gone
+from .people import People, UnansweredError, gone, sent
 from .presence import Part
 from .publishing import Publishing, message_of
 
 _READ = ("GET", "HEAD")
-_ONE = re.compile(r"/connections/([0-9]{1,20})/(close|send|trace)", re.ASCII)
+_ONE = re.compile(rf"/connections/({TEXT})/(close|send|trace)", re.ASCII)
 _PUBLISH = "/publish"
 _CHANNELS = "/channels"
 
 _Handler = Callable[[Asked], Awaitable[Answer | Stream]]
+
+
+class Cluster(Protocol):
+    """All nodes that this one is among."""
+
+    @property
+    def people(self) -> People:
+        """The connections of all of them."""
+
+    async def facts(self) -> dict[str, Any]:
+        """What each of them is and does, as its JSON has it."""
 
 
 class Routes:
@@ -44,6 +57,8 @@ class Routes:
         self._reasons = reasons
         self._figures = figures
         self._publishing = publishing
+        #: None where this node is alone.
+        self._cluster: Cluster | None = None
         #: Octets that a message may have.
         self.most = most
         self._paths: dict[str, _Handler] = {
@@ -52,8 +67,14 @@ class Routes:
             "/readyz": self._readiness,
             "/metrics": self._metrics,
             "/connections": self._list,
+            "/cluster": self._nodes,
             _CHANNELS: self._list_channels,
         }
+
+    def join(self, cluster: Cluster) -> None:
+        """Answer for all nodes of a cluster, where nodes have a say in it."""
+        self._cluster = cluster
+        self._people = cluster.people
 
     def room_for(self, asked: Asked) -> int | Answer:
         """How many octets the body of a request may have, which did not come yet.
@@ -81,6 +102,8 @@ class Routes:
             return await self._one(asked, one.group(1), one.group(2))
         except WrongError as error:
             return problem(400, str(error))
+        except UnansweredError as error:
+            return problem(error.status, str(error))
 
     async def _several(self, asked: Asked) -> Answer | Stream:
         handler = self._paths.get(asked.path)
@@ -97,7 +120,7 @@ class Routes:
         if what == "trace":
             return await self._people.trace(id_)
         if what == "send":
-            return await self._people.send(id_, *message_of(asked))
+            return sent(id_, await self._people.send(id_, *message_of(asked)))
         closing = Closing.of(asked.body)
         if not await self._people.close(id_, closing):
             return gone(id_)
@@ -115,7 +138,7 @@ class Routes:
 
     async def _list_members(self, asked: Asked) -> Answer:
         channel = channel_of(asked.path.removeprefix(_CHANNELS))
-        wanted = Wanted.of(asked.query)
+        wanted = self._wanted(asked)
         return as_json(200, await self._people.members(channel, wanted))
 
     async def _page(self, _asked: Asked) -> Answer:
@@ -133,7 +156,15 @@ class Routes:
         return answer(200, await self._figures.text(), CONTENT_TYPE)
 
     async def _list(self, asked: Asked) -> Answer:
-        return as_json(200, await self._people.listed(Wanted.of(asked.query)))
+        return as_json(200, await self._people.listed(self._wanted(asked)))
+
+    def _wanted(self, asked: Asked) -> Wanted:
+        return Wanted.of(asked.query, several=self._cluster is not None)
+
+    async def _nodes(self, _asked: Asked) -> Answer:
+        if self._cluster is None:
+            return problem(404, "there are no other nodes without --broker")
+        return as_json(200, await self._cluster.facts())
 
 
 def _not_allowed(asked: Asked, *methods: str) -> Answer | None:

@@ -21,13 +21,16 @@ class Backoff:
     in the same moments.
     """
 
-    def __init__(self, random: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, random: Callable[[], float] = random.random, longest: float = LONGEST
+    ) -> None:
         self._random = random
+        self._longest = longest
         self._failures = 0
 
     def delay(self, asked: float | None = None) -> float:
         """Seconds to wait after one more failure, and those the server asked for before them."""
-        bound = min(LONGEST, FIRST * 2.0 ** min(self._failures, 30))
+        bound = min(self._longest, FIRST * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return min(asked or 0.0, LONGEST_ASKED) + self._random() * bound
 

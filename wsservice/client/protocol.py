@@ -16,6 +16,7 @@ from ..compression import client_accept, client_offers
 from ..connection import Connection
 from ..errors import WSServiceError
 from ..factory import ConnectionFactory, common_options, deployed
+from ..sending import PreparedMessage, Sent
 from ..timers import Timers
 from ..transports import peer_name
 from .opening import Opening
@@ -46,6 +47,12 @@ class ClientProtocol(Pinging, Opening, Connection, WebSocketClientProtocol):  # 
     def has_room(self) -> bool:
         """Whether what is sent now leaves at once, and does not wait for the server to read."""
         return not self._queue.waits
+
+    def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> Sent:  # type: ignore[override]
+        """As of a server, but for the key: each of a client's frames needs one of its own."""
+        return self.sendMessage(
+            preparedMsg.payload, preparedMsg.isBinary, doNotCompress=preparedMsg.doNotCompress
+        )
 
     def connectionMade(self) -> None:
         self.who = peer_name(self.transport.getPeer())

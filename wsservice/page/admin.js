@@ -369,6 +369,61 @@ async function drawCharts() {
   samplings = [...samplings, now].slice(-LATENCY_SAMPLINGS);
 }
 
+// Nodes
+
+const stateOf = ({ up, reasons }) => {
+  if (!up) return "No answer";
+  return reasons?.length ? `Not ready: ${reasons.join(", ")}` : "Up";
+};
+
+const brokersOf = ({ brokers }) =>
+  (brokers ?? []).map(({ up, version, problem }) => (up ? version : problem)).join(", ");
+
+const NODE_COLUMNS = [
+  ["Node", "mono", (each, here) => (each.node === here ? `${each.node}, here` : each.node)],
+  ["Host", "long", (each) => each.host && `${each.host}, ${each.pid}`],
+  ["State", "long", stateOf],
+  ["Since", "number", (each) => each.started && age(each.started)],
+  ["Connections", "right number", (each) => wholeOrNone(each.connections)],
+  ["Lag", "right number", (each) => secondsOrNone(each.lag)],
+  ["Round trip", "right number", (each) => secondsOrNone(each.rtt)],
+  ["Version", "number", (each) => each.version],
+  ["Broker", "long", brokersOf],
+];
+
+const wholeOrNone = (number) => (number === null ? NEVER : wholeNumber.format(number));
+const secondsOrNone = (seconds) => (seconds === null ? NEVER : inSeconds(seconds));
+
+async function drawNodes() {
+  const said = await (await expect("/cluster")).json();
+  const drawn = said.nodes.map((each) => {
+    const row = element("tr");
+    for (const [name, className, text] of NODE_COLUMNS) {
+      const shown = visible(String(text(each, said.node) || NEVER));
+      const cell = element("td", className, shown);
+      cell.dataset.column = name;
+      if (className === "long") cell.title = shown;
+      if (name === "State") cell.dataset.is = shown === "Up" ? "good" : "bad";
+      row.append(cell);
+    }
+    return row;
+  });
+  byId("node-rows").replaceChildren(...drawn);
+  const up = said.nodes.filter((each) => each.up).length;
+  byId("nodes-total").textContent = `${up} of ${said.nodes.length} answer`;
+  byId("nodes-problem").textContent = said.problem
+    ? `Others cannot be asked: ${visible(said.problem)}`
+    : "";
+  // One alone is what the rest of the page is about.
+  byId("nodes").hidden = said.nodes.length < 2 && !said.problem;
+}
+
+/** How many are not in an answer that is of all nodes, in words. */
+function without(missing) {
+  if (!missing?.length) return "";
+  return missing.length === 1 ? ", without one node" : `, without ${missing.length} nodes`;
+}
+
 // Connections
 
 let pages = [""];
@@ -464,12 +519,15 @@ async function drawConnections() {
   nextAfter = said.next === null || said.next === undefined ? null : String(said.next);
   const shown = said.connections.length;
   const part = shown && shown < said.total ? `${wholeNumber.format(shown)} of ` : "";
-  byId("total").textContent = part + wholeNumber.format(said.total);
+  byId("total").textContent = part + wholeNumber.format(said.total) + without(said.missing);
+  byId("total").classList.toggle("long", Boolean(said.missing?.length));
   byId("nobody").hidden = shown > 0;
   const focused = document.activeElement;
   byId("previous").disabled = pages.length === 1;
   byId("next").disabled = nextAfter === null;
   if (focused.disabled) byId("connections-title").focus();
+  // Where there are nodes, a list names those that it is without.
+  if (said.missing) await drawNodes();
 }
 
 function turnTo(stack) {
@@ -573,7 +631,8 @@ async function startTrace(id, button) {
       else drawEvent(event);
     }
   } catch (error) {
-    end = `The trace was lost: ${error.message}`;
+    const what = error instanceof Refused ? "There is no trace" : "The trace was lost";
+    end = `${what}: ${error.message}`;
   }
   if (tracing === mine) byId("trace-state").textContent = end;
 }

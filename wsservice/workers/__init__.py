@@ -24,6 +24,7 @@ The map. Imports run one way, downwards in this list::
     reloading.py    settings read anew in all of them
     sums.py         figures of several, added up                        PURE
     shown.py        what a worker shows of itself
+    home.py         a node with workers, as other nodes see it
     overall.py      the admin face: what all workers come to
     parent.py       the service of the parent
 """

@@ -7,17 +7,20 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.internet.defer import Deferred
 
 from ..admin import Check, Face
+from ..admin.broker import Meeting, by_nodes
 from ..admin.exchange import Answer, Headers, Outlet, Stream
 from ..admin.figures import Figures
+from ..admin.ids import Id
+from ..admin.inbox import Box
 from ..admin.listing import Closing, Wanted
-from ..admin.people import gone, not_open, sent, too_many
+from ..admin.people import gone, not_open, too_many
 from ..admin.presence import Part, channels
 from ..admin.publishing import Delivery, Publishing
 from ..admin.tracing import MOST_TRACES, Trace
@@ -27,6 +30,9 @@ from .process import Worker
 from .shown import OPEN
 from .sums import added, outlasting
 from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from ..broker.hub import BrokerHub
 
 _NOTHING = Traffic(0, 0, 0, 0, 0)
 
@@ -84,11 +90,30 @@ class Overall:
         """The figures of each worker that is there."""
         return self._known
 
+    # As `broker.Servers` has it
+
+    @property
+    def figures(self) -> Mapping[str, Mapping[str, Any]]:
+        return dict(self._all.get("broker", {}))
+
+    @property
+    def states(self) -> Mapping[str, Mapping[str, int]]:
+        return dict(self._all.get("broker_states", {}))
+
+    def known(self, name: str) -> dict[str, Any]:
+        """Something of all workers that are there, or were."""
+        return dict(self._all.get(name, {}))
+
     @property
     def webhook(self) -> Mapping[str, Any]:
         """What became of what webhooks were to be told."""
         known: Mapping[str, Any] = self._all.get("webhook", {})
         return known
+
+    @property
+    def inbox(self) -> Box:
+        """What was of the messages of all."""
+        return _Inbox(self._all.get("inbox", {}), self._all.get("inbox_states", {}))
 
     # As `figures.Source` has it
 
@@ -117,6 +142,22 @@ class Overall:
         return counters
 
 
+class Met:
+    """What several processes of a service have to do with servers. See `admin.broker.Meeting`."""
+
+    def __init__(self, overall: Overall, meeting: Meeting) -> None:
+        self._overall = overall
+        self._meeting = meeting
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting"), self._meeting.figures))
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        return dict(added(self._overall.known("meeting_states"), self._meeting.states))
+
+
 class OverallWebhook:
     """The webhooks of all workers, as `admin.webhook` asks for them."""
 
@@ -140,6 +181,12 @@ class OverallWebhook:
     @property
     def waiting(self) -> int:
         return int(self._overall.webhook.get("waiting", 0))
+
+
+@attrs.frozen
+class _Inbox:
+    figures: Mapping[str, int]
+    states: Mapping[str, int]
 
 
 class OverallFigures(Figures):
@@ -261,15 +308,18 @@ class OverallPeople:
         """As `People` has it, of those that answer."""
         return {"channel": channel, **await self._listed("members", wanted, channel=channel)}
 
-    async def send(self, id_: str, payload: bytes, is_binary: bool) -> Answer:
+    async def send(self, id_: str, payload: bytes, is_binary: bool) -> str | None:
         """As `People` has it."""
         data = base64.b64encode(payload).decode()
-        outcome = await self._ask(id_, "send", connection=id_, data64=data, binary=is_binary)
-        return sent(id_, outcome)
+        outcome: str | None = await self._ask(
+            id_, "send", connection=id_, data64=data, binary=is_binary
+        )
+        return outcome
 
     async def _listed(self, what: str, wanted: Wanted, **members: str) -> dict[str, Any]:
         workers = self._supervisor.serving()
-        said = await self._supervisor.ask(workers, what, **attrs.asdict(wanted), **members)
+        part = {"limit": wanted.limit, "after": wanted.after}
+        said = await self._supervisor.ask(workers, what, **part, **members)
         answers = [each for each in said if isinstance(each, dict)]
         found = [one for each in answers for one in each["connections"]]
         found.sort(key=lambda one: int(one["id"]))
@@ -302,9 +352,11 @@ class OverallPeople:
         return trace
 
     def _worker_of(self, id_: str) -> Worker | None:
-        number = int(id_)
-        owners = (each for each in self._supervisor.serving() if number in each.connections)
-        return next(owners, None)
+        id_of = Id.of(id_)
+        if id_of is None or id_of.node:
+            return None
+        serving = self._supervisor.serving()
+        return next((each for each in serving if id_of.number in each.connections), None)
 
     async def _ask(self, id_: str, what: str, **members: Any) -> Any:
         worker = self._worker_of(id_)
@@ -335,7 +387,12 @@ class OverallAdmin(Face):
     """The admin face of a parent."""
 
     def __init__(
-        self, config: Config, reactor: Any, supervisor: Supervisor, checks: list[Check]
+        self,
+        config: Config,
+        reactor: Any,
+        supervisor: Supervisor,
+        checks: list[Check],
+        meeting: BrokerHub | None = None,
     ) -> None:
         self._overall = Overall(supervisor, self._gauges)
         self._most = config.max_connections
@@ -343,13 +400,18 @@ class OverallAdmin(Face):
         self._people = OverallPeople(supervisor)
         figures = OverallFigures(self._overall, supervisor, reactor)
         # What is said to a worker in one turn leaves together by itself.
-        publishing = Publishing(self._deliver, contextlib.nullcontext, reactor)
+        deliver = self._deliver if meeting is None else by_nodes(meeting)
+        publishing = Publishing(deliver, contextlib.nullcontext, reactor)
         super().__init__(config, reactor, self._people, figures, publishing, checks)
         supervisor.watcher = self
+        if meeting is not None:
+            self.show_broker(self._overall, Met(self._overall, meeting))
         if config.webhook:
             self.show_webhook(OverallWebhook(self._overall))
         if supervisor.keeping is not None:
             self.show_history(supervisor.keeping.history)
+        if config.inbox:
+            self.show_inbox(lambda: self._overall.inbox)
 
     def _gauges(self) -> Mapping[str, float]:
         return {

@@ -18,6 +18,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from .. import frames
+from ..broker import open_engine, open_hub
 from ..config import Config
 from ..destination import Destination
 from ..errors import ConfigError, ListenError, WSServiceError
@@ -36,6 +37,8 @@ from .supervisor import MARGIN, Published, Supervisor
 
 if TYPE_CHECKING:
     from ..admin import Check
+    from ..broker.hub import BrokerHub
+    from ..cluster import Cluster
     from .overall import OverallAdmin
 
 LOG, FILE, RECORDS = "log", "file", "records"
@@ -89,7 +92,8 @@ class ParentService(Service):
         self.limits = ConnectionLimits(
             config.max_connections, 0 if later else config.max_connections_per_ip
         )
-        history = history_of(config)
+        # Where nodes meet, it is kept there.
+        history = None if config.broker else history_of(config)
         self.supervisor = Supervisor(
             count,
             self._make,
@@ -104,13 +108,25 @@ class ParentService(Service):
         self._stopping = False
         #: What /readyz asks. Whatever else the service cannot do without has its place here.
         self.checks: list[Check] = [self._not_running, self._no_worker, self._no_room]
+        #: Where the nodes meet, None where there is one alone. Each worker has one too.
+        self.engine = open_engine(config, reactor)
+        #: By which this process publishes. It has no connections.
+        self.meeting: BrokerHub | None = None
+        if self.engine is not None:
+            self.checks.append(self.engine.check)
+            self.meeting = open_hub(config, self.engine, reactor)
+            self.checks.append(self.meeting.check)
         self.admin = self._open_admin()
+        #: The nodes that meet there, None where there is one alone.
+        self.cluster = self._open_cluster()
         with_tls = [*self._named, *([self.admin.endpoint] if self.admin else [])]
         #: What may be given other settings while it runs, in this order. Certificates are
         #: the workers', but read here too, for what there is to say of them.
         self.parts: list[Part] = [Renewal(with_tls, reactor), self]
         if self.admin is not None:
             self.parts.append(self.admin)
+        if self.engine is not None and self.meeting is not None:
+            self.parts += [self.engine, self.meeting]
 
     def _open_admin(self) -> OverallAdmin | None:
         if not self.config.admin:
@@ -118,7 +134,19 @@ class ParentService(Service):
         # What it needs, twisted.web among it, nobody else does.
         from .overall import OverallAdmin
 
-        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks)
+        return OverallAdmin(self.config, self._reactor, self.supervisor, self.checks, self.meeting)
+
+    def _open_cluster(self) -> Cluster | None:
+        if self.engine is None:
+            return None
+        # What it needs, most of the admin face among it, nobody else does.
+        from ..cluster import open_cluster, reasons_of
+        from .home import OverallHome
+        from .overall import OverallPeople
+
+        people = OverallPeople(self.supervisor) if self.admin is None else self.admin.people
+        home = OverallHome(self.supervisor, people, reasons_of(self.checks))
+        return open_cluster(self.config, self._reactor, self.engine, home, self.admin)
 
     def _not_running(self) -> str | None:
         if self._stopping:
@@ -170,7 +198,11 @@ class ParentService(Service):
 
     def _start(self) -> None:
         if self.running:
+            if self.engine is not None:
+                self.engine.start()
             self.supervisor.start()
+            if self.cluster is not None:
+                self.cluster.start()
 
     def _make(self, number: int, owner: Owner) -> Worker:
         form = copying.form()
@@ -183,6 +215,7 @@ class ParentService(Service):
             "places": [attrs.astuple(Place.of(port.socket)) for port in ports],
             "log": form,
             "messages": self._way,
+            "service": "" if self.engine is None else self.engine.service,
         }
         program = Program(
             start,
@@ -247,6 +280,10 @@ class ParentService(Service):
 
         Fires with to how many it was handed, within a second.
         """
+        if self.meeting is not None:
+            # Workers are nodes, as others are.
+            told = self.meeting.deliver(channel, payload, isBinary)
+            return told.addCallback(lambda told: Published(0, 0, told.nodes or 0))
         return self.supervisor.publish(channel, payload, isBinary)
 
     def reopen(self) -> None:
@@ -296,7 +333,16 @@ class ParentService(Service):
             self.manager.stopped()
             return None if self.admin is None else self.admin.stop()
 
-        return stopped.addCallback(lambda _: self.supervisor.stop()).addCallback(end)
+        stopped.addCallback(lambda _: self.supervisor.stop())
+        return stopped.addCallback(lambda _: self._stop_engine()).addCallback(end)
+
+    def _stop_engine(self) -> Deferred[None] | None:
+        if self.meeting is not None:
+            self.meeting.close()
+        engine, cluster = self.engine, self.cluster
+        if engine is None or cluster is None:
+            return None
+        return cluster.stop().addCallback(lambda _: engine.stop())
 
 
 def _messages(config: Config, reactor: Any) -> tuple[Destination | None, str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from ..admin.broker import Meeting, Servers
+from ..admin.inbox import Box
 from ..admin.lag import Lag
 from ..admin.listing import Closing, Wanted, find, list_of
 from ..admin.people import is_opening, send
@@ -55,6 +57,9 @@ class Shown:
         journal: Journal,
         bus: Bus,
         reactor: Any,
+        engine: Servers | None = None,
+        inbox: Box | None = None,
+        meeting: Meeting | None = None,
         webhook: Sender | None = None,
     ) -> None:
         self._webhook = webhook
@@ -62,6 +67,9 @@ class Shown:
         self._hub = hub
         self._journal = journal
         self._bus = bus
+        self._engine = engine
+        self._meeting = meeting
+        self._inbox = inbox
         self._lag = Lag(reactor)
         self._traces = Traces(reactor)
         self._numbered: dict[int, Trace] = {}
@@ -73,6 +81,7 @@ class Shown:
             "send": self._send,
             "channels": self._list_channels,
             "members": self._list_members,
+            "doing": self._tell_doing,
             "look": self._look,
             "trace": self._trace,
             "flow": self._flow,
@@ -107,10 +116,21 @@ class Shown:
                 "log_dropped": self._journal.dropped,
                 "bus_dropped": self._bus.dropped,
             },
+            **self._broker(),
             "webhook": self._webhook_figures(),
             "cpu": used.ru_utime + used.ru_stime,
             "memory": _resident(),
         }
+
+    def _broker(self) -> dict[str, Any]:
+        figures: dict[str, Any] = {}
+        if self._engine is not None:
+            figures |= {"broker": self._engine.figures, "broker_states": self._engine.states}
+        if self._meeting is not None:
+            figures |= {"meeting": self._meeting.figures, "meeting_states": self._meeting.states}
+        if self._inbox is not None:
+            figures |= {"inbox": self._inbox.figures, "inbox_states": self._inbox.states}
+        return figures
 
     def _webhook_figures(self) -> dict[str, Any]:
         webhook = self._webhook
@@ -133,6 +153,10 @@ class Shown:
 
     def _tell_figures(self, message: Mapping[str, Any]) -> None:
         self._answer(message, self.figures())
+
+    def _tell_doing(self, message: Mapping[str, Any]) -> None:
+        doing = {"connections": len(self._hub), "lag": self._lag.lately}
+        self._answer(message, doing)
 
     def _list(self, message: Mapping[str, Any]) -> None:
         wanted = Wanted(message["limit"], message["after"])

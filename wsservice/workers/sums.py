@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PASSING = ("held", "channels", "memory")
+PASSING = ("held", "channels", "memory", "broker_states", "meeting_states", "inbox_states")
 """What is so now, and is nothing any more when a worker is gone."""
 
 _QUEUED = 4

@@ -1,0 +1,103 @@
+"""What a node says of itself, in the registry and to who asks. PURE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ..escape import escape
+from .checking import a_line, a_list, a_number, a_switch, an_object, member, seconds
+
+SHORT = 256
+"""Characters of each text."""
+
+_MOST_REASONS = 16
+_MOST_BROKERS = 16
+
+
+@attrs.frozen
+class Broker:
+    """A broker, as a node sees it. `problem` is why it is not up, None where it is."""
+
+    name: str
+    up: bool
+    version: str
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, value: object) -> Broker:
+        """As a node has said it. Raises `MalformedError`."""
+        said = an_object(value, "a broker")
+        problem = member(said, "problem")
+        return cls(
+            a_line(member(said, "name"), "a broker's name", SHORT),
+            a_switch(member(said, "up"), "a broker's up"),
+            a_line(member(said, "version"), "a broker's version", SHORT),
+            None if problem is None else a_line(problem, "a broker's problem", SHORT),
+        )
+
+
+@attrs.frozen
+class Facts:
+    """A node: `host` and `pid` tell where it is, `started` when it began, in RFC 3339.
+
+    `workers` is 1 where it is one process. `lag` is how late its reactor was at worst in the
+    last ten seconds, or those of its workers, in seconds. `reasons` are why it is not ready.
+    """
+
+    host: str
+    pid: int
+    version: str
+    python: str
+    started: str
+    workers: int
+    connections: int
+    lag: float
+    reasons: tuple[str, ...]
+    brokers: tuple[Broker, ...]
+
+    @classmethod
+    def of(cls, value: object) -> Facts:
+        """As a node has said it. Raises `MalformedError`."""
+        said = an_object(value, "a node's facts")
+        texts = [a_line(member(said, each), each, SHORT) for each in _TEXTS]
+        host, version, python, started = texts
+        reasons = a_list(member(said, "reasons"), "reasons", _MOST_REASONS)
+        brokers = a_list(member(said, "brokers"), "brokers", _MOST_BROKERS)
+        return cls(
+            host=host,
+            pid=a_number(member(said, "pid"), "pid"),
+            version=version,
+            python=python,
+            started=started,
+            workers=a_number(member(said, "workers"), "workers"),
+            connections=a_number(member(said, "connections"), "connections"),
+            lag=seconds(member(said, "lag"), "lag"),
+            reasons=tuple(a_line(each, "a reason", SHORT) for each in reasons),
+            brokers=tuple(map(Broker.of, brokers)),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is said."""
+        brokers = [attrs.asdict(each) for each in self.brokers]
+        return {**attrs.asdict(self), "reasons": list(self.reasons), "brokers": brokers}
+
+
+_TEXTS = ("host", "version", "python", "started")
+
+
+def within(facts: Facts) -> Facts:
+    """The same, with no more of each than is taken by who reads it."""
+    brokers = tuple(
+        Broker(_cut(each.name), each.up, _cut(each.version), each.problem and _cut(each.problem))
+        for each in facts.brokers[:_MOST_BROKERS]
+    )
+    texts: dict[str, Any] = {name: _cut(getattr(facts, name)) for name in _TEXTS}
+    reasons = tuple(map(_cut, facts.reasons[:_MOST_REASONS]))
+    return attrs.evolve(facts, brokers=brokers, reasons=reasons, **texts)
+
+
+def _cut(text: str) -> str:
+    line = text if text.isprintable() else escape(text)
+    return line if len(line) <= SHORT else line[: SHORT - 1] + "\u2026"
