@@ -229,6 +229,17 @@ def test_what_waits_to_be_sent_is_bounded() -> None:
     assert run.asked() == [[b"GET", b"a"]]
 
 
+def test_names_find_room_in_any_case() -> None:
+    run = Run()
+    run.conversation.pauseProducing()
+    run.ask("SET", "a", b"x" * MOST_WAITING)
+    run.ask("SUBSCRIBE", "a", names=1)
+    assert run.answers == []
+    run.conversation.end()
+    run.ask("SUBSCRIBE", "b", names=1)
+    assert [type(each) for each in run.answers] == [Away]
+
+
 def test_what_is_waited_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ASKED", 3)
     run = Run()
