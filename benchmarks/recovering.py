@@ -25,6 +25,7 @@ AWAY = 2.0
 
 MESSAGES = 10_000
 CLIENTS = 6
+PUBLISHERS = 4
 
 _PATIENCE = 60.0
 _AGAIN = 0.02
@@ -86,7 +87,7 @@ def kept(folder: Path) -> Outcome:
     """Messages by the thousand, Redis killed amid them, clients that wander and resume."""
     options = ("--history", f"{2 * MESSAGES},600")
     with (
-        broker.server(folder, "--appendonly", "yes") as server,
+        broker.server(folder, "--appendonly", "yes", "--appendfsync", "always") as server,
         nodes(folder, 2, "--broker", server.url, *options) as serving,
     ):
         clients = [Wanderer([each.port for each in serving], CHANNEL, n) for n in range(CLIENTS)]
@@ -94,28 +95,32 @@ def kept(folder: Path) -> Outcome:
             each.start()
             if not each.joined.wait(_PATIENCE):
                 raise MeasurementError(f"a client does not join: {each.problem or 'no envelope'}")
-        publisher = _Publisher(serving[0].admin)
+        publishers = [
+            _Publisher(serving[number % len(serving)].admin, number) for number in range(PUBLISHERS)
+        ]
         began = time.monotonic()
         # The process that is killed is to be this thread's child: it ends with its parent.
-        with ThreadPoolExecutor(1) as pool:
-            publishing = pool.submit(publisher.run)
-            publisher.amid.wait(_PATIENCE)
+        with ThreadPoolExecutor(PUBLISHERS) as pool:
+            publishing = [pool.submit(each.run) for each in publishers]
+            publishers[0].amid.wait(_PATIENCE)
             server.kill()
             time.sleep(AWAY)
             server.start()
-            publishing.result()
+            for future in publishing:
+                future.result()
         seconds = time.monotonic() - began
-        _wait_for(clients, publisher.accepted[-1])
+        _wait_for(clients, sum(len(each.accepted) for each in publishers))
         for each in clients:
             each.end()
-    return _outcome(clients, publisher, seconds)
+    return _outcome(clients, publishers, seconds)
 
 
 class _Publisher:
-    """Publishes all messages, one after another, each until it is answered what became of it."""
+    """Publishes its share, one after another, each until it is answered what became of it."""
 
-    def __init__(self, admin: int) -> None:
+    def __init__(self, admin: int, number: int) -> None:
         self._admin = admin
+        self._share = range(number, MESSAGES, PUBLISHERS)
         self.statuses: Counter[int] = Counter()
         self.accepted: list[str] = []
         self.unknown: list[str] = []
@@ -124,8 +129,8 @@ class _Publisher:
     def run(self) -> None:
         """Do it; `amid` is set when a third of them is out."""
         with contextlib.closing(Line(self._admin)) as line:
-            for number in range(MESSAGES):
-                if number == MESSAGES // 3:
+            for number in self._share:
+                if number >= MESSAGES // 3:
                     self.amid.set()
                 text = str(number)
                 accepted = self._published(line, text)
@@ -148,26 +153,29 @@ class _Publisher:
             time.sleep(_AGAIN)
 
 
-def _wait_for(clients: list[Wanderer], last: str) -> None:
+def _wait_for(clients: list[Wanderer], count: int) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while any(each.heard[-1:] != [last] for each in clients):
+    while any(len(each.heard) < count for each in clients):
         if time.monotonic() > deadline:
             return  # what is missing is counted
         time.sleep(0.05)
 
 
-def _outcome(clients: list[Wanderer], publisher: _Publisher, seconds: float) -> Outcome:
+def _outcome(clients: list[Wanderer], publishers: list[_Publisher], seconds: float) -> Outcome:
+    accepted = {text for each in publishers for text in each.accepted}
+    unknown = [text for each in publishers for text in each.unknown]
     missing = twice = disordered = 0
-    for each in clients:
-        missing += len({*publisher.accepted} - {*each.heard})
-        twice += len(each.heard) - len({*each.heard})
-        numbers = [int(text) for text in each.heard]
-        disordered += sum(later < former for former, later in itertools.pairwise(numbers))
+    for client in clients:
+        missing += len(accepted - {*client.heard})
+        twice += len(client.heard) - len({*client.heard})
+        for number in range(PUBLISHERS):
+            share = [int(text) for text in client.heard if int(text) % PUBLISHERS == number]
+            disordered += sum(later < former for former, later in itertools.pairwise(share))
     return Outcome(
-        accepted=len(publisher.accepted),
-        refused=publisher.statuses[503],
-        unknown=len(publisher.unknown),
-        came=sum(all(text in each.heard for each in clients) for text in publisher.unknown),
+        accepted=len(accepted),
+        refused=sum(each.statuses[503] for each in publishers),
+        unknown=len(unknown),
+        came=sum(all(text in each.heard for each in clients) for text in unknown),
         moves=sum(each.moves for each in clients),
         missing=missing,
         twice=twice,

@@ -136,10 +136,11 @@ def test_an_error_is_shown_in_part() -> None:
 
 def test_a_subscription_has_a_push_for_each_name() -> None:
     run = Run()
-    run.ask("SUBSCRIBE", "a", "b", names=2)
+    errors: list[Any] = []
+    run.conversation.ask(("SUBSCRIBE", "a", "b"), errors.append, names=2)
     run.ask("GET", "c")
     run.server.say(push(b"subscribe", b"a", 1), push(b"subscribe", b"b", 2), bulk(b"c"))
-    assert run.answers == [b"c"]
+    assert (run.answers, errors) == ([b"c"], [])
     assert len(run.owner.pushes) == 2
 
 
@@ -226,6 +227,17 @@ def test_what_waits_to_be_sent_is_bounded() -> None:
     assert len(run.server.asked()) == 2
     run.ask("GET", "a")
     assert run.asked() == [[b"GET", b"a"]]
+
+
+def test_names_find_room_in_any_case() -> None:
+    run = Run()
+    run.conversation.pauseProducing()
+    run.ask("SET", "a", b"x" * MOST_WAITING)
+    run.ask("SUBSCRIBE", "a", names=1)
+    assert run.answers == []
+    run.conversation.end()
+    run.ask("SUBSCRIBE", "b", names=1)
+    assert [type(each) for each in run.answers] == [Away]
 
 
 def test_what_is_waited_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -426,6 +426,13 @@ class TestSentinels:
     def test_they_are_asked_where_the_server_is(self) -> None:
         self.begin()
 
+    def test_they_are_told_a_password_that_comes_from_elsewhere(self) -> None:
+        run = Run("redis+sentinel://s1/mymaster", password="secret")
+        run.link.start()
+        assert run.accept() == self.QUESTION
+        run.server.say(b"-NOAUTH Authentication required.\r\n")
+        assert run.asked() == [[b"AUTH", b"secret"]]
+
     def test_they_are_asked_again_when_it_is_lost(self) -> None:
         run = self.begin()
         run.server.lose()

@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from wsservice.broker.receiving import receiving
+from wsservice.reading import Hold
 from wsservice.server import EchoServerProtocol, GreetingServerProtocol, ServerProtocol
 
 from .support import BINARY, CLOSE, TEXT, Client, Served, close_payload, frame
@@ -65,24 +66,43 @@ def test_who_sends_what_cannot_be_taken_is_turned_away() -> None:
     assert client.frames() == [(TEXT, b"a"), TURNED_AWAY]
 
 
+class Slow(EchoServerProtocol):
+    """Takes its time for each message."""
+
+    waits: Deferred[None] | None = None
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        super().onMessage(payload, isBinary)
+        self.waits = Deferred()
+        return self.waits
+
+
 def test_what_comes_behind_it_is_not_taken_either() -> None:
-    box = Box(room=1)
+    class Moody(Box):
+        """It has room again for what comes behind one that it has refused."""
 
-    class Slow(EchoServerProtocol):
-        waits: Deferred[None] | None = None
+        def take(self, sender: Any, payload: bytes, is_binary: bool) -> bool:
+            return super().take(sender, payload, is_binary) and payload != b"b"
 
-        def onMessage(self, payload: bytes, isBinary: bool) -> Any:
-            super().onMessage(payload, isBinary)
-            self.waits = Deferred()
-            return self.waits
-
+    box = Moody()
     client = connect(box, Slow)
     client.send(frame(TEXT, b"a") + frame(TEXT, b"b") + frame(TEXT, b"c"))
     client.protocol.waits.callback(None)
-    box.room = 5
     client.text("d")
-    assert [each[2] for each in box.taken] == [b"a"]
+    assert [each[2] for each in box.taken] == [b"a", b"b"]
     assert client.frames() == [(TEXT, b"a"), TURNED_AWAY]
+
+
+def test_who_waits_for_room_is_told_once() -> None:
+    box = Box()
+    client = connect(box, Slow)
+    box.is_pressed = True
+    client.send(frame(TEXT, b"a") + frame(TEXT, b"b"))
+    box.held.pop()()
+    client.protocol._hold(Hold.INBOX)
+    client.protocol.waits.callback(None)
+    assert [each[2] for each in box.taken] == [b"a", b"b"]
+    assert box.held == []
 
 
 def test_who_sends_more_than_is_appended_is_read_no_further() -> None:

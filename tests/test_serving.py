@@ -24,7 +24,7 @@ from wsservice.workers.messages import Page, Publication, Stamp, framed, said
 from wsservice.workers.passing import Handing
 
 from .certificates import Authority
-from .support import CLOSE, TEXT, Client, Logged, close_payload
+from .support import CLOSE, TEXT, Client, Logged, close_payload, frames
 
 
 class Reactor(MemoryReactorClock):
@@ -180,6 +180,16 @@ class TestPublishing:
             )
         assert client.frames() == [(TEXT, b"hello")] * 2
         assert run.heard == [("answer", 9, {"handed": 1, "dropped": 0})]
+
+    def test_what_comes_together_leaves_in_one_write(self, run: Run) -> None:
+        client = run.connect().open("/news")
+        client.taken()
+        written: list[bytes] = []
+        client.protocol._queue.write_by(written.append)
+        body = framed(Publication("news", b"hello").body())
+        run.serving.bus.dataReceived(body * 3)
+        assert len(written) == 1
+        assert list(frames(written[0])) == [(TEXT, b"hello")] * 3
 
     def test_before_it_serves_nobody_has_it(self) -> None:
         run = Run()

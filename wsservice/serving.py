@@ -189,6 +189,8 @@ class Serving:
         else:
             self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
+        # What is published by many in one turn leaves, for each connection, in one write.
+        self.bus.together = self._service.factory.gathering.together
         self._service.listen()
         if config.admin or config.broker:
             # What it needs nobody else does.

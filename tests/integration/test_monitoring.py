@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ..needs import need_program
 from .conftest import Connect
-from .processes import BIN, Programs, can_connect, free_port, wait_until
+from .processes import BIN, PATIENCE, Programs, can_connect, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -126,7 +126,7 @@ def asked_for(text: str) -> set[str]:
 
 
 def answer(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -168,7 +168,7 @@ def test_what_alerts_and_dashboard_ask_for_is_there(programs: Programs, connect:
     server = programs.start(
         *(BIN / "twistd", "-n", "--pidfile=", "wsdemo", "--port", "0"),
         *("--admin", "tcp:0:interface=127.0.0.1"),
-        *("--broker", f"redis://127.0.0.1:{free_port()}"),
+        *("--broker", f"redis://127.0.0.1:{free_port()}", "--inbox", "from-clients"),
     )
     (another,) = (each for each in server.log.wait_for_ports(2) if is_well(each, "/healthz"))
     families = [
@@ -229,7 +229,7 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
         "more of them",
     )
     # Of a ratio that cannot be, and of what has not happened yet, nor a broker, there is nothing.
-    asked = [each for each in queries() if "_broker_" not in each]
+    asked = [each for each in queries() if not re.search("_(broker|inbox)_", each)]
     silent = [each for each in asked if not found(each.replace("[5m]", "[1m]"))]
     assert all("refusals" in each for each in silent), silent
     assert found('wsservice_connections{job="wsservice"} == 1')

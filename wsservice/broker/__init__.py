@@ -8,6 +8,7 @@ The map. Imports run one way, downwards in this list::
     framing.py        what a message is between nodes                           PURE
     scripts.py        the history in Redis, each step of it a script            PURE
     waiting.py        messages of clients that wait to be in a stream           PURE
+    identity.py       what a server is, by what it says of itself               PURE
     scripting.py      scripts, which a server keeps by their digests            PURE
     conversation.py   one connection: commands and answers, in their order
     reaching.py       how to get to a server: TCP, TLS, unix sockets, sentinels

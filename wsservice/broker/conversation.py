@@ -167,12 +167,12 @@ class Conversation(Protocol):
     @property
     def room(self) -> bool:
         """Whether something may be asked."""
-        return (
-            not self._ending
-            and self._over is None
-            and self._out_size < MOST_WAITING
-            and len(self._asked) < MOST_ASKED
-        )
+        there_is = self._out_size < MOST_WAITING and len(self._asked) < MOST_ASKED
+        return there_is and self._is_open
+
+    @property
+    def _is_open(self) -> bool:
+        return not self._ending and self._over is None
 
     def ask(self, words: Sequence[Word], answered: Answered, names: int = 0) -> None:
         """Send a command. `answered` is called once, with its answer or the error that it came to.
@@ -180,7 +180,8 @@ class Conversation(Protocol):
         A subscription to so many `names` has pushes in the place of an answer: `answered` is
         called with an error only.
         """
-        if not self.room:
+        # Of names there are as many as there are channels: they find room in any case.
+        if not (self.room or (names and self._is_open)):
             answered(Away("too much waits for it" if self._over is None else self._over))
             return
         packed: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,9 +14,9 @@ from twisted.python.failure import Failure
 from ..client.backoff import Backoff
 from ..counting import Histogram
 from ..errors import Away, BrokerError, Refused, Unknown
-from ..escape import escape
 from ..log import PeerLogger
 from .conversation import MOST_ANSWERED, PATIENCE, Conversation, Owner, Word
+from .identity import OLDEST, identity_of
 from .places import Address, Place
 from .reaching import Reach, Unreachable, asked
 from .scripting import Script, Scripts
@@ -40,13 +39,6 @@ _LAST_ANSWERS = 1.0
 
 _NOT_FOR_WRITING = {"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"}
 """Errors of a server that is no longer what it was, or not yet."""
-
-_OLDEST = 6
-_SHARDED_SINCE = 7
-"""Versions: the first that speaks RESP3, and the first of Redis with sharded pub/sub."""
-
-_NAMES = {"redis": "Redis", "valkey": "Valkey"}
-_VERSION = re.compile(r"(\d{1,4})(?:\.\d{1,4}){0,3}")
 
 _log = PeerLogger(namespace="wsservice")
 
@@ -237,21 +229,21 @@ class Link(Owner):
         self._attempt.addErrback(self._not_opened)
 
     async def _open(self) -> None:
+        password = self._reach.password = self.place.password or self.password
         self._address = await self._reach.address()
         conversation = await self._reach.connect_to(self._address, self, self._patience)
         self._conversation = conversation
-        await self._log_in(conversation)
+        await self._log_in(conversation, password)
         await self._subscriptions.begin(conversation, self._sharded)
         self._opened(conversation)
 
-    async def _log_in(self, conversation: Conversation) -> None:
-        password = self.place.password or self.password
+    async def _log_in(self, conversation: Conversation, password: str) -> None:
         login = ("AUTH", self.place.user or "default", password) if password else ()
         try:
             said = await asked(conversation, "HELLO", "3", *login, "SETNAME", self._name)
         except Refused as error:
             if error.text.startswith("ERR unknown command"):
-                raise Unreachable(f"it is older than version {_OLDEST}, which is wanted") from None
+                raise Unreachable(f"it is older than version {OLDEST}, which is wanted") from None
             raise
         self._look_at(said)
         if self.place.database:
@@ -260,21 +252,11 @@ class Link(Owner):
         await asked(conversation, "PING")
 
     def _look_at(self, said: Any) -> None:
-        """Look at what a server says of itself."""
-        facts = said if isinstance(said, dict) else {}
-        name, version, role, mode = (
-            escape(value.decode("latin-1")[:100]) if isinstance(value, bytes) else ""
-            for value in map(facts.get, (b"server", b"version", b"role", b"mode"))
-        )
-        if mode == "cluster":
-            raise Unreachable(
-                "it is one of a cluster of Redis, which is not supported; give several --broker"
-            )
-        if role not in ("master", ""):
-            raise Unreachable(f"it is a {role}, which takes nothing")
-        match = _VERSION.match(version)
-        self.version = f"{_NAMES.get(name, name)} {version}".strip()
-        self._sharded = name == "valkey" or (match is not None and int(match[1]) >= _SHARDED_SINCE)
+        identity = identity_of(said)
+        if identity.problem is not None:
+            raise Unreachable(identity.problem)
+        self.version = identity.name
+        self._sharded = identity.is_sharded
 
     def _opened(self, conversation: Conversation) -> None:
         self._attempt = None

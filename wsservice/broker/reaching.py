@@ -72,6 +72,8 @@ class Reach:
         endpoint: Callable[[Address, float], IStreamClientEndpoint] | None = None,
     ) -> None:
         self._place = place
+        #: What sentinels are told that want a password.
+        self.password = place.password
         self._reactor = reactor
         self._most = most
         self._endpoint = endpoint or self._usual
@@ -133,9 +135,9 @@ class Reach:
         try:
             answer = await asked(conversation, *question)
         except Refused as error:
-            if error.kind != "NOAUTH" or not self._place.password:
+            if error.kind != "NOAUTH" or not self.password:
                 raise
-            login = (self._place.user, self._place.password)
+            login = (self._place.user, self.password)
             await asked(conversation, "AUTH", *filter(None, login))
             answer = await asked(conversation, *question)
         if answer is None:

@@ -107,8 +107,6 @@ class Subscriptions:
         self._conversation = None
         self._batch = {}
         self._to_leave.clear()
-        for subscription in self._wanted.values():
-            subscription.confirmed = False
 
     def end(self, error: BrokerError) -> None:
         """There will be no other connection."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -61,6 +62,8 @@ class Bus(Protocol):
         self.dropped = 0
         #: Who is at the other end, for people.
         self.other = "the parent"
+        #: What a read brings is heard within it.
+        self.together: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @property
     def waiting(self) -> int:
@@ -153,8 +156,9 @@ class Bus(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         try:
-            for body in self._frames.feed(data):
-                self._heard(body)
+            with self.together():
+                for body in self._frames.feed(data):
+                    self._heard(body)
         except MessageError as error:
             _log.error("what came on the bus is no message: {error}", error=str(error))
             self.transport.abortConnection()
