@@ -133,11 +133,12 @@ def outcome_text(of: Outcome) -> str:
         else ""
     )
     return (
-        f"- **`kill -9` of Redis amid {recovering.MESSAGES:,} messages**, append-only file on:"
-        f" {of.accepted:,} were accepted, in {of.seconds:.1f} s; {of.refused:,} times a publish was"
-        f" answered 503, and was tried again.{unknown} {recovering.CLIENTS} clients, which went"
-        f" from node to node {of.moves} times and resumed: **{of.missing} missing, {of.twice}"
-        f" twice**, {of.disordered} out of order, {of.gaps} gaps."
+        f"- **`kill -9` of Redis amid {recovering.MESSAGES:,} messages**, with"
+        f" `appendfsync always`: {of.accepted:,} were accepted, in {of.seconds:.1f} s;"
+        f" {of.refused:,} times a publish was answered 503, and was tried again.{unknown}"
+        f" {recovering.CLIENTS} clients, which went from node to node {of.moves} times and resumed:"
+        f" **{of.missing} missing, {of.twice} twice**, {of.disordered} out of order,"
+        f" {of.gaps} gaps."
     )
 
 
