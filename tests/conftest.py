@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from .codecs import CODECS, load
-from .coverage_data import remove_parts
+from .coverage_data import UNMEASURED, remove_parts
 from .support import Logged
 
 
@@ -44,6 +44,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if not hasattr(session.config, "workerinput"):
         remove_parts(session.config.rootpath)
     return result
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """Programs that tests start run without coverage, where others have them do the same.
+
+    It would make the start of each longer by half.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in UNMEASURED.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+UNMEASURED = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+"""Variables with which a program is not measured, which would slow it down."""
+
 
 def remove_parts(folder: Path) -> None:
     """Remove what killed programs have left, so that the rest adds up without a word."""

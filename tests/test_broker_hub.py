@@ -416,6 +416,28 @@ class TestHearing:
         met.link.come_up()
         assert (member.gaps, late.gaps) == (["a", "a"], ["c"])
 
+    def test_of_very_many_channels_some_are_looked_at_at_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_AT_ONCE", 2)
+        met = Met()
+        members = [met.joined(str(number)) for number in range(5)]
+
+        def told() -> int:
+            return sum(len(each.gaps) for each in members)
+
+        met.link.go_down()
+        met.link.come_up()
+        assert told() == 2
+        # One that is away again tells the rest when it is back, and nobody twice for one time.
+        met.link.go_down()
+        met.clock.advance(0)
+        assert told() == 2
+        met.link.come_up()
+        met.clock.advance(0)
+        met.clock.advance(0)
+        assert told() == 7
+
     def test_a_place_means_nothing_where_no_history_is_kept(self) -> None:
         met = Met()
         member = met.joined()

@@ -16,7 +16,7 @@ from wsservice.config import Config
 from .support import Logged
 from .test_broker_waiting import SENDER
 
-HEAD = 4 + len(FIELDS)
+HEAD = 5 + len(FIELDS)
 
 
 class Run:
@@ -25,7 +25,7 @@ class Run:
     def __init__(self, **settings: Any) -> None:
         self.clock = Clock()
         self.config = Config(broker=("redis://h",), inbox="in", **settings)
-        self.engine = Engine(self.config, self.clock, "n1")
+        self.engine = Engine(self.config, self.clock, "n1", "s1")
         self.link: Any = self.engine.links[0]
         self.calls: list[tuple[Any, list[Any]]] = []
         self.open: list[Deferred[Any]] = []
@@ -76,7 +76,7 @@ def test_messages_of_one_turn_are_appended_together() -> None:
     assert run.send(b"a", b"b") == [True, True]
     ((keys, arguments),) = run.calls
     assert keys == (b"in", b"wsservice:inbox:{n1}")
-    assert arguments[:HEAD] == [77, "n1", 86400, len(FIELDS), *FIELDS]
+    assert arguments[:HEAD] == [77, "n1", "s1", 86400, len(FIELDS), *FIELDS]
     assert run.payloads == [[b"a", b"b"]]
     assert (run.inbox.waiting, run.inbox.appended) == (2, 0)
     run.answer()

@@ -105,9 +105,16 @@ def test_who_left_is_not_told_and_if_nobody_is_left_nothing_is_asked() -> None:
     for each in waiting:
         each.cancel()
         each.addErrback(lambda failure: failure.trap(CancelledError))
+    # Nothing is left of it, however long the server is away.
+    assert (asking.questions._open, asking.questions._waiting) == ({}, {})
     asking.ready = True
     asking.questions.put()
     assert asking.open == []
+    left = asking.questions.ask("a", AT)
+    left.addErrback(lambda failure: failure.trap(CancelledError))
+    left.cancel()
+    asking.answer(Unknown("lost"))
+    assert asking.questions._open == {}
     again = asking.ask()
     asking.answer(NOTHING)
     assert again == [NOTHING]

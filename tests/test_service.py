@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -616,6 +617,20 @@ class TestCluster:
         assert admin._routes._people is cluster.people
         assert cluster._home.people is admin.people
         assert cluster._home.reasons() == ["starting"]
+
+    def test_its_webhook_says_by_what_name_the_nodes_know_it(
+        self, monkeypatch: pytest.MonkeyPatch, engine: Engine, tmp_path: Path
+    ) -> None:
+        secret = tmp_path / "secret"
+        secret.touch(0o600)
+        secret.write_text("s3cret")
+        hook = {"webhook": "http://hook.example/", "webhook_secret_file": str(secret)}
+        webhook = Run(monkeypatch, broker="redis://broker.example", **hook).service.webhook
+        assert webhook is not None
+        webhook._queue.put(b"1")
+        batch = webhook._queue.take(0)
+        assert batch is not None
+        assert json.loads(batch.body)["node"] == engine.service
 
     def test_alone_it_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert Run(monkeypatch).service.cluster is None

@@ -25,6 +25,12 @@ def test_events_leave_in_their_order_in_one_batch() -> None:
     assert queue.take(8.0) is None
 
 
+def test_among_others_it_says_by_what_name_they_know_it() -> None:
+    queue = EventQueue("id", node="a1")
+    queue.put(b"1")
+    assert said(queue.take(0)) == {"service": "id", "node": "a1", "dropped": 0, "events": [1]}
+
+
 def test_a_batch_is_bounded_in_events() -> None:
     queue = EventQueue("id")
     for _ in range(BATCH_EVENTS - 1):

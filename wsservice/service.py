@@ -162,9 +162,9 @@ class WebSocketService(Service):
         self.manager = manager or ServiceManager(reactor)
         self._reactor = reactor
         self._endpoints = endpoints(config, reactor)
-        self.webhook = self._open_webhook()
         #: Where the nodes meet, None where there is one alone. `service` is in it.
         self.engine = open_engine(config, reactor, service)
+        self.webhook = self._open_webhook()
         #: Where what clients send is appended, None where it is not.
         self.inbox = self._open_inbox()
         protocol = self._receiving(self._telling(find_protocol(config.protocol)))
@@ -214,7 +214,8 @@ class WebSocketService(Service):
         # As with the admin face: an HTTP client is much, where nobody needs it.
         from .webhook import open_webhook
 
-        return open_webhook(self.config, self._reactor)
+        node = "" if self.engine is None else self.engine.service
+        return open_webhook(self.config, self._reactor, node)
 
     def _telling(self, protocol: type[ServerProtocol]) -> type[ServerProtocol]:
         if self.webhook is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..coverage_data import UNMEASURED
 from ..integration.processes import Program, Programs, wait_until
 from ..integration.test_listening_places import make_certificate
 from ..integration.wire import Wire
@@ -208,7 +209,7 @@ class _Neighbour:
 
 def unmeasured() -> dict[str, str]:
     """An environment in which coverage does not slow a program down."""
-    return {**os.environ, "COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+    return {**os.environ, **UNMEASURED}
 
 
 def _ask(attack: Attack, what: str) -> Any:

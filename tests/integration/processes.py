@@ -22,8 +22,8 @@ BIN = Path(sys.executable).parent
 WAYS = ["twistd", "twist", "daemon"]
 """The ways to run the service, methods of `Programs`."""
 
-PATIENCE = 20.0
-"""Seconds that anything may take; nothing takes so long unless it is broken."""
+PATIENCE = 45.0
+"""Seconds that anything may take; nothing takes so long, on a busy machine, unless it is broken."""
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 

@@ -382,7 +382,7 @@ def test_a_trace_and_an_idle_reader_do_not_hold_the_stop(
     trace = tracing(admin, "1")
     with admin.connect():
         program.signal(signal.SIGTERM)
-        assert program.wait(10) == 0
+        assert program.wait() == 0
     assert read_all(trace.socket)
     assert "Traceback" not in program.log.text
 

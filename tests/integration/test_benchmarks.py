@@ -25,6 +25,7 @@ from .wire import BINARY, TEXT, frame
 
 ROOT = Path(__file__).parents[2]
 OURS = servers.ALL[0]
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from wsservice.channels import Position
 from wsservice.history import History
 
 from .processes import wait_until
-from .redis import Asking, Redis, Redises
+from .redis import SERVERS, Asking, Redis, Redises
 
 
 class RefusedError(Exception):
@@ -79,9 +79,9 @@ class Asked:
         return self.keys(channel)[2]
 
 
-@pytest.fixture
-def asked(redises: Redises) -> Iterator[Asked]:
-    given = Asked(redises.start())
+@pytest.fixture(params=SERVERS)
+def asked(redises: Redises, request: pytest.FixtureRequest) -> Iterator[Asked]:
+    given = Asked(redises.start(which=request.param))
     yield given
     given.end()
 
@@ -122,6 +122,7 @@ def test_what_is_published_says_its_place(asked: Asked) -> None:
     # A number that was there before is published to nobody.
     assert asked.append("a", b"t n 1\nhello", sequence=1) == Appended(-1)
     asked.append("a", b"t n 2\nmore", sequence=2)
+    asked.ask("PING")  # what one publishes comes before its answer, or, in newer ones, behind it
     assert [octets.partition(b"\n")[2] for octets in asked.heard] == [b"hello", b"more"]
     assert asked.heard[0].startswith(b"1 1 ID.1 ")
     assert asked.heard[1].startswith(b"1 2 ID.1 ")

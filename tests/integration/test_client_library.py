@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..needs import need
-from .processes import BIN, Programs
+from .processes import BIN, PATIENCE, Programs
 from .test_listening_places import make_certificate
 from .wire import PING, PONG, Closed, Host
 
@@ -34,7 +34,7 @@ class Place:
     def listen(self) -> None:
         """There is a server."""
         self._listener = socket.create_server(("127.0.0.1", self._port))
-        self._listener.settimeout(20)
+        self._listener.settimeout(PATIENCE)
 
     def next(self) -> Host:
         """The next who comes, its handshake not answered yet."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import Connect
-from .processes import Program, Programs, free_port
+from .processes import PATIENCE, Program, Programs, free_port
 from .test_listening_places import make_certificate
 from .wire import Closed, Host
 
@@ -24,7 +24,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(20)
+        self._listener.settimeout(PATIENCE)
         self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/path?query"
         self._ends: list[Host] = []
 

@@ -25,6 +25,7 @@ SECTIONS = "".join(
 )
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTIONS, re.MULTILINE | re.DOTALL)
 PORT = "8090"
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from .terminals import People
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 EXAMPLES = DOCUMENT.parents[1] / "examples"
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 _FENCE = re.compile(
     r"^(?:<!-- typed: (?P<typed>[^\n]*) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$",

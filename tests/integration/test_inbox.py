@@ -94,7 +94,9 @@ def test_what_clients_send_is_in_the_stream(
     first, second = entries(server)
     host, port = one.socket.getsockname()[:2]
     assert first.pop("time").endswith(b"Z")
-    assert len(first.pop("node")) == 16
+    node = first.pop("node")
+    assert len(node) == 16
+    assert first.pop("service") == node
     assert first == {
         "number": b"1",
         "connection": b"1",
@@ -313,6 +315,8 @@ def test_workers_are_nodes_of_their_own(
     found = entries(server)
     assert sorted(int(each["payload"]) for each in found) == list(range(40))
     assert len({each["node"] for each in found}) == 2
+    (service,) = {each["service"] for each in found}
+    assert f"this is node {service.decode()}" in box.program.log.text
     assert len({each["connection"] for each in found}) == 4
     text = box.metrics()
     label = f'server="redis://127.0.0.1:{server.port}"'

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ..needs import need_program
 from .conftest import Connect
-from .processes import BIN, Programs, can_connect, free_port, wait_until
+from .processes import BIN, PATIENCE, Programs, can_connect, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -126,7 +126,7 @@ def asked_for(text: str) -> set[str]:
 
 
 def answer(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -51,8 +51,9 @@ def ran(command: str | Sequence[str | Path], folder: Path) -> str:
     done = subprocess.run(
         arguments,
         cwd=folder,
-        # As at a prompt, with the codec that comes of it.
-        env={**os.environ, "WSSERVICE_NATIVE": ""},
+        # As at a prompt, with the codec that comes of it. To compile all that is installed
+        # takes longer than the rest (pip wants 0 for such an option).
+        env={**os.environ, "WSSERVICE_NATIVE": "", "PIP_NO_COMPILE": "0"},
         capture_output=True,
         text=True,
         timeout=180,

@@ -442,7 +442,7 @@ def test_a_terminal_that_is_closed_ends_the_service_in_order(
         log.wait_for(ANEW)
         os.close(terminal)
         assert client.answer_close().code == 1001
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_nohup_has_it_ignored(programs: Programs, connect: Connect) -> None:

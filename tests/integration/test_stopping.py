@@ -145,6 +145,6 @@ def test_a_stopped_process_leaves_no_child(programs: Programs, connect: Connect)
     client = connect(server.port)
     server.signal(signal.SIGTERM)
     client.answer_close()
-    assert server.wait(15) == 0
+    assert server.wait() == 0
     with pytest.raises(ProcessLookupError):
         os.killpg(server.pid, 0)

@@ -21,6 +21,8 @@ from wsservice import service as service_module
 from wsservice.client import ClientProtocol, connect
 from wsservice.errors import ConnectError, HandshakeError
 
+from .processes import PATIENCE
+
 
 def in_the_reactor(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """pytest-twisted's decorator, which has no types."""
@@ -50,7 +52,7 @@ class Room(ServerProtocol):
 
 
 def bounded(deferred: Deferred[Any]) -> Deferred[Any]:
-    return deferred.addTimeout(20, reactor)
+    return deferred.addTimeout(PATIENCE, reactor)
 
 
 class House:
@@ -194,20 +196,20 @@ async def test_a_service_can_be_started_again(house: House) -> None:
 @in_the_reactor
 async def test_giving_up_ends_the_attempt() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        mute.settimeout(20)
+        mute.settimeout(PATIENCE)
         url = f"ws://127.0.0.1:{mute.getsockname()[1]}/"
         with pytest.raises(HandshakeError):
             await bounded(connect(url, reactor=reactor, handshake_timeout=0.3))
         first = mute.accept()[0]
         attempt = connect(url, reactor=reactor, handshake_timeout=0)
         second = (await deferToThread(mute.accept))[0]
-        second.settimeout(20)
+        second.settimeout(PATIENCE)
         # It asks, and so is connected.
         await deferToThread(second.recv, 1, socket.MSG_PEEK)
         attempt.cancel()
         with pytest.raises(CancelledError):
             await attempt
-        first.settimeout(20)
+        first.settimeout(PATIENCE)
         for each in (first, second):
             with each, each.makefile("rb") as said, pytest.raises(ConnectionResetError):
                 await deferToThread(said.read)

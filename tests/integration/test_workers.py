@@ -578,7 +578,7 @@ def test_a_second_signal_ends_workers_too_and_loses_no_line(
     server.signal(signal.SIGTERM)
     server.log.wait_for("stopping")
     server.signal(signal.SIGTERM)
-    assert server.wait(10) == 143
+    assert server.wait() == 143
     assert not any(map(alive, both))
 
 

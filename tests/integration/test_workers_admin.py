@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .conftest import Connect
-from .processes import Program, Programs, free_port, wait_until
+from .processes import PATIENCE, Program, Programs, free_port, wait_until
 from .test_workers import BEHAVIOURS, greeted, pids, workers
 from .wire import Wire
 
@@ -32,7 +32,7 @@ class Face:
         self.port = next(each for each in self.server.log.wait_for_ports(2) if each != self._port)
 
     def ask(self, target: str, body: str | None = None) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         try:
             connection.request("GET" if body is None else "POST", target, body)
             response = connection.getresponse()
@@ -141,7 +141,7 @@ def test_any_of_them_is_traced(face: Face, connect: Connect) -> None:
     for client in clients:
         greeted(client)
     for number, client in enumerate(clients, 1):
-        connection = http.client.HTTPConnection("127.0.0.1", face._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", face._port, timeout=PATIENCE)
         connection.request("GET", f"/connections/{number}/trace")
         response = connection.getresponse()
         assert response.status == 200

@@ -292,7 +292,7 @@ def test_one_that_was_stuck_fetches_what_found_no_room_on_its_way(
     sound = int(str(wire.receive()).removeprefix("pid "))
     stuck = next(each for each in (first, second) if each.worker != sound)
     well = next(each for each in (first, second) if each.worker == sound)
-    count = 40
+    count = 24
     os.kill(stuck.worker, signal.SIGSTOP)
     try:
         for number in range(count):
@@ -327,7 +327,7 @@ def test_what_is_gone_until_it_is_fetched_is_a_gap(
     well = next(each for each in (first, second) if each.worker == sound)
     os.kill(stuck.worker, signal.SIGSTOP)
     try:
-        for number in range(40):
+        for number in range(24):
             wire.send(str(number).ljust(1_000_000))
             well.next()
     finally:
@@ -336,11 +336,11 @@ def test_what_is_gone_until_it_is_fetched_is_a_gap(
     while not (said := stuck.next()).get("gap"):
         offsets.append(said["offset"])
     assert offsets == list(range(1, len(offsets) + 1))
-    assert said["offset"] == 40
-    assert len(offsets) < 37
+    assert said["offset"] == 24
+    assert len(offsets) < 21
     service.publish("after")
     said = stuck.next()
-    assert (said["offset"], said["data"]) == (41, "after")
+    assert (said["offset"], said["data"]) == (25, "after")
 
 
 def test_what_takes_memory_is_bounded_once_for_all(programs: Programs) -> None:

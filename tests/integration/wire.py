@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-_PATIENCE = 20.0
+_PATIENCE = 45.0
 
 
 @dataclass(frozen=True)

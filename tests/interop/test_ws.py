@@ -14,6 +14,7 @@ from ..integration.processes import Program, Programs
 from ..needs import need, need_program
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @pytest.fixture

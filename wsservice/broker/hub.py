@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol, cast
 
 import attrs
@@ -42,6 +43,9 @@ _AGAIN = 5.0
 
 _ECHO = 1.0
 """Seconds after which what was published comes back at the latest, once it is known to be."""
+
+_AT_ONCE = 500
+"""Channels that are looked at before others have their turn."""
 
 _SAID_EACH = 10.0
 """Seconds between two lines of the log on what is passed over."""
@@ -512,12 +516,21 @@ class BrokerHub(FollowingHub):
             return
         server.outbox.flush()
         server.questions.put()
-        for line in lines:
+        self._resume(iter(lines))
+
+    def _resume(self, lines: Iterator[_Line]) -> None:
+        """Find out what was missed of channels, some at once."""
+        for line in islice(lines, _AT_ONCE):
+            if not line.link.up:
+                return  # when it is there again, all of them have their turn
             if self._terms is not None:
                 self._look(line)
             elif line.was_heard:
                 self._tell_gap(line)
             line.was_heard = False
+        for line in lines:
+            self._reactor.callLater(0, self._resume, chain((line,), lines))
+            break
 
     def _tell_gap(self, line: _Line) -> None:
         """Say that something may have been missed, where no history has it."""

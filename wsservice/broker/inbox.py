@@ -32,11 +32,12 @@ _REMEMBERED = 86_400
 _APPEND = Script(
     """
 local last = tonumber(redis.call('GET', KEYS[2]) or '') or 0
-local size, node, remembered, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local names = {unpack(ARGV, 5, 4 + count)}
-for first = 5 + count, #ARGV, count do
+local size, node, service, remembered = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local count = tonumber(ARGV[5])
+local names = {unpack(ARGV, 6, 5 + count)}
+for first = 6 + count, #ARGV, count do
   if tonumber(ARGV[first]) > last then
-    local said = {'XADD', KEYS[1], 'MAXLEN', '~', size, '*', 'node', node}
+    local said = {'XADD', KEYS[1], 'MAXLEN', '~', size, '*', 'node', node, 'service', service}
     for at = 1, count do
       said[#said + 1] = names[at]
       said[#said + 1] = ARGV[first + at - 1]
@@ -67,6 +68,7 @@ class Inbox:
         #: Messages, by what became of them.
         self.appended = self.dropped = self.refused = 0
         self._node = engine.node
+        self._service = engine.service
         self._keys = (config.inbox.encode(), engine.names.of("inbox", engine.node))
         self._reactor = reactor
         self._waiting = Waiting()
@@ -190,7 +192,8 @@ class Inbox:
             self._end()
             return
         self._sending = True
-        head = (self._size, self._node, _REMEMBERED, len(FIELDS), *FIELDS)
+        who = (self._node, self._service)
+        head = (self._size, *who, _REMEMBERED, len(FIELDS), *FIELDS)
         said = [value for each in batch for value in each]
         appending = self.link.script(_APPEND, self._keys, [*head, *said])
         appending.addCallbacks(lambda _: self._were_appended(batch), self._were_not).addErrback(

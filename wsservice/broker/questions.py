@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +55,7 @@ class Questions:
         self._ready = ready
         self._read = read
         self._open: dict[tuple[str, Position | None], Question] = {}
-        self._waiting: deque[Question] = deque()
+        self._waiting: dict[Question, None] = {}
         self._asked = 0
         self._later: IDelayedCall | None = None
 
@@ -65,12 +64,16 @@ class Questions:
         question = self._open.get((channel, since))
         if question is None:
             question = self._open[channel, since] = Question(channel, since)
-            self._waiting.append(question)
+            self._waiting[question] = None
         askers = question.askers
 
         def forget(asker: Deferred[Missed]) -> None:
             if asker in askers:
                 askers.remove(asker)
+            if not askers and question in self._waiting:
+                # They come and go while the server is away.
+                del self._waiting[question]
+                self._close(question)
 
         asker: Deferred[Missed] = Deferred(forget)
         askers.append(asker)
@@ -80,10 +83,8 @@ class Questions:
     def put(self) -> None:
         """Ask what waits."""
         while self._waiting and self._asked < ASKED_AT_ONCE and self._ready():
-            question = self._waiting.popleft()
-            if not question.askers:
-                self._close(question)
-                continue
+            question = next(iter(self._waiting))
+            del self._waiting[question]
             self._asked += 1
             answer = self._read(question.channel, question.since)
             answer.addBoth(self._answered, question)
@@ -104,8 +105,11 @@ class Questions:
         self._asked -= 1
         if isinstance(answer, Failure):
             if answer.check(Away, Unknown):
-                self._waiting.append(question)
-                self._put_soon()
+                if question.askers:
+                    self._waiting[question] = None
+                    self._put_soon()
+                else:
+                    self._close(question)
                 return
             _log.error(
                 "the history of {channel} cannot be read: {why}",

@@ -30,13 +30,20 @@ class Batch:
 class EventQueue:
     """Keeps events in their order, and makes batches of them.
 
-    `service` is what all batches say they are from, in JSON's string.
+    `service` is what all batches say they are from, and `node` by what name the admin face of
+    any node knows of it, "" where there is one alone.
     """
 
     def __init__(
-        self, service: str, most_events: int = MOST_EVENTS, most_octets: int = MOST_OCTETS
+        self,
+        service: str,
+        most_events: int = MOST_EVENTS,
+        most_octets: int = MOST_OCTETS,
+        node: str = "",
     ) -> None:
-        self._service = json.dumps(service)
+        self._from = f'"service":{json.dumps(service)}'
+        if node:
+            self._from += f',"node":{json.dumps(node)}'
         self._most_events = most_events
         self._most_octets = most_octets
         self._events: deque[bytes] = deque()
@@ -74,7 +81,7 @@ class EventQueue:
         if not taken:
             return None
         self._batches += 1
-        head = f'{{"service":{self._service},"dropped":{self.dropped},"events":['
+        head = f'{{{self._from},"dropped":{self.dropped},"events":['
         body = head.encode() + b",".join(taken) + b"]}"
         return Batch(self._batches, len(taken), body, now)
 

@@ -42,7 +42,7 @@ class Webhook:
     """Events on their way to a receiver.
 
     `name` is what the log calls it, `key` that of the signature. Told are the
-    events of kinds in `events`.
+    events of kinds in `events`; `node` is as `EventQueue` has it.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Webhook:
         poster: Posting,
         reactor: Any,
         random: Callable[[], float] = random.random,
+        node: str = "",
     ) -> None:
         self.events = events
         self._name = name
@@ -60,7 +61,7 @@ class Webhook:
         self._poster = poster
         self._reactor = reactor
         self._id = secrets.token_hex(8)
-        self._queue = EventQueue(self._id)
+        self._queue = EventQueue(self._id, node=node)
         self._backoff = Backoff(random)
         self._batch: Batch | None = None
         self._call: IDelayedCall | None = None
@@ -262,10 +263,10 @@ def check(config: Config) -> None:
         _key(config)
 
 
-def open_webhook(config: Config, reactor: Any) -> Webhook:
-    """The one that a configuration asks for. Raises `ConfigError`."""
+def open_webhook(config: Config, reactor: Any, node: str = "") -> Webhook:
+    """The one that a configuration asks for, as `node` has it. Raises `ConfigError`."""
     parts = urlsplit(config.webhook)
     # Not its path, which is a secret with some receivers.
     name = f"{parts.scheme}://{parts.netloc}"
     events = frozenset(config.webhook_events.split(","))
-    return Webhook(name, _key(config), events, Poster(config.webhook, reactor), reactor)
+    return Webhook(name, _key(config), events, Poster(config.webhook, reactor), reactor, node=node)
