@@ -539,7 +539,7 @@ class Config(Limits):
         0,
         _whole(0, MOST_BUFFERED),
         "COUNT",
-        "so many messages wait while it is away; what is published then reaches nobody else",
+        "let so many messages wait while it is away; others are refused, and reach nobody",
     )
 
     inbox: str = setting(
