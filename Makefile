@@ -13,6 +13,8 @@
 #   make bench                    the same work on this service and its peers, docs/benchmarks.md;
 #                                 WORKS='echo-1 idle' SERVERS='wsservice ws' ROUNDS=5 SCALE=0.2
 #   make bench-workers            workers beside one process, killed, and replaced: docs/workers.md
+#   make bench-publishing         from publishing to delivery, with slow readers: docs/publishing.md
+#   make bench-redis              two nodes and a Redis, killed too: docs/scaling.md
 
 PYTHON ?= python3
 VENV ?= .venv$(if $(filter-out python3,$(notdir $(PYTHON))),-$(notdir $(PYTHON)))
@@ -33,7 +35,8 @@ installed_from := $(VENV)/bin/python pyproject.toml setup.py wsservice/frames/_n
 interop := $(if $(shell command -v npm),tests/interop/node_modules/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve environment test lint types tests conformance conformance-quick hostile bench bench-workers format clean
+.PHONY: help serve environment test lint types tests conformance conformance-quick hostile bench \
+  bench-workers bench-publishing bench-redis format clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,6 +74,12 @@ bench: $(environment)
 
 bench-workers: $(environment)
 	$(bin)/python -m benchmarks.workers
+
+bench-publishing: $(environment)
+	$(bin)/python -m benchmarks.publishing --write
+
+bench-redis: $(test_environment)
+	$(bin)/python -m benchmarks.scaling
 
 format: $(test_environment)
 	$(bin)/ruff check --fix .

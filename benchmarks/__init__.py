@@ -11,9 +11,19 @@ The map. Imports run one way, downwards in this list::
     measuring.py    one work on one server: warm up, measure, check
     machine.py      what all this ran on
     report.py       the terminal's tables, and docs/benchmarks.md
-    publishing.py   from publishing to delivery, slow readers among the others
     __main__.py     rounds, one server after another
     workers.py      what workers bring, and cost: docs/workers.md, `make bench-workers`
+    document.py     parts of a document, between marks                 PURE
+    asking.py       publishing by HTTP, many in flight or at a pace
+    nodes.py        nodes, and who listens to them
+    publishing.py   from publishing to delivery, slow readers among the others
+    broker.py       a redis-server, asked, killed and started again
+    listener.py     who goes from node to node, and resumes
+    delivering.py   publishing to all connections of two nodes
+    recovering.py   Redis killed, and back
+    constants.py    the figures of the model in wsservice/scaling
+    plans.py        what follows from them                             PURE
+    scaling.py      all of that: docs/scaling.md, `make bench-redis`
 
 `load.c` is the load generator, `peers/` are the servers to compare with and
 `clients/` the two clients, each as its documentation has it. `behaviours.py` is

@@ -6,12 +6,17 @@
  *   load echo      --port P --count N --size S --connections C --depth D
  *   load connect   --port P --count N --connections C
  *   load broadcast --port P --count ROUNDS --size S --connections C
+ *   load listen    --port P --count N --connections C
  *   load idle      --port P --connections C
  *
  * It prints one line of JSON, or one line that says what went wrong, with
  * status 1. `count` is how many messages (connections, messages received) were
- * done in `seconds`, `load_cpu` the CPU time that this program took for it. It
- * must never be what limits a measurement: frames are built once, sent in large
+ * done in `seconds`, `load_cpu` the CPU time that this program took for it.
+ * `listen` says nothing: others publish, N messages to each connection, and
+ * it begins with the first one once all are open. A message that begins with the nanoseconds
+ * of CLOCK_MONOTONIC, 20 digits, says when it was published; 0 is not counted as
+ * a latency. With several ports connections take turns; with --apart each has a
+ * path of its own, its number behind the others' path. This program must never be what limits a measurement: frames are built once, sent in large
  * writes, and of the answers only the headers are looked at.
  */
 
@@ -39,7 +44,7 @@
 
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 enum { NORMAL = 1000, MOST_OPENING = 64, READ_SIZE = 256 * 1024, BLOCK_SIZE = 256 * 1024 };
-enum { LONGEST_HEAD = 16 * 1024 };
+enum { LONGEST_HEAD = 16 * 1024, STAMP = 20, MOST_PORTS = 8 };
 
 /* What one connection does at the moment. */
 enum stage { UNUSED, CONNECTING, SECURING, UPGRADING, OPEN, CLOSING, OVER };
@@ -57,6 +62,7 @@ struct connection {
     unsigned char header[10];
     unsigned header_has;
     uint64_t length, at;
+    /* Of a control frame, or of a message to a listener its beginning. */
     unsigned char control[125];
 
     /* The answer to the opening handshake. */
@@ -83,16 +89,18 @@ struct work {
 };
 
 static struct options {
-    int port;
+    int ports[MOST_PORTS];
     uint64_t count, size;
-    unsigned connections, depth;
+    unsigned connections, depth, port_count;
     const char *path, *deflate, *save;
-    bool tls, binary, check, pause;
+    bool tls, binary, check, pause, apart;
     double timeout;
 } options = {.count = 1000, .size = 16, .connections = 1, .depth = 1, .path = "/", .timeout = 60};
 
 static const struct work *work;
 static void echoed(struct connection *);
+static void heard(struct connection *);
+static void begin(void);
 static enum phase phase;
 static struct connection *connections;
 static int poller;
@@ -304,13 +312,21 @@ static void send_messages(struct connection *c, uint64_t count) {
 
 /* ---- One connection's life ---- */
 
+static unsigned place(const struct connection *c) {
+    return (unsigned)(c - connections);
+}
+
+static int port_of(const struct connection *c) {
+    return options.ports[place(c) % options.port_count];
+}
+
 static void dial(struct connection *c) {
     memset(c, 0, sizeof *c);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) fail("socket: %s", strerror(errno));
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port_of(c))};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     c->stage = CONNECTING;
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
@@ -338,12 +354,13 @@ static void ask(struct connection *c) {
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     char key[25] = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (unsigned i = 0; i < 21; i++) key[i] = letters[random_bits() & 63];
+    char own[16] = "";
+    if (options.apart) snprintf(own, sizeof own, "%u", place(c));
     int length = snprintf(
         (char *)c->extra, sizeof c->extra,
-        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-        options.path, options.port, key,
-        options.deflate ? offer : "");
+        options.path, own, port_of(c), key, options.deflate ? offer : "");
     if (length >= (int)sizeof c->extra) fail("the path is too long");
     c->extra_has = (size_t)length;
     c->stage = UPGRADING;
@@ -434,6 +451,8 @@ static void take(struct connection *c, const unsigned char *data, size_t size) {
         return;
     }
     octets += size;
+    if (work->message == heard && c->at < STAMP)
+        memcpy(c->control + c->at, data, size < STAMP - c->at ? size : STAMP - c->at);
     if (options.check && (c->at + size > options.size || memcmp(payload + c->at, data, size)))
         fail("an answer that is not what was sent");
     if (saving && c == connections) {
@@ -573,11 +592,37 @@ static void broadcast_received(struct connection *c) {
     else begin_round();
 }
 
+static void begin_listening(void) {
+    done = 0;
+    for (unsigned i = 0; i < options.connections; i++) connections[i].answered = 0;
+}
+
+/* 0 where a message does not say when it was published. */
+static uint64_t stamp_of(const struct connection *c) {
+    uint64_t stamp = 0;
+    for (unsigned i = 0; i < STAMP && c->length >= STAMP; i++) {
+        if (!isdigit(c->control[i])) return 0;
+        stamp = stamp * 10 + (c->control[i] - '0');
+    }
+    return stamp;
+}
+
+static void heard(struct connection *c) {
+    if (phase == READY) begin();
+    if (phase != WORKING) return;
+    if (c->answered++ == options.count) fail("more messages than %" PRIu64, options.count);
+    done++;
+    uint64_t stamp = stamp_of(c);
+    if (stamp && stamp <= now) record(now - stamp);
+    if (done == options.count * options.connections) finish();
+}
+
 static const struct work works[] = {
     {"ingest", begin_ingest, ignore, ingest_closed},
     {"echo", begin_echo, echoed, count_closed},
     {"connect", begin_connect, greeted, count_closed},
     {"broadcast", begin_round, broadcast_received, count_closed},
+    {"listen", begin_listening, heard, count_closed},
     {"idle", NULL, ignore, count_closed},
 };
 
@@ -644,7 +689,7 @@ static void print_result(void) {
     printf("{\"work\": \"%s\", \"count\": %" PRIu64 ", \"seconds\": %.6f, \"rate\": %.1f, "
            "\"load_cpu\": %.6f, \"octets\": %" PRIu64 ", \"compressed\": %" PRIu64,
            work->name, done, seconds, (double)done / seconds, cpu, octets, compressed);
-    if (is("echo"))
+    if (is("echo") || is("listen"))
         printf(", \"p50_us\": %.1f, \"p99_us\": %.1f", percentile(0.5), percentile(0.99));
     puts("}");
     fflush(stdout);
@@ -753,11 +798,15 @@ static void parse_options(int count, char **arguments) {
         {"deflate", required_argument, NULL, 'z'}, {"save", required_argument, NULL, 'o'},
         {"tls", no_argument, NULL, 't'},           {"binary", no_argument, NULL, 'b'},
         {"check", no_argument, NULL, 'k'},         {"pause", no_argument, NULL, 'w'},
-        {"timeout", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0}};
+        {"timeout", required_argument, NULL, 'l'}, {"apart", no_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0}};
     int index, found;
     while ((found = getopt_long(count, arguments, "", known, &index)) != -1) {
         switch (found) {
-        case 'p': options.port = (int)number("port", optarg, 1, 65535); break;
+        case 'p':
+            if (options.port_count == MOST_PORTS) fail("--port: more than %d", MOST_PORTS);
+            options.ports[options.port_count++] = (int)number("port", optarg, 1, 65535);
+            break;
         case 'n': options.count = number("count", optarg, 1, UINT32_MAX); break;
         case 's': options.size = number("size", optarg, 0, 1u << 30); break;
         case 'c': options.connections = (unsigned)number("connections", optarg, 1, 60000); break;
@@ -769,14 +818,15 @@ static void parse_options(int count, char **arguments) {
         case 'b': options.binary = true; break;
         case 'k': options.check = true; break;
         case 'w': options.pause = true; break;
+        case 'r': options.apart = true; break;
         case 'l': options.timeout = (double)number("timeout", optarg, 1, 86400); break;
         default: exit(2);
         }
     }
     for (size_t i = 0; optind == count - 1 && i < sizeof works / sizeof *works; i++)
         if (!strcmp(arguments[optind], works[i].name)) work = works + i;
-    if (!work) fail("name one work: ingest, echo, connect, broadcast or idle");
-    if (!options.port) fail("--port is missing");
+    if (!work) fail("name one work: ingest, echo, connect, broadcast, listen or idle");
+    if (!options.port_count) fail("--port is missing");
     if (options.check && (options.deflate || !is("echo")))
         fail("--check is for echo without --deflate");
 }

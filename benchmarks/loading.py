@@ -37,6 +37,10 @@ class Load:
         assert self.process.stdin
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        """What it measured, of work that begins by itself."""
         return self._line()
 
     def end(self) -> None:

@@ -15,6 +15,7 @@ The map. Imports run one way, downwards in this list::
     history.py      the last messages of each channel                         PURE
     publisher.py    publishing from another process, by the admin face        PURE
     publish.py      the program that does: python -m wsservice.publish        PURE
+    scaling/        how many machines a load needs; its own map in its docstring PURE
     masking.py      what of a request is not for a log                        PURE
     log.py          the logger that escapes
     secretfile.py   a secret in a file of its own

@@ -114,6 +114,8 @@ def talk(bin_: Path, programs: Programs, connect: Connect, codec: str) -> None:
     client_command: list[str | Path] = [bin_ / "python", "-m", "wsservice.client", url]
     said = run(*client_command, folder=programs.folder, **AS_INSTALLED)
     assert said == "Hello from server\n"
+    scaling: list[str | Path] = [bin_ / "python", "-m", "wsservice.scaling", "--connections", "1e6"]
+    assert "\nnodes: " in run(*scaling, folder=programs.folder)
 
 
 @pytest.mark.parametrize("kind", [".whl", ".gz"])
@@ -123,6 +125,7 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
     shipped = names(built[kind])
     assert "wsservice/py.typed" in shipped
     assert {f"wsservice/page/{name}" for name in PAGES} <= set(shipped)
+    assert "wsservice/scaling/figures.toml" in shipped
     assert [name for name in shipped if name.startswith("twisted/") and not name.endswith("/")] == [
         "twisted/plugins/wsdemo_plugin.py",
     ] or kind == ".gz"
