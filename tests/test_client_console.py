@@ -338,7 +338,10 @@ def test_without_colours_there_are_none(color: bool, coloured: bool) -> None:
             console = Console(Recorder(), [], print, color, typed, output)
             console.start()
             typed.send_text("/h\t")
-            await asyncio.sleep(0.3)
+            for _ in range(1000):
+                if "/headers" in terminal.written:
+                    break
+                await asyncio.sleep(0.02)
             await asyncio.wait([console.stop()])
             return terminal.written
 

@@ -157,6 +157,11 @@ def test_importing_any_module_installs_no_reactor() -> None:
     assert fresh(f"import {names}; print('twisted.internet.reactor' in sys.modules)") == "False\n"
 
 
+def test_who_has_no_broker_needs_nothing_for_it() -> None:
+    modules = "wsservice.tap, wsservice.serving, wsservice.admin"
+    assert fresh(f"import {modules}; print('hiredis' in sys.modules)") == "False\n"
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_a_pure_module_alone_loads_no_framework(name: str) -> None:
     said = fresh(
