@@ -37,7 +37,7 @@ The map. Imports run one way, downwards in this list::
     threshold.py    how much Twisted's log has
     twistedlog.py   Twisted's log, for lines: its file in batches
     journal.py      the message log
-    hub/            who is connected, and sending to many: local.py, following.py
+    hub/            who is connected, and sending to many: local.py, following.py, question.py
     resuming.py     wsservice.v1 on a server's connection: what it missed, then what comes
     beginning.py    what every connection of a server begins with, made once
     ending.py       the closing handshake, where all is in order

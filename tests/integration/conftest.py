@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks import building
+from benchmarks.errors import BenchmarkError
+
+from ..needs import need
 from .processes import Programs
 from .redis import redises as redises
 from .wire import Wire
@@ -32,3 +37,14 @@ def connect() -> Iterator[Connect]:
     yield connect
     for wire in wires:
         wire.end()
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The load generator."""
+    need(sys.platform == "linux", "Linux, for epoll and /proc")
+    try:
+        return building.load_generator(tmp_path_factory.mktemp("load"))
+    except BenchmarkError as error:
+        need(False, f"a load generator: {error}")
+        raise

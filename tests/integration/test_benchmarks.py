@@ -13,30 +13,19 @@ from typing import Any
 import attrs
 import pytest
 
-from benchmarks import building, servers
+from benchmarks import servers
 from benchmarks import workers as shared
-from benchmarks.errors import BenchmarkError, MeasurementError
+from benchmarks.errors import MeasurementError
 from benchmarks.measuring import Bench
 from benchmarks.works import WORKS, Work, scaled
 
-from ..needs import need, need_program
+from ..needs import need_program
 from .processes import PATIENCE, Output, Program, Programs, free_port, wait_until
 from .wire import BINARY, TEXT, frame
 
 ROOT = Path(__file__).parents[2]
 OURS = servers.ALL[0]
 pytestmark = pytest.mark.usefixtures("unmeasured")
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The load generator."""
-    need(sys.platform == "linux", "Linux, for epoll and /proc")
-    try:
-        return building.load_generator(tmp_path_factory.mktemp("load"))
-    except BenchmarkError as error:
-        need(False, f"a load generator: {error}")
-        raise
 
 
 class Loaded:

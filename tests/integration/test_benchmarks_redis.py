@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -14,25 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import broker, building, delivering, listener, publishing, recovering
+from benchmarks import broker, delivering, listener, publishing, recovering
 from benchmarks.asking import Line, publish, stamped
 from benchmarks.errors import BenchmarkError, MeasurementError
 from benchmarks.listener import Wanderer
 from benchmarks.nodes import Node, listening, node
 
-from ..needs import need, need_program
+from ..needs import need_program
 from .processes import PATIENCE, wait_until
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The load generator."""
-    need(sys.platform == "linux", "Linux, for epoll and /proc")
-    try:
-        return building.load_generator(tmp_path_factory.mktemp("load"))
-    except BenchmarkError as error:
-        need(False, f"a load generator: {error}")
-        raise
 
 
 @pytest.fixture

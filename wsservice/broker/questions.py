@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -13,13 +13,11 @@ from twisted.python.failure import Failure
 from ..channels import Position
 from ..errors import Away, Unknown
 from ..history import Missed
+from ..hub.question import Question
 from ..log import PeerLogger
 
 ASKED_AT_ONCE = 64
 """Questions that a server is asked before it has answered the first."""
-
-_TOLD_AT_ONCE = 100
-"""Connections that are given a page before others have their turn."""
 
 _SOON = 0.05
 """Seconds after which it is asked again what was not answered."""
@@ -28,15 +26,6 @@ NOWHERE = Position(0, "")
 """Where a channel is whose history cannot be read."""
 
 _log = PeerLogger(namespace="wsservice")
-
-
-@attrs.define(eq=False)
-class Question:
-    """What came on a channel since a position; or, since None, only where it is now."""
-
-    channel: str
-    since: Position | None
-    askers: list[Deferred[Missed]] = attrs.field(factory=list)
 
 
 class Questions:
@@ -65,18 +54,7 @@ class Questions:
         if question is None:
             question = self._open[channel, since] = Question(channel, since)
             self._waiting[question] = None
-        askers = question.askers
-
-        def forget(asker: Deferred[Missed]) -> None:
-            if asker in askers:
-                askers.remove(asker)
-            if not askers and question in self._waiting:
-                # They come and go while the server is away.
-                del self._waiting[question]
-                self._close(question)
-
-        asker: Deferred[Missed] = Deferred(forget)
-        askers.append(asker)
+        asker = question.asker(partial(self._abandoned, question))
         self.put()
         return asker
 
@@ -98,6 +76,12 @@ class Questions:
         self._later = None
         self.put()
 
+    def _abandoned(self, question: Question) -> None:
+        if question in self._waiting:
+            # They come and go while the server is away.
+            del self._waiting[question]
+            self._close(question)
+
     def _close(self, question: Question) -> None:
         del self._open[question.channel, question.since]
 
@@ -118,23 +102,6 @@ class Questions:
             )
             answer = Missed((), NOWHERE, gap=question.since not in (None, NOWHERE))
         self._close(question)
-        if answer.entries:
-            self._tell(question.askers, answer)
-        else:
-            # That nothing is missed holds in this turn only.
-            _fire(tuple(question.askers), answer)
+        question.answer(answer, self._reactor)
         if self._waiting:
             self.put()
-
-    def _tell(self, askers: list[Deferred[Missed]], missed: Missed) -> None:
-        now = askers[:_TOLD_AT_ONCE]
-        del askers[:_TOLD_AT_ONCE]
-        if askers:
-            self._reactor.callLater(0, self._tell, askers, missed)
-        _fire(now, missed)
-
-
-def _fire(askers: Sequence[Deferred[Missed]], missed: Missed) -> None:
-    for asker in askers:
-        if not asker.called:  # as it is where one before it had the connection closed
-            asker.callback(missed)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 
 from ..channels import Position
 from ..envelopes import Published
 from ..history import Missed
 from ..hub import FollowingHub
+from ..hub.question import Question
 from ..sending import no_payload
 from .bus import Bus
 from .messages import Page, Publication
@@ -21,18 +20,8 @@ _ASKED_AT_ONCE = 8
 """Questions that the parent is asked before it has answered the first: so many pages may wait
 in it for this worker."""
 
-_TOLD_AT_ONCE = 100
-"""Connections that are given a page before others have their turn."""
-
 _REQUESTS = 2**31
 """Numbers that questions have, until they begin anew."""
-
-
-@attrs.define(eq=False)
-class _Question:
-    channel: str
-    since: Position | None
-    askers: list[Deferred[Missed]] = attrs.field(factory=list)
 
 
 class Questions:
@@ -41,22 +30,19 @@ class Questions:
     def __init__(self, bus: Bus, reactor: Any) -> None:
         self._bus = bus
         self._reactor = reactor
-        self._open: dict[tuple[str, Position | None], _Question] = {}
-        self._waiting: deque[_Question] = deque()
-        self._asked: dict[int, _Question] = {}
+        self._open: dict[tuple[str, Position | None], Question] = {}
+        self._waiting: deque[Question] = deque()
+        self._asked: dict[int, Question] = {}
         self._number = 0
 
     def ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
         """What came on a channel since a position; of None, only where it is now."""
         question = self._open.get((channel, since))
         if question is None:
-            question = self._open[channel, since] = _Question(channel, since)
+            question = self._open[channel, since] = Question(channel, since)
             self._waiting.append(question)
             self._put()
-        askers = question.askers
-        asker: Deferred[Missed] = Deferred(lambda asker: _forget(askers, asker))
-        askers.append(asker)
-        return asker
+        return question.asker()
 
     def _put(self) -> None:
         while self._waiting and len(self._asked) < _ASKED_AT_ONCE:
@@ -71,29 +57,7 @@ class Questions:
         question = self._asked.pop(page.request)
         del self._open[question.channel, question.since]
         self._put()
-        if page.missed.entries:
-            self._tell(question.askers, page.missed)
-            return
-        # That nothing is missed holds in this turn only.
-        _fire(tuple(question.askers), page.missed)
-
-    def _tell(self, askers: list[Deferred[Missed]], missed: Missed) -> None:
-        now = askers[:_TOLD_AT_ONCE]
-        del askers[:_TOLD_AT_ONCE]
-        if askers:
-            self._reactor.callLater(0, self._tell, askers, missed)
-        _fire(now, missed)
-
-
-def _fire(askers: Sequence[Deferred[Missed]], missed: Missed) -> None:
-    for asker in askers:
-        if not asker.called:  # as it is where one before it had the connection closed
-            asker.callback(missed)
-
-
-def _forget(askers: list[Deferred[Missed]], asker: Deferred[Missed]) -> None:
-    if asker in askers:
-        askers.remove(asker)
+        question.answer(page.missed, self._reactor)
 
 
 class KeptHub(FollowingHub):
