@@ -2,6 +2,8 @@
 
 from setuptools import Extension, setup
 
-NATIVE = Extension("wsservice.frames._native", ["wsservice/frames/_native.c"], optional=True)
+NATIVE = Extension(
+    "wsservice.protocol.frames._native", ["wsservice/protocol/frames/_native.c"], optional=True
+)
 
 setup(ext_modules=[NATIVE])

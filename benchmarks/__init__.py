@@ -5,8 +5,10 @@ The map. Imports run one way, downwards in this list::
     errors.py       what ends a run, or a measurement
     works.py        what is measured, and the figures to reach         PURE
     figures.py      medians, ratios, verdicts                          PURE
+    results.py      the results of a run                               PURE
     processes.py    programs started, measured through /proc, and ended
     building.py     the load generator, the peers' environments, a certificate
+    loading.py      the load generator, told when to begin
     servers.py      how this service and each peer is started
     measuring.py    one work on one server: warm up, measure, check
     machine.py      what all this ran on

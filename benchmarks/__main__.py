@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wsservice.frames import CODEC
+from wsservice.protocol.frames import CODEC
 
 from . import building, machine, report
 from .errors import BenchmarkError, MeasurementError
@@ -47,7 +47,7 @@ def available(names: Sequence[str]) -> list[Server]:
 
 
 def taking_part(work: Work, servers: Sequence[Server]) -> list[Server]:
-    """Who does a work: this service, its variants where they matter, and every peer."""
+    """Return the servers of a work: this service, its variants where they matter, every peer."""
     return [
         server
         for server in servers

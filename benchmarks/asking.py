@@ -22,7 +22,7 @@ _PATIENCE = 60.0
 
 @attrs.frozen
 class Asked:
-    """What became of what was published."""
+    """The outcomes of published messages."""
 
     statuses: Counter[int]
     """How many answers had each status."""

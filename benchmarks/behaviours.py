@@ -1,4 +1,4 @@
-"""What the service is to do in a measurement, and ships no behaviour for."""
+"""Behaviours for measurements that the service does not ship."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Redis:
         return found
 
     def subscribers(self, part: str) -> dict[bytes, int]:
-        """Who subscribes to each channel whose name has some part, sharded or not."""
+        """Return the subscribers of each channel whose name contains `part`, sharded or not."""
         found: dict[bytes, int] = {}
         for shard in ("", "SHARD"):
             with contextlib.suppress(MeasurementError):  # there are none before Redis 7

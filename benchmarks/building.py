@@ -1,4 +1,4 @@
-"""What a run needs: the load generator, the peers' environments, a certificate, a payload."""
+"""The files of a run: load generator, environments of the peers, certificate, payload."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from wsservice.scaling.figures import Figures
+from wsservice.scaling.figures import MeasuredCosts
 
 from . import broker, machine
 from .asking import publish
@@ -33,7 +33,7 @@ _SMALL, _LARGE = 128, 4096
 """Octets of messages: what more the large ones take is taken for each octet."""
 
 _SLABS = ("TCP", "sock_inode_cache", "filp", "eventpoll_")
-"""What the kernel has for each."""
+"""The kernel's slabs for each connection."""
 
 _PACE = 2000
 """Messages a second."""
@@ -107,7 +107,7 @@ def _connections(bench: _Bench) -> dict[str, float]:
 
 @attrs.frozen
 class _Idle:
-    """What each of many connections that do nothing takes, until it is gone again."""
+    """The memory and time that each of many idle connections takes, until it is closed."""
 
     octets: float
     kernel_octets: float
@@ -149,7 +149,7 @@ def _sockets() -> int:
 
 
 def _alone(bench: _Bench) -> dict[str, float]:
-    """What has nothing to do with Redis."""
+    """Measure the figures that do not depend on Redis."""
     found = {}
     with (
         bench.node("--greeting", "Hello from server", redis=False) as serving,
@@ -227,7 +227,7 @@ def _delivered(
 def _passing(
     bench: _Bench, redis: broker.Redis, publishes: Node, delivers: Node, alone: float
 ) -> dict[str, float]:
-    """What Redis takes to pass a message on, by subscribers that this program has."""
+    """Measure the time of Redis to pass a message on to subscribers in this program."""
     count = 1000
     with (
         listening(bench.program, bench.folder, [delivers], 1, 1),
@@ -268,7 +268,7 @@ def _drained(subscribers: Sequence[broker.Redis]) -> Iterator[None]:
 
 
 def _history(bench: _Bench) -> dict[str, float]:
-    """What is kept of messages."""
+    """Measure the time and the memory that messages cost in a history."""
     with (
         bench.node("--history", "1000,3600") as serving,
         broker.Redis(bench.redis.port) as redis,
@@ -294,7 +294,7 @@ def _history(bench: _Bench) -> dict[str, float]:
     }
 
 
-def measured(folder: Path, program: Path) -> Figures:
+def measured(folder: Path, program: Path) -> MeasuredCosts:
     """All of them. `program` is the load generator."""
     with broker.server(folder) as redis:
         bench = _Bench(folder, program, redis)
@@ -302,4 +302,4 @@ def measured(folder: Path, program: Path) -> Figures:
         with broker.Redis(redis.port) as asked:
             version = asked.info("server")["redis_version"]
     on = f"{machine.processor()}, {machine.kernel()}, {machine.python()}, Redis {version}"
-    return Figures(measured=datetime.now(UTC).date(), machine=on, **found)
+    return MeasuredCosts(measured=datetime.now(UTC).date(), machine=on, **found)

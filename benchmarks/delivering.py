@@ -30,7 +30,7 @@ _SELDOM = 0.05
 
 @attrs.frozen
 class Setup:
-    """What publishes and delivers."""
+    """The processes that publish and deliver."""
 
     title: str
     nodes: int
@@ -62,7 +62,7 @@ class Delivered:
 
 
 class _Redis:
-    """What is asked of the Redis of a setup, where it has one."""
+    """The commands for the Redis of a setup, if it has one."""
 
     def __init__(self, server: broker.Server | None) -> None:
         self._asked = broker.Redis(server.port) if server else None
@@ -137,7 +137,7 @@ def measured(folder: Path, program: Path, setup: Setup) -> Delivered:
 
 
 def medians(rounds: Sequence[Delivered]) -> Delivered:
-    """What the rounds come to."""
+    """Return the medians of the rounds."""
 
     def of(name: str) -> float:
         return float(statistics.median(getattr(each, name) for each in rounds))

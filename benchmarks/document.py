@@ -11,7 +11,7 @@ def marks(name: str) -> tuple[str, str]:
 
 
 def part(document: str, name: str) -> str:
-    """What stands between a part's marks. Raises `BenchmarkError` where they are not there."""
+    """Return the text between the marks of a part. Raises `BenchmarkError` if they are missing."""
     begin, end = marks(name)
     if document.count(begin) != 1 or document.count(end) != 1:
         raise BenchmarkError(f"the document has no part {name!r}, or several")

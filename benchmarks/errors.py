@@ -1,4 +1,4 @@
-"""What can go wrong, each in a line."""
+"""The errors of a run. The text of each is one line."""
 
 from __future__ import annotations
 

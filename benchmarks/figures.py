@@ -31,7 +31,7 @@ class Sample:
 
 @attrs.frozen
 class Figures:
-    """What the rounds of one work on one server come to."""
+    """The figures of all rounds of one work on one server."""
 
     cost: float
     lowest: float
@@ -59,7 +59,7 @@ def summary(samples: Sequence[Sample]) -> Figures:
 
 
 class Verdict(StrEnum):
-    """What became of a target."""
+    """The verdict on a target."""
 
     GOAL = "goal reached"
     REACHED = "reached"
@@ -83,10 +83,10 @@ Samples = Mapping[str, Sequence[Sample]]
 
 
 def ratio(work: Work, ours: Sequence[Sample], peer: Sequence[Sample]) -> float | None:
-    """The median of the rounds' ratios; None where the two have no round in common.
+    """Return the median of the rounds' ratios; None if the two have no round in common.
 
-    Of the rounds, since both were measured within the same minute: what
-    slows the machine down for longer slows both.
+    Each ratio is of one round, since both were measured within the same minute: a slow phase of
+    the machine slows both.
     """
     pairs = list(zip(ours, peer, strict=False))
     if not pairs:
@@ -98,7 +98,7 @@ def ratio(work: Work, ours: Sequence[Sample], peer: Sequence[Sample]) -> float |
 
 
 def judge(work: Work, target: Target, samples: Samples) -> Judged:
-    """Whether a target was reached."""
+    """Return the verdict on a target."""
     found = ratio(work, samples.get(target.ours, ()), samples.get(target.peer, ()))
     if found is None:
         return Judged(work, target, None, Verdict.UNKNOWN)

@@ -1,4 +1,4 @@
-"""Who listens, is now here and now there, and comes back for what it missed."""
+"""A listener that moves between nodes, and returns for the messages that it missed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Client:
         self.socket.close()
 
     def readable(self, seconds: float) -> bool:
-        """Whether something comes within some time."""
+        """Return True if octets come within some seconds."""
         return bool(self._read or select.select([self.socket], [], [], seconds)[0])
 
     def messages(self) -> Iterator[bytes]:
@@ -97,8 +97,8 @@ class Client:
 class Wanderer(threading.Thread):
     """Listens to a channel at one node, then at another, and resumes each time.
 
-    What it heard is in `heard`, by the text of the messages, in order; `gaps`
-    counts how often it was told that some are gone, `moves` how often it came back.
+    `heard` has the text of the messages, in order. `gaps` counts the notices that some messages
+    are gone, `moves` the reconnects.
     """
 
     def __init__(self, ports: Sequence[int], channel: str, seed: int) -> None:

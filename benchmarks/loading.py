@@ -40,7 +40,7 @@ class Load:
         return self.result()
 
     def result(self) -> dict[str, Any]:
-        """What it measured, of work that begins by itself."""
+        """Return the measurements, for work that begins by itself."""
         return self._line()
 
     def end(self) -> None:

@@ -24,7 +24,7 @@ WARM_UP = 0.8
 """CPU time that goes before it: with less, what compiles as it runs, as Node, looks slow."""
 
 _BUSY = 0.9
-"""What part of the time the measured one has to work, or the load was too little for it."""
+"""The least share of the time that the measured process must work; less means too low a load."""
 
 _LINE = b"Message received: "
 
@@ -74,7 +74,7 @@ class Bench:
 
 
 class Subject:
-    """What is measured: a server that runs, or a client of it."""
+    """The measured process: a running server, or a client of it."""
 
     def __init__(
         self,

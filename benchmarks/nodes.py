@@ -82,7 +82,7 @@ def _ready(admin: int) -> bool:
 
 @contextlib.contextmanager
 def nodes(folder: Path, count: int, *options: str) -> Iterator[list[Node]]:
-    """So many nodes with the same options."""
+    """Start `count` nodes with the same options."""
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(node(folder, *options, name=f"node-{number}"))
@@ -94,8 +94,10 @@ def nodes(folder: Path, count: int, *options: str) -> Iterator[list[Node]]:
 def listening(
     program: Path, folder: Path, to: Sequence[Node], connections: int, count: int, *options: str
 ) -> Iterator[Load]:
-    """So many connections on the channel at each node, which wait for so many messages each:
-    its `result` is there once they came."""
+    """Open connections on the channel at each node, each of which waits for its messages.
+
+    The `result` is there once all have come.
+    """
     ports: list[str | Path] = [word for each in to for word in ("--port", str(each.port))]
     command: list[str | Path] = [
         *(program, "listen", "--pause", "--timeout", "120", "--path", f"/{CHANNEL}", *ports),

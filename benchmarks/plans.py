@@ -1,4 +1,4 @@
-"""What docs/scaling.md has of the model: its figures, its plans, and how it compares. PURE."""
+"""The model's part of docs/scaling.md: its figures, plans and comparisons. PURE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import attrs
 
 from wsservice.scaling import model, shown
-from wsservice.scaling.figures import NUMBERS, Figures
+from wsservice.scaling.figures import NUMBERS, MeasuredCosts
 from wsservice.scaling.model import Load, Machines
 
 from . import report
@@ -15,7 +15,7 @@ from . import report
 _SIZES = (10_000, 1_000_000, 100_000_000)
 
 
-def figures(of: Figures) -> str:
+def figures(of: MeasuredCosts) -> str:
     """The constants of the model."""
     units = {"us": " µs", "ns": " ns", "octets": " octets"}
     rows = [
@@ -27,7 +27,7 @@ def figures(of: Figures) -> str:
         for each in NUMBERS
     ]
     said = f"Measured on {of.measured.isoformat()}: {of.machine}."
-    return f"{said}\n\n{report.markdown(('figure', 'of what', ''), rows, left=2)}"
+    return f"{said}\n\n{report.markdown(('figure', 'cost of', ''), rows, left=2)}"
 
 
 def groups(connections: float) -> Load:
@@ -47,8 +47,8 @@ def one_channel(connections: float) -> Load:
     return attrs.evolve(groups(connections), publish_rate=1, fan_out=connections, channels=1)
 
 
-def plans(of: Figures) -> str:
-    """What so many connections need, for two kinds of load."""
+def plans(of: MeasuredCosts) -> str:
+    """Return the plans for numbers of connections, for two kinds of load."""
     machines = Machines()
 
     def table(*loads: Load) -> str:
@@ -61,15 +61,15 @@ def plans(of: Figures) -> str:
         return "\n".join((shown.markdown(planned), *(("", *warnings) if warnings else ())))
 
     return (
-        "Groups: each connection is on a channel with nine others, one in twenty publishes each"
-        " second, so that half of all are told something; each stays for 300 s:\n\n"
+        "Groups: each connection is on a channel with nine others. One in twenty publishes each"
+        " second, so half of all receive a message. Each stays for 300 s:\n\n"
         f"{table(*map(groups, _SIZES))}\n\n"
-        "One channel: all are on it, and something is published each second:\n\n"
+        "One channel: all connections are on it. One message is published each second:\n\n"
         f"{table(*map(one_channel, _SIZES))}"
     )
 
 
-def each_publish(of: Figures, *, nodes: int, connections: int, size: int) -> float:
+def each_publish(of: MeasuredCosts, *, nodes: int, connections: int, size: int) -> float:
     """Microseconds of CPU time, of nodes of a process each, for each publish to so many
     connections on each node."""
     load = Load(
@@ -86,7 +86,7 @@ def each_publish(of: Figures, *, nodes: int, connections: int, size: int) -> flo
 
 @attrs.frozen
 class Published:
-    """What another server's makers have published of a run."""
+    """A result that the makers of another server have published."""
 
     cores: float
     idle_cores: float
@@ -118,7 +118,7 @@ MOST_PASSED, MOST_SIZE = 650_000, 256
 """Messages a second of so many octets that one Redis passed on, at most, to who subscribed."""
 
 
-def check(of: Figures) -> str:
+def check(of: MeasuredCosts) -> str:
     """The model beside what was published of such a load, for both of what it may have been."""
     common = {"connections": 1e6, "size": 100.0, "session": 300.0, "ping_interval": 25.0}
     # Two memberships for each connection, and as many deliveries, in either.
@@ -157,6 +157,10 @@ def check(of: Figures) -> str:
     ]
     most = 1e6 / (of.redis_pass_us + of.redis_octet_ns * MOST_SIZE / 1e3)
     rows.append(
-        ("what one Redis passes on, a second", shown.number(MOST_PASSED), shown.number(most))
+        (
+            "messages that one Redis passes on, a second",
+            shown.number(MOST_PASSED),
+            shown.number(most),
+        )
     )
     return report.markdown(("", "published", "this model"), rows)

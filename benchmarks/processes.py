@@ -29,7 +29,7 @@ _BOUND = (sys.executable, "-I", "-S", "-c", _BIND)
 """Runs a program that is killed when this process, whose id follows, ends."""
 
 _FOLDERS = re.compile(r"/(?:[^\s/'\":|]+/)+")
-"""Where a file is on this machine, without its name."""
+"""The folder of a file on this machine, without the file's name."""
 
 _QUIET = 0.0005
 """Seconds of CPU time in a step, below which a process is at rest."""
@@ -93,7 +93,7 @@ class Process:
 
 @contextlib.contextmanager
 def _on(where: set[int]) -> Iterator[None]:
-    """What is started here starts on these cores."""
+    """Start processes on these cores within the context."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, where)
     try:

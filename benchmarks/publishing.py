@@ -55,7 +55,7 @@ _REQUEST = (
 
 @attrs.frozen
 class Latencies:
-    """What came of a round. Milliseconds."""
+    """The latencies of a round, in milliseconds."""
 
     p50: float
     p99: float
@@ -130,12 +130,12 @@ def written(found: dict[tuple[int, int], list[Latencies]], rounds: int, load: fl
         )
         for (connections, slow), samples in found.items()
     ]
-    head = ("connections", "that never read", "p50 ms", "p99 ms", "lowest p99")
+    head = ("connections", "of these, never read", "p50 ms", "p99 ms", "lowest p99")
     return (
-        f"By `make bench-publishing` on {datetime.now(UTC):%Y-%m-%d}: {machine.processor()},"
-        f" {machine.kernel()}, {machine.python()}, whose load was {load:.1f} before; medians of"
-        f" {rounds} rounds of each in turns;"
-        f" messages of {_SIZE:,} octets, {_DELIVERED:,} deliveries a second, `--slow-client drop`."
+        f"Measured by `make bench-publishing` on {datetime.now(UTC):%Y-%m-%d}."
+        f" Machine: {machine.processor()}, {machine.kernel()}, {machine.python()}; its load was"
+        f" {load:.1f} before. Figures are medians of {rounds} rounds, in turns. Messages have"
+        f" {_SIZE:,} octets; {_DELIVERED:,} are delivered each second, with `--slow-client drop`."
         f"\n\n{report.markdown(head, rows)}"
     )
 

@@ -65,7 +65,7 @@ def recovered(folder: Path, program: Path, channels: int) -> float:
 
 @attrs.frozen
 class Outcome:
-    """What became of the messages."""
+    """The outcomes of the messages."""
 
     accepted: int
     refused: int

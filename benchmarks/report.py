@@ -32,8 +32,8 @@ def _cost_head(work: Work) -> str:
 
 
 def head(work: Work) -> Row:
-    """What the columns of a work's table are."""
-    what = "ours by its" if work.memory else "its by ours"
+    """Return the head of a work's table."""
+    what = "ours / peer" if work.memory else "peer / ours"
     figures = ("server", _cost_head(work), "lowest to highest", what)
     if work.memory:
         return figures
@@ -95,7 +95,7 @@ def target_rows(results: Sequence[Result], titles: Mapping[str, str]) -> list[Ro
 
 
 def losses(results: Sequence[Result], titles: Mapping[str, str]) -> list[str]:
-    """Where peers do better than this service, whatever the figure to reach; the best first."""
+    """Return the works where peers do better than this service, the best first."""
     found = []
     for result in results:
         peers = [name for name in result.samples if not name.startswith(OURS)]
@@ -149,7 +149,7 @@ def markdown(columns: Row, table: Sequence[Row], left: int = 1) -> str:
 
 
 def bars(results: Sequence[Result], titles: Mapping[str, str]) -> dict[str, object]:
-    """What the chart shows: how many times as cheap as `ws` each server does each work.
+    """Return the chart's data: the cost of `ws` for each work, by that of each server.
 
     Works that `ws` does not do, as the client's, are left to the tables.
     """

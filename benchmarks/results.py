@@ -1,4 +1,4 @@
-"""What a run found. PURE."""
+"""The results of a run. PURE."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from wsservice.errors import ConfigError
 from wsservice.scaling import figures as constants_file
-from wsservice.scaling.figures import Figures
+from wsservice.scaling.figures import MeasuredCosts
 
 from . import building, constants, delivering, plans, recovering, report
 from .delivering import Delivered, Setup
@@ -56,7 +56,7 @@ def deliveries(folder: Path, program: Path, rounds: int) -> dict[Setup, Delivere
 
 
 def deliveries_table(found: dict[Setup, Delivered]) -> str:
-    """What came of it."""
+    """Return the table of deliveries."""
     rows: list[report.Row] = [
         (
             f"{setup.title}, {setup.nodes} x {delivering.CONNECTIONS:,}",
@@ -79,8 +79,8 @@ def deliveries_table(found: dict[Setup, Delivered]) -> str:
     return report.markdown(head, rows)
 
 
-def costs_table(found: dict[Setup, Delivered], of: Figures) -> str:
-    """What each publish cost of what Redis is asked for, and what it would by the model."""
+def costs_table(found: dict[Setup, Delivered], of: MeasuredCosts) -> str:
+    """Return the table of Redis's cost for each publish, measured and by the model."""
     rows: list[report.Row] = []
     for setup, each in found.items():
         if not setup.redis:
@@ -116,40 +116,40 @@ def recoveries(folder: Path, program: Path, rounds: int) -> dict[int, list[float
 def recoveries_text(found: dict[int, list[float]]) -> str:
     """The same, as a list."""
     lines = [
-        f"- **Redis restarted**, away for {recovering.AWAY:g} s: from its first answer to a"
-        " message's way from one node to the other it takes"
-        f" {statistics.median(times):.2f} s, {max(times):.2f} s at most of {len(times)},"
-        f" with {channels:,} channel{'s' * (channels > 1)} to subscribe to."
+        f"- **Redis restarted**, away for {recovering.AWAY:g} s, with"
+        f" {channels:,} channel{'s' * (channels > 1)} to subscribe to: messages pass from one node"
+        f" to the other {statistics.median(times):.2f} s after its first answer,"
+        f" {max(times):.2f} s at most of {len(times)}."
         for channels, times in found.items()
     ]
     return "\n".join(lines)
 
 
 def outcome_text(of: Outcome) -> str:
-    """What became of the messages that were published meanwhile."""
+    """Return the text on the messages that were published during the faults."""
     unknown = (
-        f" Of {of.unknown} more the answer was 504, which is to say perhaps, and {of.came} came."
+        f" {of.unknown} more were answered 504 (perhaps published), and {of.came} of these came."
         if of.unknown
         else ""
     )
     return (
         f"- **`kill -9` of Redis amid {recovering.MESSAGES:,} messages**, with"
-        f" `appendfsync always`: {of.accepted:,} were accepted, in {of.seconds:.1f} s;"
+        f" `appendfsync always`: {of.accepted:,} were accepted, in {of.seconds:.1f} s."
         f" {of.refused:,} times a publish was answered 503, and was tried again.{unknown}"
-        f" {recovering.CLIENTS} clients, which went from node to node {of.moves} times and resumed:"
+        f" {recovering.CLIENTS} clients, which changed nodes {of.moves} times and resumed, had"
         f" **{of.missing} missing, {of.twice} twice**, {of.disordered} out of order,"
         f" {of.gaps} gaps."
     )
 
 
-def derived(document: str, of: Figures) -> str:
+def derived(document: str, of: MeasuredCosts) -> str:
     """The document with what follows from the figures."""
     document = with_part(document, "figures", plans.figures(of))
     document = with_part(document, "plans", plans.plans(of))
     return with_part(document, "check", plans.check(of))
 
 
-def measure(rounds: int) -> tuple[str, Figures]:
+def measure(rounds: int) -> tuple[str, MeasuredCosts]:
     """The document's part that is measured, and the figures."""
     program = building.load_generator()
     load, _, _ = os.getloadavg()
@@ -162,9 +162,9 @@ def measure(rounds: int) -> tuple[str, Figures]:
         outcome = recovering.kept(folder)
         say(outcome_text(outcome))
     measured = (
-        f"By `{COMMAND}` on {found.measured.isoformat()}: {found.machine}, whose load was"
-        f" {load:.1f} before; medians of {rounds} rounds. All of it shares these cores: nodes,"
-        " Redis, who publishes and who listens."
+        f"Measured by `{COMMAND}` on {found.measured.isoformat()}. Machine: {found.machine}; its"
+        f" load was {load:.1f} before. Figures are medians of {rounds} rounds. The nodes, Redis,"
+        " publishers and listeners share these cores."
     )
     parts = [
         measured,

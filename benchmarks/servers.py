@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from wsservice.frames import CODEC
+from wsservice.protocol.frames import CODEC
 
 from . import building
 from .errors import BenchmarkError
@@ -41,7 +41,7 @@ class Server:
 
     @property
     def ours(self) -> bool:
-        """Whether it is this service, in whatever variant."""
+        """True for this service, in any variant."""
         return self.name.startswith(OURS)
 
     def cannot(self, work: Work) -> str:

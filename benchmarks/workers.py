@@ -1,4 +1,4 @@
-"""What workers bring, and cost: `make bench-workers`, which writes a part of docs/workers.md.
+"""The gain and the cost of workers: `make bench-workers`, which writes a part of docs/workers.md.
 
 Two workers beside one process, a worker killed under load, and a roll under load.
 Nothing is bound to a core: the load generator shares those that there are.
@@ -123,7 +123,7 @@ def sample(load: Task, workers: int, folder: Path, program: Path) -> tuple[float
 
 
 class Callers:
-    """Who connects, is greeted, and goes, as fast as can be; what went wrong is kept."""
+    """Clients that connect, get their greeting and leave, at full speed. Errors are kept."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -221,20 +221,22 @@ def measured(folder: Path) -> str:
     rolls = [rolled(folder) for _ in range(_ROUNDS)]
     head = ("load", "a second, 1", "a second, 2", "2 by 1", "CPU µs, 1", "CPU µs, 2")
     text = f"""
-By `make bench-workers` on {datetime.now(UTC):%Y-%m-%d}: {machine.processor()}, {machine.kernel()},
-{machine.python()}; medians of {_ROUNDS} rounds. CPU µs is what the whole service takes for each
-message, its parent included. **The load generator shares these cores with the service**, which is
-why two workers are not twice as fast here: beside one process it has a core to itself, beside two
-workers it takes from them what it needs. The load that a behaviour makes by itself shows what is
-left of the second core.
+Measured by `make bench-workers` on {datetime.now(UTC):%Y-%m-%d}. Machine: {machine.processor()},
+{machine.kernel()}, {machine.python()}. Figures are medians of {_ROUNDS} rounds. CPU µs is the CPU
+time of the whole service for each message, its parent included.
+
+**The load generator shares these cores with the service**, so two workers are not twice as fast
+here. Beside one process it has a core to itself; beside two workers it takes its share from them.
+The behaviour that computes needs little load from outside, and shows the gain of the second core.
 
 {report.markdown(head, table)}
 
-- A worker killed under load ({_CALLERS} clients that connect, are greeted and go, as fast as they
-  can): as many serve again after {_seconds(kills)}; {_total(kills, 1)} clients were served
-  meanwhile, {_total(kills, 2)} were cut off, of those that the killed worker had.
-- A roll under the same load took {_seconds(rolls)}; {_total(rolls, 1)} clients were served,
-  **{_total(rolls, 2)} refused**.
+- A worker was killed under load: {_CALLERS} clients connected, received the greeting and left, as
+  fast as they could. The full number of workers served again after {_seconds(kills)}.
+  {_total(kills, 1)} clients were served meanwhile; {_total(kills, 2)} connections of the killed
+  worker were cut off.
+- A replacement of all workers under the same load took {_seconds(rolls)}; {_total(rolls, 1)}
+  clients were served, **{_total(rolls, 2)} refused**.
 """
     print(text)
     return text

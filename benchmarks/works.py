@@ -1,4 +1,4 @@
-"""What is measured, and the figures to reach. PURE."""
+"""The works to measure, and the figures to reach. PURE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIB = 1024
 
 @attrs.frozen
 class Target:
-    """What ratio to a peer is to be reached: at least `least`, better `goal`.
+    """A ratio to a peer to reach: at least `least`, better `goal`.
 
     The ratio is the peer's cost by ours, so more is better; for memory it is ours
     by the peer's, and less is better. `ours` names the variant of this service
@@ -52,12 +52,12 @@ class Work:
 
     @property
     def memory(self) -> bool:
-        """Whether memory is measured, and not CPU time."""
+        """True if memory is measured, and not CPU time."""
         return self.kind == "idle"
 
     @property
     def unit(self) -> str:
-        """What is counted."""
+        """Return the unit that is counted."""
         return {"connect": "connection", "broadcast": "message received"}.get(self.kind, "message")
 
 

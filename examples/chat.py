@@ -4,8 +4,8 @@
     python -m http.server 8000            # in another terminal, for the page
     # then open http://localhost:8000/chat.html in two windows
 
-What is said goes as JSON, both ways. Nothing that a person sends is trusted: it is
-checked here, and shown as text, never as HTML, in the page.
+Messages are JSON, both ways. The server checks each message of a client, and the page shows it as
+text, never as HTML.
 """
 
 import json
@@ -19,7 +19,7 @@ LONGEST_TEXT = 500
 class Chat(ServerProtocol):
     name = "somebody"
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+    async def onMessage(self, payload: bytes, isBinary: bool) -> None:
         # super().onMessage(payload, isBinary) would write what is said to the log, too.
         try:
             said = json.loads(payload)
@@ -30,18 +30,19 @@ class Chat(ServerProtocol):
             return
         if kind == "name" and text:
             self.name = text[:LONGEST_NAME]
-            self.tell("joined")
+            await self.tell("joined")
         elif kind == "say" and text:
-            self.tell("said", text[:LONGEST_TEXT])
+            await self.tell("said", text[:LONGEST_TEXT])
 
-    def tell(self, what: str, text: str = "") -> None:
+    async def tell(self, what: str, text: str = "") -> None:
         """Tell everybody in the room, ourselves included."""
-        self.factory.hub.publish(self.channel, self.as_json(what, text))
+        # In all workers and on all nodes. Nobody is listed: the number is enough.
+        presence = await self.factory.hub.presence(self.channel, limit=0)
+        # The number is not known if a worker or a node did not answer.
+        people = presence.count if presence.is_whole else None
+        message = {"what": what, "who": self.name, "text": text, "people": people}
+        self.factory.hub.publish(self.channel, json.dumps(message).encode())
 
-    def as_json(self, what: str, text: str) -> bytes:
-        people = len(self.factory.hub.members(self.channel))
-        return json.dumps({"what": what, "who": self.name, "text": text, "people": people}).encode()
-
-    def onLeave(self, channel: str) -> None:
+    async def onLeave(self, channel: str) -> None:
         # Called once this connection is off the channel: only the others are told.
-        self.tell("left")
+        await self.tell("left")

@@ -1,12 +1,12 @@
-"""The progress of a long job, in the page of whoever started it.
+"""The progress of a long job, in the page of the user who started it.
 
     twistd -n wsdemo --port 8080 --greeting "" --allow-origin http://localhost:8000 \\
         --admin tcp:8081:interface=127.0.0.1
     python job.py                         # in another terminal
     # then open http://localhost:8000/
 
-The web server here is Python's own, to keep to one page; take any. What matters: the
-page listens first, and only then asks for the job, so that it misses nothing.
+This example uses Python's own web server to stay short; any other will do. The page listens
+first, and asks for the job only then, so that it misses nothing.
 """
 
 import json

@@ -12,6 +12,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 _DAY = datetime.timedelta(days=1)
 
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """A certificate authority, whose files are in a folder: `file` is its certificate.
@@ -27,24 +39,35 @@ class Authority:
         self._name = _named(name)
         above = issuer or self
         certificate = (
-            _begun(self._name, above._name, self._key.public_key())
+            _begun(self._name, above, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_SIGNS, critical=True)
             .sign(above._key, hashes.SHA256())
         )
         self.file = folder / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def certificate(
-        self, host: str = "localhost", *, expired: bool = False, password: bytes | None = None
+        self,
+        host: str = "localhost",
+        *,
+        expired: bool = False,
+        password: bytes | None = None,
+        named: bool = True,
     ) -> tuple[Path, Path]:
-        """The files of a key and a certificate for a host, a name or an address."""
+        """The files of a key and a certificate for a host, a name or an address.
+
+        A certificate that is not `named` has the name where nobody may look for it (RFC 9525,
+        6.3).
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _begun(_named(host), self._name, key.public_key(), expired)
+        builder = _begun(_named(host), self, key.public_key(), expired)
         try:
             names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(host))]
         except ValueError:
             names = [x509.DNSName(host)]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if named:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         stem = f"{host}{'-expired' if expired else ''}{'-locked' if password else ''}"
         key_file, certificate_file = self._folder / f"{stem}.key", self._folder / f"{stem}.crt"
@@ -66,15 +89,21 @@ def _named(name: str) -> x509.Name:
 
 
 def _begun(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, expired: bool = False
+    subject: x509.Name, issuer: Authority, key: ec.EllipticCurvePublicKey, expired: bool = False
 ) -> x509.CertificateBuilder:
+    issuer_key = issuer._key.public_key()
     until = datetime.datetime.now(datetime.UTC) + (-_DAY if expired else _DAY)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(issuer._name)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(until - 3 * _DAY)
         .not_valid_after(until)
+        # Python verifies strictly from 3.13 on (RFC 5280, 4.2.1.1 and 4.2.1.2).
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+        )
     )

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from wsservice import frames
+from wsservice.protocol import frames
 
 from .needs import need
 
 CODECS = ["python", "native"]
-BUILT = [each for each in CODECS if find_spec(f"wsservice.frames._{each}")]
+BUILT = [each for each in CODECS if find_spec(f"wsservice.protocol.frames._{each}")]
 """For tests by hypothesis, which pytest-twisted cannot run more than once."""
 CONTRACT = sorted(set(frames.__all__) - {"CODEC"})
 
@@ -23,7 +23,7 @@ CONTRACT = sorted(set(frames.__all__) - {"CODEC"})
 def load(name: str) -> Any:
     """The module of a codec; the test needs it."""
     need(name in BUILT, f"the {name} codec, built where there is a compiler")
-    return importlib.import_module(f"wsservice.frames._{name}")
+    return importlib.import_module(f"wsservice.protocol.frames._{name}")
 
 
 @contextmanager

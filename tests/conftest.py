@@ -4,63 +4,47 @@ import os
 from collections.abc import Generator, Iterator
 from typing import Any
 
-import hypothesis
 import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from .codecs import CODECS, load
-from .coverage_data import UNMEASURED, remove_parts
+from .examples import load_profile
+from .needs import need_package, reason_to_skip_file
 from .support import Logged
 
 
 def pytest_configure() -> None:
-    """What is tested is tested alike wherever that is."""
-    # No test is timed: another's work on the machine is no fault of an example's.
-    hypothesis.settings.register_profile(
-        "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-    )
-    hypothesis.settings.load_profile("untimed")
+    """Load the profile, and drop proxy variables, so that tests behave the same everywhere."""
+    load_profile()
     for name in ("ws", "wss", "http", "https", "all", "no"):
         for variable in (f"{name}_proxy", f"{name}_PROXY".upper()):
             os.environ.pop(variable, None)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
-    """Before the processes are started that run tests beside each other.
-
-    In each, pytest-cov measures; told by the environment, coverage would too, and write
-    what it has when all is added up already.
-    """
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Innermost, so that this is done before coverage adds up what there is."""
-    result = yield
-    # Where tests run in several processes, once they have all ended.
-    if not hasattr(session.config, "workerinput"):
-        remove_parts(session.config.rootpath)
-    return result
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip files whose import needs a package that is not installed: see `needs`."""
+    report = yield
+    raised = report.call.excinfo if report.failed else None
+    reason = reason_to_skip_file(raised.value if raised else None)
+    if reason is not None:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, reason)
+    return report
 
 
-@pytest.fixture(scope="module")
-def unmeasured() -> Iterator[None]:
-    """Programs that tests start run without coverage, where others have them do the same.
-
-    It would make the start of each longer by half.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in UNMEASURED.items():
-            patch.setenv(name, value)
-        yield
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that is marked as one that needs a package, if that is not installed."""
+    for mark in item.iter_markers("needs"):
+        need_package(*mark.args)
 
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """What is logged during the test."""
+    """Yield the log of the test."""
     observer = Logged()
     globalLogPublisher.addObserver(observer)
     yield observer

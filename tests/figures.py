@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 
-from wsservice.scaling.figures import Figures
+from wsservice.scaling.figures import MeasuredCosts
 
-FIGURES = Figures(
+FIGURES = MeasuredCosts(
     measured=datetime.date(2026, 11, 25),
     machine="some machine, Redis 7",
     process_octets=64e6,

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from wsservice.admin.people import LocalPeople
-from wsservice.admin.tracing import Traces
-from wsservice.broker.names import Names
+from wsservice.broker.naming import Names
 from wsservice.cluster import Cluster
 from wsservice.cluster import registry as registry_module
 from wsservice.cluster.home import LocalHome
+from wsservice.directory.people import LocalPeople
+from wsservice.directory.tracing import Traces
 from wsservice.errors import Away, Refused
-from wsservice.server import EchoServerProtocol
+from wsservice.server.behaviours import EchoServerProtocol
 
 from .support import Client, Served
 
@@ -57,7 +57,7 @@ class Broker:
 
 
 class Link:
-    """One node's link to it. What is called while it is not `up` is away."""
+    """One node's link to the broker. Calls fail as `Away` while it is not `up`."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -188,7 +188,7 @@ class Node:
         return self
 
     def result(self, coroutine: Any, seconds: float = 0.1) -> Any:
-        """What a coroutine returns, within so many seconds of the broker's clock."""
+        """Return the result of a coroutine, within `seconds` of the broker's clock."""
         done: list[Any] = []
         Deferred.fromCoroutine(coroutine).addBoth(done.append)
         for _ in range(10):

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from wsservice.broker.conversation import Conversation
+from wsservice.broker.redis.connection import Conversation
 
 from .support import Transport
 
@@ -24,12 +24,12 @@ def bulk(*words: bytes | int) -> bytes:
 
 
 def push(*words: bytes | int) -> bytes:
-    """What is no answer to anything."""
+    """Return a push, which answers no command."""
     return b">%d\r\n" % len(words) + bulk(*words)
 
 
 def hello(**said: str) -> bytes:
-    """What a server says of itself."""
+    """Return a server's answer to HELLO."""
     facts = {"server": "redis", "version": "7.0.15", "role": "master", "mode": "standalone"} | said
     words = [word.encode() for pair in facts.items() for word in pair]
     return b"%%%d\r\n" % len(facts) + bulk(*words)
@@ -53,7 +53,7 @@ class Server:
             self.conversation.connectionLost(Failure(reason or ConnectionDone()))
 
     def is_lost(self) -> bool:
-        """Whether it is over."""
+        """True if the connection is over."""
         return self._lost
 
     def asked(self) -> list[list[Any]]:
@@ -83,7 +83,7 @@ class Network:
         self.cancelled = 0
 
     def endpoint(self, address: Any, _timeout: float) -> Any:
-        """What connects to an address."""
+        """Return an endpoint that connects to an address."""
         network = self
 
         class Endpoint:

@@ -16,15 +16,15 @@ from twisted.logger import ILogObserver, LogEvent, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsservice.channels.history import history_of
+from wsservice.channels.hub import LocalHub
 from wsservice.client.options import ClientConfig
 from wsservice.client.protocol import ClientFactory, ClientProtocol
 from wsservice.client.security import HostSecurity
-from wsservice.config import Config
-from wsservice.history import history_of
-from wsservice.hub import LocalHub
-from wsservice.journal import Journal
-from wsservice.lines import TextLines
-from wsservice.server import ServerFactory, ServerProtocol
+from wsservice.config.config import Config
+from wsservice.log.journal import Journal
+from wsservice.log.lines import TextLines
+from wsservice.server.behaviours import ServerFactory, ServerProtocol
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 PEER = IPv4Address("TCP", "192.0.2.1", 5000)
@@ -35,7 +35,7 @@ Frame = tuple[int, bytes]
 
 @implementer(ILogObserver)
 class Logged:
-    """What was logged while a test ran."""
+    """The log of a test."""
 
     def __init__(self) -> None:
         self.events: list[LogEvent] = []
@@ -154,7 +154,7 @@ class Peer:
         self.protocol.dataReceived(octets)
 
     def taken(self) -> bytes:
-        """What came since the last time."""
+        """Return the octets received since the last call."""
         octets: bytes = self.transport.value()
         self.transport.clear()
         return octets
@@ -184,7 +184,7 @@ class Client(Peer):
         return self.taken()
 
     def open(self, path: str = "/") -> Client:
-        """Open the connection. What came right behind the answer is kept."""
+        """Open the connection. Octets right behind the answer are kept."""
         head, _, rest = self.ask(path).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
         self.transport.write(rest)
@@ -204,7 +204,9 @@ class Served:
         self.config = Config(**settings)
         self.clock = Clock()
         self.log = Lines()
-        self.hub = LocalHub(history=history_of(self.config), wall=self.clock.seconds)
+        self.hub = LocalHub(
+            self.clock.seconds, history=history_of(self.config), wall=self.clock.seconds
+        )
         journal = Journal(self.log, TextLines(), self.config.log_payload, self.clock)
         self.log.flush = journal.flush
         self.factory = ServerFactory(self.config, protocol, journal, self.hub, self.clock)
@@ -284,3 +286,12 @@ class ByAutobahn(Recorder):
 
     def onMessageBegin(self, isBinary: bool) -> None:
         super().onMessageBegin(isBinary)
+
+
+def one_turn(clock: Clock) -> None:
+    """Run what is due, as a reactor's turn does. `Clock.advance` also runs what that asks for."""
+    due: list[Any] = [each for each in clock.calls if each.getTime() <= clock.seconds()]
+    for call in due:
+        clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)

@@ -1,23 +1,23 @@
 """Every exception of wsservice, in one tree.
 
-The text of each is one line fit to be shown to a user: what was wrong, where,
-and what is allowed. One that speaks of a setting begins with its option, such
-as `--port`; where it was given elsewhere, `settings` says so instead.
+The text of each is one line for users: the mistake, its place, and the allowed
+values. A text about a setting begins with its option, such as `--port`;
+`config.sources` replaces that by the key or variable that gave the value.
 """
 
 from __future__ import annotations
 
 
 class WSServiceError(Exception):
-    """The root: catch this to catch all that wsservice raises on purpose."""
+    """The base of all exceptions that wsservice raises on purpose."""
 
 
 class ConfigError(WSServiceError, ValueError):
-    """A setting has a value that is not allowed, or there is no such setting."""
+    """A setting is unknown, or has a value that is not allowed."""
 
 
 class ListenError(WSServiceError):
-    """An endpoint cannot be listened on."""
+    """The service cannot listen on an endpoint."""
 
 
 class JournalError(WSServiceError):
@@ -39,9 +39,9 @@ class CertificateError(TLSError):
 class HandshakeError(WSServiceError):
     """The server was reached, but did not open a WebSocket connection.
 
-    `status` is the HTTP status it answered with, None when it gave none.
-    `retry_after` is how many seconds it wants to be left alone for, None
-    where it did not say: as the server has it, so bound it.
+    `status` is the HTTP status of the answer, None without an answer. `retry_after` is the
+    number of seconds to wait before the next attempt, None where the server gave none. The
+    server chose that number, so bound it.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class HandshakeError(WSServiceError):
 
 
 class ConnectionClosed(WSServiceError):  # noqa: N818 - the field's name for it
-    """The connection is closed, or closing: nothing can be had of it or sent on it.
+    """The connection is closed or closing: it receives and sends no more messages.
 
-    `code` is the close code: the server's, or that of this end where it closed
-    because the server broke a rule; 1005 where the close frame had none, 1006
-    where the connection was lost without one. `reason` is the text beside it,
-    as it came: escape it before it is shown. `in_order` tells a normal end (1000,
-    1001, no code, or asked for by this end) from all others.
+    `code` is the close code: the server's, or that of this end if it closed because the server
+    broke a rule. It is 1005 if the close frame had no code, 1006 if the connection was lost
+    without a close frame. `reason` is the text of the close frame, not escaped: escape it
+    before you show it. `in_order` is True for a normal end: 1000, 1001, no code, or a close that
+    this end asked for.
     """
 
     def __init__(self, message: str, code: int, reason: str = "", in_order: bool = False) -> None:
@@ -74,9 +74,9 @@ class PublishError(WSServiceError):
 
 
 class NotReachedError(PublishError):
-    """The admin face could not be reached, or is not whom its certificate says: nothing was sent.
+    """The admin face could not be reached, or its certificate is wrong: nothing was sent.
 
-    `tls` tells whether it was reached, and TLS with it failed.
+    `tls` is True if the connection was made and TLS on it failed.
     """
 
     def __init__(self, message: str, tls: bool = False) -> None:
@@ -85,7 +85,7 @@ class NotReachedError(PublishError):
 
 
 class NotAcceptedError(PublishError):
-    """The admin face refused, and published nothing; `status` is the HTTP status it gave."""
+    """The admin face refused the message. `status` is the HTTP status of its answer."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -93,34 +93,34 @@ class NotAcceptedError(PublishError):
 
 
 class NotAnsweredError(PublishError):
-    """It was asked, and gave no answer: the message may have been published, or not."""
+    """The admin face gave no answer: the message may have been published."""
 
 
 class NotPublishedError(PublishError):
-    """The service published it to nobody, for now: whoever tries again does not do it twice."""
+    """The service published the message to nobody: a retry cannot publish it twice."""
 
 
 class UncertainError(PublishError):
-    """The service does not know whether it published it: whoever tries again may do it twice."""
+    """The service may have published the message: a retry may publish it twice."""
 
 
 class BrokerError(WSServiceError):
-    """A server of Redis or Valkey did not do what it was asked."""
+    """A server of Redis or Valkey did not carry out a command."""
 
 
-class Away(BrokerError):  # noqa: N818 - what it is
-    """It is not there, or has no room: nothing was sent, so it may be asked again."""
+class Away(BrokerError):  # noqa: N818 - it names a state
+    """The server is away, or the queue to it is full: nothing was sent, so a retry is safe."""
 
 
-class Unknown(BrokerError):  # noqa: N818 - what it is
-    """It was asked, and there was no answer in time: it may have done it, or not."""
+class Unknown(BrokerError):  # noqa: N818 - it names a state
+    """The server gave no answer in time: it may have carried out the command."""
 
 
-class Refused(BrokerError):  # noqa: N818 - what it did
-    """It answered with an error.
+class Refused(BrokerError):  # noqa: N818 - it names an outcome
+    """The server answered with an error.
 
-    `text` is the error as it said, escaped and cut; `kind` its first word, or that of the error
-    within a script: `OOM`, `WRONGTYPE`, `NOSCRIPT`.
+    `text` is the text of the error, escaped and cut. `kind` is its first word, or that of the
+    error within a script: `OOM`, `WRONGTYPE`, `NOSCRIPT`.
     """
 
     def __init__(self, text: str, kind: str) -> None:

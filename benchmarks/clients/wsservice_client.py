@@ -22,7 +22,7 @@ MESSAGE = b"sixteen octets.."
 
 
 class Run:
-    """What all connections share."""
+    """The state that all connections share."""
 
     def __init__(self, count: int) -> None:
         self.count = self.left = count

@@ -1,4 +1,4 @@
-"""What the Python peers are told: BEHAVIOUR PORT [--log FILE] [--tls CERT KEY] [--deflate]."""
+"""Arguments of the Python peers: BEHAVIOUR PORT [--log FILE] [--tls CERT KEY] [--deflate]."""
 
 from __future__ import annotations
 

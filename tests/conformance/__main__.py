@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from wsservice.config import option_name
+from wsservice.config.fields import option_name
 
 from ..integration.processes import free_port
 from .suite import NoSuiteError, Suite, find
@@ -34,7 +34,7 @@ ENVIRONMENT = ROOT / ".venv-wstest"
 AGENT = "wsservice"
 ALL = ("*",)
 TOTAL = 517
-"""What the suite has; a suite that silently lost some would else look whole."""
+"""The number of cases in the suite. A suite that silently lost some must not pass."""
 
 # Names of groups and cases are prefixes to the suite: 12.1.1 is 12.1.10 too.
 QUICK = (
@@ -231,17 +231,21 @@ def run(suite: Suite, cases: Sequence[str], url: str | None) -> list[Direction]:
 def _document(suite: Suite, directions: Sequence[Direction]) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("wsservice", "autobahn", "twisted"))
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
     return "\n".join(
         [
             "# Conformance",
             "",
-            "All cases of the Autobahn testsuite, run by `make conformance` on",
-            f"{datetime.now(UTC):%Y-%m-%d}: {versions}, {python}; {suite.version()}.",
+            f"`make conformance` ran all cases of the Autobahn testsuite on {today}.",
             "",
-            f"The server was `twistd wsdemo {' '.join(SERVER)}`,",
-            "the client the shipped one with the same settings; all else as shipped. A case passes",
-            "when the suite calls both its behaviour and its close behaviour OK or INFORMATIONAL;",
-            "NON-STRICT counts as a failure.",
+            f"- Tested: {versions}, {python}.",
+            f"- The suite: {suite.version()}.",
+            f"- The server: `twistd wsdemo {' '.join(SERVER)}`.",
+            "- The client: `wsservice.client` with the same settings.",
+            "- All other settings have their defaults.",
+            "",
+            "A case passes if the suite calls both its behaviour and its close behaviour OK",
+            "or INFORMATIONAL; NON-STRICT counts as a failure.",
             "",
             *(markdown(direction) for direction in directions),
         ]

@@ -54,7 +54,7 @@ class Suite:
         )
 
     def version(self) -> str:
-        """What `wstest` says it is."""
+        """Return the version that `wstest` reports."""
         inside = (*self.container, IMAGE) if self.container else ()
         said = subprocess.run(
             [*inside, *self.command, "-a"], capture_output=True, text=True, check=False, timeout=60

@@ -1,4 +1,4 @@
-"""What the suite found: read, judged, and shown as a table."""
+"""The results of the suite: read, judged, and shown as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 GOOD = ("OK", "INFORMATIONAL")
-"""What a case may be, in behaviour and in close behaviour. NON-STRICT is not among them."""
+"""The results that pass, for behaviour and close behaviour. NON-STRICT does not pass."""
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class Direction:
 
     @property
     def passed(self) -> bool:
-        """Whether every case that was asked ran, and was good."""
+        """True if every requested case ran, and passed."""
         return 0 < self.expected == len(self.cases) and not self.bad
 
     def line(self) -> str:

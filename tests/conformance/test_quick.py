@@ -20,7 +20,7 @@ def _suite() -> None:
         need(False, str(error))
 
 
-@pytest.mark.usefixtures("_suite", "unmeasured")
+@pytest.mark.usefixtures("_suite")
 def test_groups_1_to_10_and_a_sample_of_the_others_are_strict_both_ways() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.conformance", "--quick"],
@@ -35,7 +35,7 @@ def test_groups_1_to_10_and_a_sample_of_the_others_are_strict_both_ways() -> Non
         assert f"{name}: 313 of 313 cases OK or INFORMATIONAL\n" in run.stdout
 
 
-@pytest.mark.usefixtures("_suite", "unmeasured")
+@pytest.mark.usefixtures("_suite")
 def test_a_server_that_is_not_there_is_a_failure() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "tests.conformance", "--url", "ws://127.0.0.1:1", "1.1.1"],

@@ -1,22 +1,24 @@
-"""`python -m tests.hostile`: every row of the table of attacks, in full."""
+"""`python -m tests.hostile`: every row of the table of attacks, in full.
+
+The lines of rows that held are replaced in the page of measurements, one by one.
+"""
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import importlib
-import platform
 import sys
 import traceback
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from .harness import ROOT, ROWS, Alone, Result, Row, Told
+from .document import PAGE, known, line, page
+from .harness import ROWS, Alone, Result, Row, Told
 
-DOCUMENT = ROOT / "docs" / "security.md"
 
-
-def _load() -> list[Row | Alone]:
+def load() -> list[Row | Alone]:
+    """Return every row, each of which the test of it defines."""
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         importlib.import_module(f"{__package__}.{path.stem}")
     return ROWS
@@ -37,28 +39,15 @@ def _run(row: Row | Alone) -> Result | Told | None:
     return result
 
 
-def _document(results: list[Result | Told]) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("wsservice", "autobahn", "twisted"))
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return "\n".join(
-        [
-            "# Security",
-            "",
-            "Every attack that `make hostile` makes on `twistd wsdemo`, what the peer got, the",
-            "bound, and what was measured. A turn is what the reactor does at one go, in CPU time;",
-            "the neighbour is a client beside the attack that says a word every 5 ms: its round",
-            f"trips are the median and the worst. Measured on {datetime.now(UTC):%Y-%m-%d}:",
-            f"{versions}, {python}.",
-            "",
-            "| attack | what the peer got | bound | measured |",
-            "| --- | --- | --- | --- |",
-            *(
-                f"| {each.row.name} | {each.got} | {each.row.bound} | {each.figures} |"
-                for each in results
-            ),
-            "",
-        ]
-    )
+def _write(result: Result | Told) -> None:
+    """Put a result's line into the page, which others may write meanwhile."""
+    with PAGE.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        lines = known(file.read())
+        lines[result.row.name] = line(result, f"{datetime.now(UTC):%Y-%m-%d}")
+        file.truncate(0)
+        file.write(page(ROWS, lines))
 
 
 def main() -> int:
@@ -70,11 +59,10 @@ def main() -> int:
     given = parser.parse_args()
     rows = [
         row
-        for row in _load()
+        for row in load()
         if not given.rows
         or any(text in (row.name, row.theme) or text in row.name for text in given.rows)
     ]
-    results: list[Result | Told] = []
     failed = 0
     for row in rows:
         result = _run(row)
@@ -82,15 +70,12 @@ def main() -> int:
             print(f"FAILED  {row.name}", flush=True)
             failed += 1
             continue
-        results.append(result)
         failed += bool(result.problems)
+        if not result.problems:
+            _write(result)
         said = f"FAILED  {result.problems}: " if result.problems else "ok      "
         print(f"{said}{row.name}: {result.got} ({row.bound}); {result.figures}", flush=True)
     print(f"{len(rows) - failed} of {len(rows)} rows held")
-    if not given.rows and not failed:
-        DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(_document(results))
-        print(f"written: {DOCUMENT.relative_to(ROOT)}")
     return 1 if failed or not rows else 0
 
 

@@ -7,6 +7,7 @@ reactor is measured in CPU time, so that a busy machine does not matter.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections import Counter
@@ -78,8 +79,8 @@ class Watched(ServerProtocol):
             TURNS.longest = 0.0
 
     def figures(self, asked: bytes) -> dict[str, Any]:
-        """What is told; a behaviour may have more to tell."""
-        return {"longest": TURNS.longest}
+        """Return the figures of the answer. A subclass may add more."""
+        return {"longest": TURNS.longest, "pid": os.getpid()}
 
 
 class Pauses:
@@ -145,6 +146,16 @@ class Push(Watched, ServerProtocol):  # type: ignore[misc]
 
 class Echo(Watched, EchoServerProtocol):  # type: ignore[misc]
     """The echo behaviour."""
+
+
+class Publishing(Watched, ServerProtocol):  # type: ignore[misc]
+    """Publishes what it is told, on the channel that it was told on."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        if self.channel in (CONTROL, NEIGHBOUR):
+            return super().onMessage(payload, isBinary)
+        self.factory.hub.publish(self.channel, payload, isBinary)
+        return None
 
 
 class Greeting(Watched, GreetingServerProtocol):  # type: ignore[misc]

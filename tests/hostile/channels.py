@@ -1,7 +1,7 @@
 """The channels of the attacked server that are not attacked."""
 
 CONTROL = "control"
-"""Where a test asks for what was measured."""
+"""The channel on which a test asks for the figures."""
 
 NEIGHBOUR = "neighbour"
-"""Of those who only want to be served: an echo under each behaviour."""
+"""The channel of harmless clients: every behaviour echoes on it."""

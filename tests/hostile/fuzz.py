@@ -1,9 +1,9 @@
-"""`python -m tests.hostile.fuzz --runs N`: what no client would send, to a server in memory.
+"""`python -m tests.hostile.fuzz --runs N`: mutated traffic, sent to a server in memory.
 
 Each run opens two connections, one that is read by the codec and one that is
 left to Autobahn's own state machine, and sends both the same octets in the same
-cuts: valid traffic, mutated. What came of it must be the same, without a
-traceback, and nothing may be left to wait for.
+cuts: valid traffic, mutated. Both outcomes must be the same, without a
+traceback, and no call may stay scheduled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from twisted.logger import globalLogPublisher
 
-from wsservice import frames as codec
+from wsservice.protocol import frames as codec
 
 from ..support import (
     CLOSE,
@@ -64,7 +64,7 @@ class Traffic:
         return b"".join(parts)
 
     def cuts(self, size: int) -> list[int]:
-        """Where reads end."""
+        """Return the positions at which reads end."""
         chosen = self._random
         if chosen.random() < 0.1 and size < 200:
             return list(range(1, size + 1))
@@ -202,7 +202,7 @@ class Fuzzer:
             client.send(octets[start:cut])
             start = cut
         for _ in range(100):
-            if not client.protocol._holds:
+            if not client.protocol._reader.holds:
                 break
             served.clock.advance(0)
         # Of a close frame the code: the reasons are worded differently.
@@ -215,7 +215,7 @@ class Fuzzer:
 
 
 def fuzz(runs: int, seed: str = "", told: Callable[[int], object] = lambda number: None) -> None:
-    """So many runs. Ends the process if one hangs."""
+    """Make `runs` runs. End the process if one hangs."""
     fuzzer = Fuzzer()
     globalLogPublisher.addObserver(fuzzer.logged)
     try:

@@ -1,6 +1,7 @@
-"""`python -m tests.hostile.neighbour PORT`: a client that behaves well, in a process of its own.
+"""`python -m tests.hostile.neighbour PORT PID...`: a client that behaves well.
 
-Says a word every 5 ms until its standard input ends, then how long the answers took.
+Says a word every 5 ms until its standard input ends, then how much CPU time passed before each
+answer in the processes that serve: in the one that took most.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import json
 import select
 import statistics
 import sys
-import time
 
 from ..integration.wire import Wire
 from .channels import NEIGHBOUR
+from .processes import Stopwatch
 
 INTERVAL = 0.005
 
@@ -20,13 +21,14 @@ INTERVAL = 0.005
 def main() -> None:
     """Round trips, until told to stop."""
     wire = Wire(int(sys.argv[1]), path=f"/{NEIGHBOUR}").upgrade()
-    took = []
+    watch = Stopwatch([int(each) for each in sys.argv[2:]])
+    took: list[float] = []
     said = False
     while not select.select([sys.stdin], [], [], INTERVAL)[0]:
-        began = time.perf_counter()
+        watch.start()
         wire.send("a word")
         assert wire.receive() == "a word"
-        took.append(time.perf_counter() - began)
+        took.append(watch.seconds())
         if not said and len(took) >= 20:
             said = True
             took.clear()

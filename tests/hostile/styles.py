@@ -14,6 +14,7 @@ REQUEST = (
     b"GET /attack HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"
 GOODBYE = frame(CLOSE, struct.pack("!H", 1000))
 
 Style = Callable[[socket.socket], None]

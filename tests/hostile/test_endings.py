@@ -7,12 +7,14 @@ import socket
 import ssl
 import time
 
-from .harness import KIB, MIB, Attack, row
+from .harness import MIB, Attack, row
 from .peer import BINARY, CLOSE, PING, TEXT, Exchange, code_of, frames_of, masked, until
+from .processes import KIB
 
 _CLOSE = masked(CLOSE, b"\x03\xe8")
 
 
+_IMPATIENT = ("--ping-interval", "1", "--ping-timeout", "1", "--close-timeout", "1")
 _SHORT = ("--close-timeout", "2", "--handshake-timeout", "2")
 
 
@@ -76,9 +78,9 @@ def test_who_closes_while_much_is_queued_is_dropped(attack: Attack) -> str:
 
 @row(
     "closes, or does not, while more is queued than is read beside",
-    "dropped within `--ping-interval` + `--ping-timeout` (here 1 s each)",
+    "dropped within `--ping-interval` + `--ping-timeout` + `--close-timeout` (here 1 s each)",
     memory=4 * MIB,
-    options=("--ping-interval", "1", "--ping-timeout", "1"),
+    options=_IMPATIENT,
 )
 def test_who_reads_nothing_is_dropped_whatever_it_says(attack: Attack) -> str:
     before = attack.process.descriptors()
@@ -91,7 +93,7 @@ def test_who_reads_nothing_is_dropped_whatever_it_says(attack: Attack) -> str:
             raise AssertionError("all was taken")
         with contextlib.suppress(TimeoutError):
             wire.socket.sendall(ending)
-    attack.notes["dropped within"] = _over(attack, before, 2 + attack.slack)
+    attack.notes["dropped within"] = _over(attack, before, 3 + attack.slack)
     return "dropped"
 
 
@@ -170,11 +172,12 @@ def test_who_never_sends_close_notify_is_dropped(attack: Attack) -> str:
 
 @row(
     "goes silent (no FIN)",
-    "ping, then dropped: `--ping-interval` + `--ping-timeout` (here 1 s each)",
+    "ping, then 1011 after `--ping-timeout`, dropped after `--close-timeout` (here 1 s each)",
     memory=MIB,
-    options=("--ping-interval", "1", "--ping-timeout", "1"),
+    options=_IMPATIENT,
 )
-def test_who_goes_silent_is_pinged_and_dropped(attack: Attack) -> str:
+def test_who_goes_silent_is_pinged_told_and_dropped(attack: Attack) -> str:
+    before = attack.process.descriptors()
     silent, quiet = attack.connect(), attack.connect()
     began = time.monotonic()
     received, over = b"", 0.0
@@ -191,7 +194,8 @@ def test_who_goes_silent_is_pinged_and_dropped(attack: Attack) -> str:
             pass
         if not over:
             received, over = _look(silent.socket, received, began)
-    assert [first for first, _ in frames_of(received)] == [PING]
+    assert [first for first, _ in frames_of(received)] == [PING, CLOSE]
+    assert code_of(received) == 1011
     assert over < 2 + attack.slack
     # One that says nothing of its own, but answers, lives on.
     assert answered >= 2
@@ -199,11 +203,12 @@ def test_who_goes_silent_is_pinged_and_dropped(attack: Attack) -> str:
     quiet.send("here")
     assert quiet.receive() == "here"
     attack.notes["dropped within"] = f"{over:.1f} of {2 + attack.slack:g} s"
-    return "a ping, then dropped"
+    _over(attack, before + 1, 1 + attack.slack)
+    return "a ping, then 1011, then dropped"
 
 
 def _look(connection: socket.socket, received: bytes, began: float) -> tuple[bytes, float]:
-    """What came in all, and when it was over, 0 before."""
+    """Return all octets received, and the time of the end, 0 before the end."""
     connection.setblocking(False)
     try:
         chunk = connection.recv(1000)

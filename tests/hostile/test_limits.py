@@ -13,7 +13,7 @@ from .peer import BINARY, DEFLATE, Exchange, code_of, deflated, exchange, frames
 
 
 def _closed_with(wire: Wire, octets: bytes) -> int | None:
-    """What a peer gets that sends these octets, and then waits."""
+    """Send these octets, and return the code of the close frame that follows."""
     each = Exchange(wire.socket, octets, b"")
     while not each.over and code_of(each.received) is None:
         _turn(each)
@@ -177,7 +177,7 @@ def test_wrong_parameters_of_compression_do_without_it(attack: Attack) -> str:
 
 
 def _bomb(pieces: int) -> list[bytes]:
-    """So many MiB of zeros, each in a piece that stands for itself."""
+    """Return `pieces` MiB of zeros, each compressed as a piece of its own."""
     machine = zlib.compressobj(9, wbits=-12)
     machine.compress(b"a")
     machine.flush(zlib.Z_FULL_FLUSH)
@@ -205,3 +205,57 @@ def test_a_compression_bomb_is_inflated_no_further_than_the_limit(attack: Attack
         assert code_of(each.received) == 1009
     attack.notes["CPU for each"] = f"{250 * (attack.process.cpu() - cpu):.0f} ms"
     return "1009"
+
+
+_HELLO_FINAL = b"\xf3\x48\xcd\xc9\xc9\x07\x00"
+
+
+@row(
+    "final blocks (BFINAL = 1) without end in a compressed message, and large messages after one",
+    "1008 after some 1,024 of them; what comes after one is read, and costs what it did before it",
+    memory=4 * MIB,
+    options=("--compression", "on"),
+)
+def test_final_blocks_are_bounded_and_the_next_stream_is_read(attack: Attack) -> str:
+    wire = attack.connect(headers=DEFLATE)
+    each = Exchange(wire.socket, masked(0xC2, b"\x03\x00" * (MIB // 2)), b"")
+    exchange([each], 8)
+    assert code_of(each.received) == 1008
+    machine = zlib.compressobj(0, wbits=-12)
+    large = machine.compress(bytes(MIB - 1024)) + machine.flush(zlib.Z_FINISH) + b"\0"
+    cpu = attack.process.cpu()
+    wire = attack.connect(headers=DEFLATE)
+    wire.socket.sendall(masked(0xC1, _HELLO_FINAL + b"\0"))
+    inflater = zlib.decompressobj(-15)
+    _, answer = wire._frame()
+    assert inflater.decompress(answer + b"\0\0\xff\xff") == b"Hello"
+    for _ in range(8):
+        wire.socket.sendall(masked(0xC2, large))
+        _, answer = wire._frame()
+        assert len(inflater.decompress(answer + b"\0\0\xff\xff")) == MIB - 1024
+    attack.notes["CPU for each"] = f"{125 * (attack.process.cpu() - cpu):.0f} ms"
+    return "1008, or read"
+
+
+@row(
+    "16 KiB of offered extensions and parameters",
+    "1 KiB of them is looked at: CPU for each no more than five times that of a plain handshake",
+    memory=MIB,
+    options=("--compression", "on"),
+)
+def test_many_offers_of_extensions_cost_little(attack: Attack) -> str:
+    def cpu_of(offers: str, times: int = 60) -> float:
+        before = attack.process.cpu()
+        for _ in range(times):
+            headers = f"Sec-WebSocket-Extensions: {offers}\r\n"
+            wire = attack.connect(headers=headers)
+            assert "sec-websocket-extensions" in wire.head.lower()
+            wire.end()
+        return (attack.process.cpu() - before) / times
+
+    first = "permessage-deflate"
+    plain = cpu_of(first)
+    most = max(cpu_of(first + ", b" + more) for more in (";a" * 7900, ",a" * 7900))
+    attack.notes["CPU for each"] = f"{1000 * most:.1f} ms, a plain one {1000 * plain:.1f} ms"
+    assert most < 5 * max(plain, 0.0005)
+    return "101"

@@ -1,4 +1,4 @@
-"""What peers say does not lie in the log, nor fill it."""
+"""Text of peers can neither forge lines of the log nor fill it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ import zlib
 from ..integration.processes import wait_until
 from ..integration.wire import TEXT, Wire, frame
 from .channels import CONTROL
-from .harness import KIB, MIB, Attack, row
+from .harness import MIB, Attack, row
+from .processes import KIB
 from .rooms import ROOMY, roomy
 from .styles import GOODBYE, REQUEST, STYLES, read_all
 
@@ -33,7 +34,7 @@ def _alive(control: Wire, asked: str = "alive") -> int:
 def _in_every_style(
     attack: Attack, control: Wire, context: ssl.SSLContext | None, times: int
 ) -> None:
-    """So many of each style; afterwards all of them are freed, without the collector."""
+    """Many attackers of each style come; afterwards all are freed, without the collector."""
     alive = _alive(control)
     port = attack.tls_port if context else attack.port
     for _ in range(times):
@@ -82,7 +83,7 @@ def test_nothing_is_left_of_them_over_tls(attack: Attack) -> str:
 
 
 def _together(attack: Attack, count: int, request: bytes = REQUEST) -> list[socket.socket]:
-    """So many connections, all asking before any is answered."""
+    """Open `count` connections that all send their request before any is answered."""
     roomy(attack)
     peers = [attack.socket() for _ in range(count)]
     for peer in peers:
@@ -112,7 +113,7 @@ def test_a_thousand_connections_at_once_are_all_served(attack: Attack) -> str:
 
 
 def _spoken_on(attack: Attack, count: int, request: bytes, message: bytes) -> None:
-    """So many connections that were opened, got their echo, and are idle since."""
+    """Open `count` connections that got their echo, and are idle since."""
     peers = _together(attack, count, request)
     for peer in peers:
         _head(peer)
@@ -137,6 +138,19 @@ def _resident(attack: Attack, request: bytes, message: bytes) -> float:
 @row("idle connections, 2,000 of them", "12 kB each", options=(*COUNTED, *ROOMY), memory=40 * MIB)
 def test_an_idle_connection_takes_little_memory(attack: Attack) -> str:
     each = _resident(attack, REQUEST, frame(TEXT, b"hi"))
+    assert each <= 12_000, each
+    return "served"
+
+
+@row(
+    "idle connections that asked with 94 headers, 2,000 of them",
+    "12 kB each",
+    options=(*COUNTED, *ROOMY),
+    memory=40 * MIB,
+)
+def test_an_idle_connection_with_many_headers_takes_little_memory(attack: Attack) -> str:
+    headers = b"".join(b"X-Header-%d: %s\r\n" % (number, b"v" * 150) for number in range(89))
+    each = _resident(attack, REQUEST[:-2] + headers + b"\r\n", frame(TEXT, b"hi"))
     assert each <= 12_000, each
     return "served"
 

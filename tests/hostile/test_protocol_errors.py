@@ -1,4 +1,4 @@
-"""What breaks the protocol: told so by a close frame that really arrives, and over in time."""
+"""A peer that breaks the protocol gets a close frame, and the connection ends in time."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..integration.processes import Programs
 from ..integration.wire import Host
-from .harness import MIB, Attack, row, unmeasured
+from .harness import MIB, Attack, row
 from .styles import REQUEST, read_all
 
 SIZE = 100_000
@@ -45,7 +45,7 @@ def test_random_octets_harm_no_client(tmp_path: Path) -> None:
             with socket.create_server(("127.0.0.1", 0)) as server:
                 server.settimeout(20)
                 port = server.getsockname()[1]
-                client = programs.client(f"ws://127.0.0.1:{port}/", environment=unmeasured())
+                client = programs.client(f"ws://127.0.0.1:{port}/")
                 accepted, _ = server.accept()
                 with accepted:
                     host = Host(accepted).accept()

@@ -1,10 +1,11 @@
-"""Who does not read what is sent to it: bounded, and the senders are told."""
+"""The memory for a client that does not read is bounded, and the senders are told."""
 
 from __future__ import annotations
 
 from ..integration.wire import Closed, Wire
-from .harness import KIB, MIB, Attack, row
+from .harness import MIB, Attack, row
 from .peer import BINARY, masked
+from .processes import KIB
 
 _SIZE = 64 * KIB
 

@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def can_connect(port: int) -> bool:
-    """Whether somebody listens."""
+    """Return True if a process listens on a port."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
@@ -61,7 +61,7 @@ def can_connect(port: int) -> bool:
 
 
 class Output:
-    """What goes into a file, read while it is still written."""
+    """The output in a file, read while it is still written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,7 +128,7 @@ class Program:
 
     @property
     def log(self) -> Output:
-        """Where `twistd -n` and `twist` log."""
+        """The output to which `twistd -n` and `twist` log."""
         return self.stdout
 
     @property
@@ -225,6 +225,8 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        #: Returns the command that runs a command; None: commands run as they are.
+        self.within: Callable[..., Sequence[str | Path]] | None = None
         self._started: list[Program | Daemon] = []
 
     def start(
@@ -237,6 +239,8 @@ class Programs:
     ) -> Program:
         """Start a program. Its standard input is empty unless told otherwise."""
         name = f"program-{len(self._started)}"
+        if self.within is not None:
+            arguments = tuple(self.within(*arguments))
         program = Program(arguments, self.folder, name, environment or {}, stdin, stdout, pass_fds)
         self._started.append(program)
         return program

@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import hiredis
 import pytest
 
-from ..needs import need
+from ..needs import need, need_package
 from .processes import free_port, wait_until
 
 _PATIENCE = 20.0
@@ -47,16 +46,20 @@ class Asking:
     """A connection to ask a server on, that shares no code with what is tested but the parser."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+        need_package("hiredis")
+        import hiredis
+
+        self._pack = hiredis.pack_command
         self._reader = hiredis.Reader(notEnoughData=Ellipsis)
+        self._socket = socket.create_connection(("127.0.0.1", port), _PATIENCE)
 
     def ask(self, *words: str | bytes | int) -> Any:
         """Ask, and have the answer, or its error."""
-        self._socket.sendall(hiredis.pack_command(words))  # type: ignore[arg-type]
+        self._socket.sendall(self._pack(words))  # type: ignore[arg-type]
         return self.answer()
 
     def answer(self) -> Any:
-        """What comes next."""
+        """Return the next answer."""
         while (answer := self._reader.gets()) is Ellipsis:
             data = self._socket.recv(65536)
             if not data:
@@ -113,6 +116,16 @@ class Redis:
             return asking.ask(*words)
         finally:
             asking.end()
+
+    def dump(self) -> dict[bytes, bytes]:
+        """All that it has, to be restored."""
+        return {key: self.ask("DUMP", key) for key in self.ask("KEYS", "*")}
+
+    def restore(self, dumped: dict[bytes, bytes]) -> None:
+        """Have what was dumped and nothing else, as a replica that was behind."""
+        self.ask("FLUSHALL")
+        for key, value in dumped.items():
+            assert self.ask("RESTORE", key, 0, value) == b"OK"
 
     def pause(self) -> None:
         """It does nothing, and keeps its connections."""
@@ -172,7 +185,7 @@ class Sentinel(Redis):
         return int(self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")[1])
 
     def knows_replica(self) -> bool:
-        """Whether it could make another the master."""
+        """Return True if it knows a replica that it could make the master."""
         return len(self.ask("SENTINEL", "REPLICAS", "mymaster")) > 0
 
 

@@ -58,14 +58,14 @@ class Person:
 
     @property
     def lines(self) -> list[str]:
-        """What is on the screen, without what is empty and without times."""
+        """Return the lines of the screen, without empty lines and times."""
         with self._lock:
             self._stream.feed(bytes(self.seen[self._looked_at :]))
             self._looked_at = len(self.seen)
             return [_without_time(line) for line in self.screen.display if line.strip()]
 
     def looks_away(self) -> None:
-        """What comes is read, and never drawn: a flood would take long."""
+        """Read the output without drawing it: a flood would take long."""
         with self._lock:
             self._looked_at = len(self.seen)
             self.screen.reset()

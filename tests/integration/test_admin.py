@@ -472,7 +472,7 @@ def documented() -> list[tuple[str, str]]:
 
 def test_the_manuals_commands_work_as_printed(start: Start, connect: Connect) -> None:
     need_program("curl")
-    port, admin = start()
+    port, admin = start("--health-path", "/health")
     client = connect(port, path="/chat")
     client.receive()
     client.send("hello")
@@ -481,6 +481,7 @@ def test_the_manuals_commands_work_as_printed(start: Start, connect: Connect) ->
     assert len(commands) >= 6
     for command, output in commands:
         command = command.replace("localhost:8081", f"localhost:{admin.place}")
+        command = command.replace("localhost:8080", f"localhost:{port}")
         if "/trace" in command:  # which has no end
             command = command.replace("curl", "curl --max-time 1")
         ran = subprocess.run(

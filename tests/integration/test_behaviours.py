@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import textwrap
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from .conftest import Connect
 from .processes import Programs, wait_until
 from .wire import PING, Closed, Wire
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 SHOUTING = {
     "plain": """
@@ -107,6 +111,61 @@ def test_broadcast_reaches_all_on_the_same_path_and_no_other(
     assert two.receive() == "to the room"
     other.send("alone")
     assert [other.receive(), other.receive()] == ["alone", "1"]
+
+
+def test_the_chat_of_the_examples_closes_who_breaks_its_rules_with_1008(
+    programs: Programs, connect: Connect
+) -> None:
+    shutil.copy(EXAMPLES / "chat.py", programs.folder)
+    server = programs.twistd("--port", "0", "--protocol", "chat.Chat")
+    stranger, friend = connect(server.port, path="/room"), connect(server.port, path="/room")
+    stranger.send("not JSON")
+    assert stranger.receive() == Closed(1008, "give such as {type, text}")
+    friend.send('{"type": "name", "text": "Ann"}')
+    said = friend.receive()
+    assert isinstance(said, str)
+    assert json.loads(said)["who"] == "Ann"
+    assert "Traceback" not in server.log.text
+
+
+def test_a_behaviour_closes_with_the_code_it_wants(programs: Programs, connect: Connect) -> None:
+    write(
+        programs.folder,
+        """
+        class Chat(wsservice.ServerProtocol):
+            def onMessage(self, payload, isBinary):
+                self.close(int(payload), "grüße")
+
+            def onClose(self, wasClean, code, reason):
+                self.log.info("the end: {said}", said=(wasClean, code, reason))
+        """,
+    )
+    server = programs.twistd("--port", "0", "--protocol", "chat.Chat")
+    for code in (1001, 1008, 1011, 1012, 1013, 1014, 4999):
+        client = connect(server.port)
+        client.send(str(code))
+        assert client.receive() == Closed(code, "grüße")
+        client.send_close(code, "bye")
+        server.log.wait_for(f"the end: (True, {code}, 'bye')")
+
+
+@pytest.mark.parametrize(("code", "status"), [(1001, 0), (1008, 8), (1014, 8)])
+def test_the_client_tells_of_it(programs: Programs, code: int, status: int) -> None:
+    write(
+        programs.folder,
+        f"""
+        class Chat(wsservice.ServerProtocol):
+            def onOpen(self):
+                self.close({code}, "so it is")
+        """,
+    )
+    server = programs.twistd("--port", "0", "--protocol", "chat.Chat")
+    url = f"ws://127.0.0.1:{server.port}/"
+    client = programs.client(url, "--linger", "60")
+    assert client.wait() == status
+    if status:
+        client.stderr.wait_for(f"the server closed with {code} (so it is)")
+    assert programs.client(url, "--expect-close", str(code)).wait() == 0
 
 
 def provoke(client: Wire, callback: str) -> None:

@@ -25,11 +25,10 @@ from .wire import BINARY, TEXT, frame
 
 ROOT = Path(__file__).parents[2]
 OURS = servers.ALL[0]
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 class Loaded:
-    """What a run of the load generator came to."""
+    """The result of a run of the load generator."""
 
     def __init__(self, load: Path, kind: str, port: int, *arguments: object) -> None:
         self._arguments = [load, kind, "--port", port, "--timeout", 15, *arguments]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,18 @@ from twisted.internet.task import deferLater
 
 from wsservice.broker.engine import Engine
 from wsservice.broker.inbox import Inbox
-from wsservice.broker.link import Away, Link, Refused, Script, Unknown
-from wsservice.broker.places import place_of
-from wsservice.config import Config
+from wsservice.broker.redis.address import place_of
+from wsservice.broker.redis.link import Away, Link, LuaScript, Refused, Unknown
+from wsservice.config.config import Config
 
 from ..certificates import Authority
-from ..test_broker_waiting import SENDER
+from ..unit.broker.test_waiting import SENDER
 from .processes import free_port
 from .redis import SERVERS, Asking, Redis, Redises
 from .test_tcp import in_the_reactor
 
 _PATIENCE = 20.0
-APPEND = Script("return redis.call('RPUSH', KEYS[1], ARGV[1])")
+APPEND = LuaScript("return redis.call('RPUSH', KEYS[1], ARGV[1])")
 
 
 def bounded(deferred: Deferred[Any]) -> Deferred[Any]:
@@ -130,16 +131,16 @@ async def test_by_a_unix_socket(links: Links, redises: Redises) -> None:
     assert server.ask("DBSIZE") == 0
 
 
-def with_tls(redises: Redises, authority: Authority) -> tuple[Redis, str]:
+def with_tls(redises: Redises, authority: Authority, name: str = "localhost") -> tuple[Redis, str]:
     """A server that speaks TLS too, and where."""
-    key, certificate = authority.certificate("localhost")
+    key, certificate = authority.certificate(name)
     port = free_port()
     server = redises.start(
         *("--tls-port", str(port), "--tls-auth-clients", "no"),
         *("--tls-cert-file", certificate, "--tls-key-file", key),
         *("--tls-ca-cert-file", authority.file),
     )
-    return server, f"localhost:{port}"
+    return server, f"{name}:{port}"
 
 
 @in_the_reactor
@@ -168,6 +169,22 @@ async def test_who_is_not_whom_its_certificate_says(
         await until(lambda link=link: link.problem != "connecting", "what is wrong")  # type: ignore[misc]
         assert not link.up
         assert problem in str(link.problem)
+
+
+@in_the_reactor
+async def test_one_that_accepts_and_is_silent_may_want_tls(links: Links) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        expected = {
+            f"redis://{where}": "no answer within 1 s; does it want TLS?",
+            f"rediss://{where}": "no answer within 1 s; does it speak TLS?",
+            f"redis+sentinel://{where}/m": "no answer within 2 s; does it want TLS?",
+            f"rediss+sentinel://{where}/m": "no answer within 2 s; does it speak TLS?",
+        }
+        for url, problem in expected.items():
+            link = links.start(url, patience=1)
+            await until(lambda link=link: link.problem != "connecting", "what is wrong")  # type: ignore[misc]
+            assert str(link.problem).endswith(problem)
 
 
 @in_the_reactor
@@ -335,7 +352,7 @@ async def test_sentinels_say_where_it_is_now(links: Links, redises: Redises) -> 
 
 
 def synchronised(replica: Redis) -> bool:
-    """Whether a replica, with a password, has all that its master had."""
+    """Return True if a replica, with a password, has all data of its master."""
     asking = Asking(replica.port)
     try:
         asking.ask("AUTH", "pw")
@@ -375,4 +392,27 @@ async def test_what_is_sent_to_an_inbox_twice_is_there_once(
     found: list[Any] = server.ask("XRANGE", "in", "-", "+")
     assert [fields[fields.index(b"payload") + 1] for _, fields in found] == sent
     assert 0 < server.ask("TTL", "wsservice:inbox:{n1}") <= 86_400
+    await engine.stop()
+
+
+@in_the_reactor
+async def test_an_inbox_whose_number_is_spoiled_appends_all_the_same(redises: Redises) -> None:
+    server = redises.start()
+    config = Config(broker=(server.url,), inbox="in", inbox_size=10**6)
+    engine = Engine(config, reactor, "n1")
+    engine.start()
+    inbox = Inbox(config, engine, reactor, random=lambda: 0.1)
+    sent: list[bytes] = []
+    key = "wsservice:inbox:{n1}"
+    for value in (b"", b"9" * 15, b"9" * 200, b"1e300", b"999 999", b"x\n", b"-1 -3", None):
+        server.ask("DEL", key)
+        if value is None:
+            server.ask("RPUSH", key, "x")
+        else:
+            server.ask("SET", key, value)
+        sent.append(b"%d" % len(sent))
+        assert inbox.take(SENDER, sent[-1], False)
+        await until(lambda: inbox.appended == len(sent), f"the message after {value!r}")
+    found: list[Any] = server.ask("XRANGE", "in", "-", "+")
+    assert [fields[fields.index(b"payload") + 1] for _, fields in found] == sent
     await engine.stop()

@@ -9,10 +9,12 @@ from typing import Any
 import hiredis
 import pytest
 
-from wsservice.broker import scripts
-from wsservice.broker.scripts import Appended, Page, Place, Terms
-from wsservice.channels import Position
-from wsservice.history import History
+from wsservice.broker import calls, scripts
+from wsservice.broker.calls import Appended, ChannelPlace, EntryPage, Terms
+from wsservice.broker.standing import UNKNOWN, MisplacedError, Standing
+from wsservice.channels.history import History
+from wsservice.channels.message import ChannelMessage
+from wsservice.channels.query import Position
 
 from .processes import wait_until
 from .redis import SERVERS, Asking, Redis, Redises
@@ -26,13 +28,16 @@ FOREVER = Terms(5, 0, 10**9)
 
 
 class Asked:
-    """What a node asks, on one connection."""
+    """The commands of a node, on one connection."""
 
     def __init__(self, redis: Redis) -> None:
         self._asking = Asking(redis.port)
         self.end = self._asking.end
         self.sequence = 0
-        #: What was published where this subscribes.
+        #: The octets that epochs begin with.
+        self.fresh = "ID"
+        self.standing = UNKNOWN
+        #: The messages that were published on the channel that this subscribes to.
         self.heard: list[bytes] = []
 
     def ask(self, *words: Any) -> Any:
@@ -54,21 +59,45 @@ class Asked:
     def keys(self, channel: str) -> list[str]:
         return ["p:places", "p:ages", f"p:stream:{{{channel}}}"]
 
-    def append(
-        self, channel: str, body: bytes, terms: Terms = FOREVER, sequence: int = 0
+    def append(self, channel: str, body: bytes, terms: Terms = FOREVER) -> Appended:
+        """Append after the last one, wherever that is."""
+        try:
+            return self.append_after(self.standing, channel, body, terms)
+        except MisplacedError as error:
+            self.standing = error.standing
+            appended = self.append_after(self.standing, channel, body, terms)
+            return appended._replace(healed=appended.healed or error.healed)
+
+    def append_after(
+        self,
+        standing: Standing,
+        channel: str,
+        body: bytes,
+        terms: Terms = FOREVER,
+        anew: bool = False,
     ) -> Appended:
-        self.sequence = sequence or self.sequence + 1
+        """Append, if it stands there. Raises `MisplacedError`."""
         keys = [*self.keys(channel), "p:seen:{n}", f"p:said:{{{channel}}}"]
-        words = scripts.to_append(terms, "ID", b"PUBLISH", self.sequence, body)
-        return scripts.appended(self.call(scripts.APPEND, keys, words))
+        sequence = self.sequence + 1
+        words = calls.to_append(terms, standing, anew, b"PUBLISH", sequence, body)
+        words[0] = self.fresh
+        appended = calls.appended(self.call(scripts.APPEND, keys, words))
+        self.sequence = sequence
+        self.standing = Standing(standing.life, sequence)
+        return appended
 
-    def look(self, channel: str, at: Position | None = None, mark: bytes = b"") -> Place:
-        words = scripts.to_look("ID", at, mark)
-        return scripts.looked(self.call(scripts.LOOK, self.keys(channel), words))
+    def look(self, channel: str, at: Position | None = None, mark: bytes = b"") -> ChannelPlace:
+        words = [self.fresh, *calls.to_look(at, mark)[1:]]
+        return calls.looked(self.call(scripts.LOOK, self.keys(channel), words))
 
-    def since(self, channel: str, since: Position, terms: Terms = FOREVER) -> Page:
-        words = scripts.to_read(terms, "ID", since)
-        return scripts.read(self.call(scripts.SINCE, self.keys(channel), words))
+    def since(self, channel: str, since: Position, terms: Terms = FOREVER) -> EntryPage:
+        words = [self.fresh, *calls.to_read(terms, since)[1:]]
+        return calls.read(self.call(scripts.SINCE, self.keys(channel), words))
+
+    def place(self, channel: str) -> list[bytes]:
+        """Return the fields that it has of a channel."""
+        packed: bytes = self.ask("HGET", "p:places", self.stream(channel))
+        return packed.split()
 
     def milliseconds(self) -> int:
         """The server's clock."""
@@ -97,7 +126,7 @@ def test_they_do_as_the_history_of_one_process_does(asked: Asked) -> None:
         if chance.random() < 0.5:
             body = b"%d" % number
             asked.append(name, body, terms)
-            history.append(name, body, False, 0)
+            history.append(ChannelMessage(name, body), 0)
             # Which channel was published on longest ago is a matter of milliseconds there.
             before = asked.milliseconds()
             while asked.milliseconds() == before:
@@ -119,9 +148,7 @@ def test_what_is_published_says_its_place(asked: Asked) -> None:
     asked.ask("HELLO", "3")
     asked.ask("SUBSCRIBE", "p:said:{a}")
     assert asked.append("a", b"t n 1\nhello") == Appended(1)
-    # A number that was there before is published to nobody.
-    assert asked.append("a", b"t n 1\nhello", sequence=1) == Appended(-1)
-    asked.append("a", b"t n 2\nmore", sequence=2)
+    asked.append("a", b"t n 2\nmore")
     asked.ask("PING")  # what one publishes comes before its answer, or, in newer ones, behind it
     assert [octets.partition(b"\n")[2] for octets in asked.heard] == [b"hello", b"more"]
     assert asked.heard[0].startswith(b"1 1 ID.1 ")
@@ -135,7 +162,7 @@ def test_a_page_is_bounded_by_count_and_by_octets(asked: Asked) -> None:
     for number in range(100):
         asked.append("a", b"%d" % number, terms)
     page = asked.since("a", Position(0, "ID.1"), terms)
-    assert len(page.entries) == scripts.PAGE
+    assert len(page.entries) == calls.PAGE
     for _ in range(10):
         asked.append("b", b"x" * 500_000, terms)
     page = asked.since("b", Position(0, "ID.3"), terms)
@@ -196,11 +223,13 @@ def test_a_server_that_lost_its_end_numbers_anew(asked: Asked) -> None:
         asked.append("a", b"t n %d\nx" % number)
     assert not asked.look("a", Position(5, "ID.1"), b"t n 4\n").rolled
     assert not asked.look("a", Position(5, "ID.0"), b"other").rolled
+    asked.fresh = "OTHER"
     place = asked.look("a", Position(5, "ID.1"), b"t other 4\n")
-    assert place == Place(Position(0, "ID.2"), rolled=True)
+    assert place == ChannelPlace(Position(0, "OTHER.0"), rolled=True)
     assert asked.since("a", Position(5, "ID.1")).gap
     asked.append("a", b"t n 9\nx")
-    assert asked.look("a", Position(7, "ID.3"), b"").rolled
+    assert asked.look("a", Position(1, "OTHER.1")) == ChannelPlace(Position(1, "OTHER.1"))
+    assert asked.look("a", Position(7, "OTHER.1")).rolled
 
 
 def test_another_ones_key_is_left_alone(asked: Asked) -> None:
@@ -251,7 +280,7 @@ def test_a_full_server_does_nothing_of_it(asked: Asked) -> None:
     assert asked.since("a", Position(0, "ID.1")).entries
     asked.ask("CONFIG", "SET", "maxmemory", "0")
     assert asked.ask("HGETALL", "p:places") == before
-    assert asked.ask("GET", "p:seen:{n}") == b"1"
+    assert asked.ask("GET", "p:seen:{n}") == b"1 ID 3"
 
 
 def test_a_stream_that_the_server_threw_out_is_a_gap_and_counts_for_nothing(asked: Asked) -> None:

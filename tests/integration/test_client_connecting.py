@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pty
 import socket
 import ssl
 import stat
+import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,7 +47,6 @@ class SecureHosts(Hosts):
     def __init__(self, key: Path, certificate: Path, client_ca: Path | None = None) -> None:
         super().__init__()
         self.url = self.url.replace("ws:", "wss:")
-        self.port = self._listener.getsockname()[1]
         self.names: list[str | None] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate, key)
@@ -99,6 +101,127 @@ def greeted(client: Program, host: Host) -> None:
 _WITHOUT_A_TERMINAL = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
 
 
+class TestWhatIsTyped:
+    """A URL, or an option about it, that cannot be is one line, and a status."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "status", "said"),
+        [
+            ([f"ws+unix:/{'x' * 107}"], 2, "the path of a socket has at most 107 octets"),
+            (["ws://127.0.0.1/", "--ipv6"], 2, "--ipv6: 127.0.0.1 is an IPv4 address; give"),
+            (["ws://[::1]/", "--ipv4"], 2, "--ipv4: ::1 is an IPv6 address; give"),
+            (["ws://h/chat@home#x"], 2, "'ws://h/chat@home#x' is not allowed; a WebSocket URL"),
+            (["ws://a..b/"], 2, "no two dots in a row"),
+            (["wss://a~b/"], 2, "'a~b' is not allowed with TLS; no certificate can be"),
+            (["ws://h/a b"], 2, "a space in it is written %20"),
+            (["ws://[fe80::1%25nowhere0]/", "--connect-timeout", "5"], 3, "or zone of one"),
+            (["ws://localhost/", "--proxy", "socks4://p"], 2, "--proxy: 'socks4://p' is not"),
+        ],
+    )
+    def test_it_is_said(
+        self, programs: Programs, arguments: list[str], status: int, said: str
+    ) -> None:
+        failed(programs.client(*arguments), status, said)
+
+    def test_an_address_with_a_zone(self, programs: Programs) -> None:
+        need_ipv6()
+        hosts = Hosts("::1")
+        try:
+            client = programs.client(f"ws://[::1%251]:{hosts.port}/")
+            host = hosts.next()
+            assert f"\r\nHost: [::1]:{hosts.port}\r\n" in host.head
+            greeted(client, host)
+        finally:
+            hosts.end()
+
+    def test_a_name_and_a_path_beyond_ascii(self, hosts: Hosts, programs: Programs) -> None:
+        pin = f"xn--bcher-kva.example:{hosts.port}:127.0.0.1"
+        client = programs.client(
+            f"ws://bücher.example:{hosts.port}/ü?é", "--resolve", pin, "--proxy", ""
+        )
+        host = hosts.next()
+        assert host.head.startswith("GET /%C3%BC?%C3%A9 HTTP/1.1\r\n")
+        assert f"\r\nHost: xn--bcher-kva.example:{hosts.port}\r\n" in host.head
+        greeted(client, host)
+
+    def test_a_unix_socket_of_any_name(self, programs: Programs) -> None:
+        path = programs.folder / "sö:cket"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.settimeout(PATIENCE)
+            client = programs.client(f"ws+unix:{str(path).replace(':', '%3A')}:/ü")
+            host = Host(listener.accept()[0])
+        assert host.head.startswith("GET /%C3%BC ")
+        greeted(client, host)
+
+
+class TestEnvironment:
+    def test_gnomes_proxy_is_one_of_socks_5(self, hosts: Hosts, programs: Programs) -> None:
+        client = programs.client(
+            "ws://a.example/", environment={"all_proxy": f"socks://127.0.0.1:{hosts.port}/"}
+        )
+        proxy = hosts.next_raw()
+        assert proxy.recv(3) == b"\5\1\0"
+        proxy.sendall(b"\5\0")
+        assert proxy.recv(99) == b"\5\1\0\3\x09a.example\0\x50"
+        proxy.sendall(b"\5\0\0\1" + bytes(6))
+        greeted(client, Host(proxy))
+
+    @pytest.mark.parametrize("exempt", ["127.0.0.1:{port}", "*:{port}", "*"])
+    def test_a_port_may_be_exempt(self, hosts: Hosts, programs: Programs, exempt: str) -> None:
+        environment = {"http_proxy": "127.0.0.1:1", "no_proxy": exempt.format(port=hosts.port)}
+        client = programs.client(hosts.url, environment=environment)
+        greeted(client, hosts.next())
+
+    def test_another_port_is_not(self, hosts: Hosts, programs: Programs) -> None:
+        proxy = f"127.0.0.1:{hosts.port}"
+        environment = {"http_proxy": proxy, "no_proxy": "*.example:81, a.example:8"}
+        client = programs.client("ws://b.a.example/", environment=environment)
+        host = hosts.next()
+        assert host.head.startswith("CONNECT b.a.example:80 ")
+        host.answer("403 No")
+        failed(client, 3, f"the proxy http://{proxy}: it answered 403 No")
+
+
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+class TestInterimAnswers:
+    """Those of 1xx, which may come before every answer (RFC 9110, 15.2)."""
+
+    def test_of_a_server(self, hosts: Hosts, programs: Programs) -> None:
+        client = programs.client(hosts.url)
+        host = hosts.next()
+        host.socket.sendall(INTERIM)
+        greeted(client, host)
+        assert client.stderr.text == ""
+
+    def test_before_a_redirect(self, hosts: Hosts, programs: Programs) -> None:
+        client = programs.client(hosts.url)
+        hosts.next().socket.sendall(INTERIM + b"HTTP/1.1 302 X\r\nLocation: /there\r\n\r\n")
+        host = hosts.next()
+        assert host.head.startswith("GET /there ")
+        greeted(client, host)
+
+    def test_of_a_proxy(self, hosts: Hosts, programs: Programs) -> None:
+        client = programs.client("ws://a.example/", "--proxy", f"127.0.0.1:{hosts.port}")
+        host = hosts.next()
+        assert host.head.startswith("CONNECT a.example:80 ")
+        host.socket.sendall(INTERIM + b"HTTP/1.1 200 OK\r\n\r\n")
+        greeted(client, host.again())
+        assert client.stderr.text == ""
+
+    @pytest.mark.parametrize("proxy", [True, False])
+    def test_that_never_end_are_given_up(
+        self, hosts: Hosts, programs: Programs, proxy: bool
+    ) -> None:
+        options = ("--proxy", f"127.0.0.1:{hosts.port}") if proxy else ()
+        client = programs.client(hosts.url, "--connect-timeout", "0", *options)
+        hosts.next().socket.sendall(INTERIM * 9)
+        failed(client, 3 if proxy else 5, "more than 16 answers 1xx and no final one")
+
+
 class TestWhoOneIs:
     def test_all_that_is_given_is_said(self, hosts: Hosts, programs: Programs) -> None:
         client = programs.client(
@@ -112,7 +235,7 @@ class TestWhoOneIs:
             "Host: b.example",
             "X-A: 1",
             "Origin: https://o",
-            "Sec-WebSocket-Protocol: s,t",
+            "Sec-WebSocket-Protocol: s, t",
             "Authorization: Basic dTpw",
             "Cookie: a=b; c=d",
             "User-Agent: me",
@@ -154,12 +277,17 @@ class TestWhoOneIs:
         greeted(client, host)
 
     def test_a_password_is_asked_for_at_the_terminal(self, hosts: Hosts) -> None:
-        pid, terminal = pty.fork()
-        if not pid:
-            os.execv(  # the child's end
-                sys.executable,
-                [sys.executable, "-m", "wsservice.client", hosts.url, "--auth", "u", "-m", "hi"],
-            )
+        terminal, theirs = pty.openpty()
+        # Not `pty.fork`, of which Python warns where a test before left threads.
+        client = subprocess.Popen(
+            [sys.executable, "-m", "wsservice.client", hosts.url, "--auth", "u", "-m", "hi"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # its own terminal
+        )
+        os.close(theirs)
         try:
             shown = b""
             while b"Password of 'u': " not in shown:
@@ -177,7 +305,7 @@ class TestWhoOneIs:
             assert b"secret" not in shown
         finally:
             os.close(terminal)
-            os.waitpid(pid, 0)
+            client.wait(PATIENCE)
 
     def test_without_a_terminal_it_is_wrong_usage(self, programs: Programs) -> None:
         client = programs.start(
@@ -238,7 +366,7 @@ class TestTLS:
         assert server.names == ["localhost"]
         greeted(client, host)
         assert client.stderr.lines == [
-            "wsservice.client: WARNING: --insecure: the server may be anybody, nothing is verified"
+            "wsservice.client: WARNING: --insecure: the server's identity is not verified"
         ]
 
     def test_a_name_that_leads_elsewhere_is_verified_all_the_same(
@@ -262,7 +390,7 @@ class TestTLS:
         greeted(client, server.next())
         client = programs.client(url, "--ca", authority.file)
         server.refused()
-        failed(client, 4, "TLS failed", "the server wants a certificate of yours")
+        failed(client, 4, "TLS failed", "the server asks for a client certificate")
 
     def test_no_tls_at_all_is_status_4(self, more: Hosts, programs: Programs) -> None:
         client = programs.client(more.url.replace("ws:", "wss:"))
@@ -330,7 +458,7 @@ class TestRefusals:
         with contextlib.suppress(OSError):
             while client.process.poll() is None:
                 host.socket.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
-        failed(client, 5, "too long a head")
+        failed(client, 5, "head of its answer is too long")
 
     def test_an_extension_and_a_subprotocol_that_were_not_asked_for(
         self, hosts: Hosts, programs: Programs
@@ -365,7 +493,7 @@ class TestRedirects:
         client = programs.client(hosts.url, "--max-redirects", "2")
         for _ in range(3):
             hosts.next().answer("301 Moved", f"Location: {hosts.url}\r\n")
-        failed(client, 5, "2 redirects are enough")
+        failed(client, 5, "at most 2 redirects are followed")
 
     @pytest.mark.parametrize(
         ("location", "words"),
@@ -387,6 +515,14 @@ class TestRedirects:
         failed(client, 5, "must not lead from TLS to an unprotected connection")
 
 
+_PPROXY = """
+import asyncio
+asyncio.set_event_loop(asyncio.new_event_loop())  # which it takes for granted, until Python 3.13
+from pproxy.server import main
+main()
+"""
+
+
 class Proxies:
     """Proxies of pproxy, a program of its own."""
 
@@ -398,7 +534,8 @@ class Proxies:
         """A proxy's port."""
         port = free_port()
         where = f"{scheme}://127.0.0.1:{port}{f'#{login}' if login else ''}"
-        proxy = self._programs.start(sys.executable, "-m", "pproxy", "-l", where, "-v", *options)
+        command = [sys.executable, "-c", _PPROXY, "-l", where, "-v", *options]
+        proxy = self._programs.start(*command)
         wait_until(lambda: can_connect(port) or proxy.process.poll() is not None, "the proxy")
         assert proxy.process.poll() is None, proxy.stderr.text
         return port
@@ -469,8 +606,12 @@ class TestProxies:
         ("scheme", "answers", "words"),
         [
             ("http", b"HTTP/1.1 407 Locked\r\n\r\n", "407 Locked; it wants a name and password"),
-            ("http", b"SSH-2.0-x\r\n\r\n", "its answer makes no sense"),
-            ("http", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99_999, "too long a head"),
+            ("http", b"SSH-2.0-x\r\n\r\n", "its answer is malformed"),
+            (
+                "http",
+                b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99_999,
+                "head of its answer is too long",
+            ),
             ("http", b"", "it broke off"),
             ("socks5", b"\5\xff", "it wants a name and password"),
             ("socks5", b"\4\0", "it does not speak SOCKS 5"),

@@ -7,6 +7,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,10 +23,12 @@ from .wire import Closed, Host
 class Hosts:
     """A server that says and does what a test tells it to."""
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family)
         self._listener.settimeout(PATIENCE)
-        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/path?query"
+        self.port = self._listener.getsockname()[1]
+        self.url = f"ws://127.0.0.1:{self.port}/path?room=1"
         self._ends: list[Host] = []
 
     def next(self) -> Host:
@@ -33,6 +36,12 @@ class Hosts:
         host = Host(self._listener.accept()[0])
         self._ends.append(host)
         return host
+
+    def next_raw(self) -> socket.socket:
+        """The next who comes, of whom nothing was read."""
+        accepted = self._listener.accept()[0]
+        accepted.settimeout(PATIENCE)
+        return accepted
 
     def end(self) -> None:
         for host in self._ends:
@@ -47,6 +56,27 @@ def hosts() -> Iterator[Hosts]:
     hosts.end()
 
 
+SLOW_LOOKUPS = """
+import socket, sys, time
+socket.getaddrinfo = lambda *_, **__: time.sleep(600)
+from wsservice.cli.__main__ import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("option", "status"), [("--timeout", 7), ("--connect-timeout", 3)])
+def test_its_time_holds_where_no_dns_server_answers(option: str, status: int) -> None:
+    arguments = ["ws://nowhere.example/", option, "200ms"]
+    ended = subprocess.run(
+        [sys.executable, "-c", SLOW_LOOKUPS, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == status, ended.stderr
+
+
 def failed(client: Program, status: int, *words: str) -> None:
     """It ended with a status, and one line that has these words."""
     assert client.wait() == status, client.stderr.text
@@ -58,7 +88,7 @@ def failed(client: Program, status: int, *words: str) -> None:
 def test_it_sends_what_m_gives_and_prints_what_comes(hosts: Hosts, programs: Programs) -> None:
     client = programs.client(hosts.url, "-m", "one", "-m", "zwei ✓")
     host = hosts.next()
-    assert host.head.startswith("GET /path?query HTTP/1.1\r\n")
+    assert host.head.startswith("GET /path?room=1 HTTP/1.1\r\n")
     host.accept()
     assert [host.receive(), host.receive()] == ["one", "zwei ✓"]
     assert host.receive() == Closed(1000, "")
@@ -105,7 +135,7 @@ def test_each_line_of_a_file_is_a_message(hosts: Hosts, programs: Programs) -> N
     with file.open("rb") as lines:
         client = programs.client(hosts.url, stdin=lines)
     host = hosts.next().accept()
-    assert [host.receive() for _ in range(3)] == ["one", "two\r", "✓"]
+    assert [host.receive() for _ in range(3)] == ["one", "two", "✓"]
     assert host.receive() == Closed(1000, "")
     host.send_close(1000)
     host.end()

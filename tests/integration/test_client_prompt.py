@@ -111,7 +111,7 @@ def test_commands(people: People, hosts: Hosts) -> None:
     assert 20 <= milliseconds < 5000
     person.enters("/headers")
     person.sees("  <", ">")
-    assert "  > GET /path?query HTTP/1.1" in person.lines
+    assert "  > GET /path?room=1 HTTP/1.1" in person.lines
     assert "  < HTTP/1.1 101 Switching Protocols" in person.lines
     end_in_order(person, host)
 

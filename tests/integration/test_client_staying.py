@@ -54,7 +54,7 @@ def end_in_order(host: Host) -> None:
 
 
 def errors(client: Program) -> list[str]:
-    """What it said, without the times that chance decides."""
+    """Return the lines of standard error, without the random delays."""
     lines = [line.removeprefix("wsservice.client: ") for line in client.stderr.lines]
     return [line.partition("; trying again in ")[0] for line in lines]
 
@@ -157,7 +157,7 @@ class TestScripts:
         assert client.wait() == 7
         assert errors(client)[-1] == "timed out after 1.5 s while connecting"
 
-    @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+    @pytest.mark.parametrize("status", ["404 Not Found", "403 Forbidden"])
     def test_a_refusal_that_stays_ends_it(
         self, place: Place, programs: Programs, status: str
     ) -> None:
@@ -194,8 +194,10 @@ class TestPings:
         client = programs.client(place.url, *pings, stdin=subprocess.PIPE)
         host = place.next().accept()
         assert host._frame()[0] == PING
+        assert host.receive() == Closed(1011, "keepalive ping timeout")
+        host.end()
         assert client.wait() == 6
-        said = f"wsservice.client: {LOST} (no sign of life since a ping)\n"
+        said = "wsservice.client: closed with 1011 (keepalive ping timeout)\n"
         assert client.stderr.text == said
 
     def test_and_left_for_another(self, place: Place, programs: Programs) -> None:

@@ -45,9 +45,9 @@ def test_the_environment_overrules_the_file_and_options_both(
     ("text", "said"),
     [
         ("port = 80\nport = 81", "wsdemo: ws.toml: is not TOML, Cannot overwrite a value (at"),
-        ("prot = 80", "wsdemo: ws.toml: prot: there is no such setting; did you mean port?"),
+        ("prot = 80", "wsdemo: ws.toml: prot: unknown setting; did you mean port?"),
         ("port = '80'", "wsdemo: ws.toml: port: '80' is not allowed; give a whole number"),
-        ("listen = ['tcp:x']", "wsdemo: ws.toml: listen tcp:x: is no endpoint that can be"),
+        ("listen = ['tcp:x']", "wsdemo: ws.toml: listen tcp:x: is not an endpoint to"),
         ("protocol = 'absent.A'", "wsdemo: ws.toml: protocol: 'absent.A' cannot be imported"),
         ("message_log = '/'", "wsdemo: ws.toml: message_log: / cannot be written"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wsservice.config import DEFAULT_PORT, Config
+from wsservice.config.config import DEFAULT_PORT, Config
 
 from ..needs import need
 from .processes import BIN, Programs, free_port
@@ -36,13 +36,13 @@ def final() -> dict[str, str]:
 
 
 def copied() -> list[str]:
-    """What is taken of the project's folder."""
+    """Return the paths that the image copies from the project's folder."""
     sources = [rest.split()[:-1] for name, rest in instructions() if name == "COPY"]
     return [each for some in sources for each in some if not each.startswith(("--from", "/"))]
 
 
 def command() -> list[str]:
-    """What the container runs."""
+    """Return the command that the container runs."""
     told = final()
     whole: list[str] = [*json.loads(told["ENTRYPOINT"]), *json.loads(told["CMD"])]
     return whole

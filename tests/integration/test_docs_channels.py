@@ -25,12 +25,11 @@ SECTIONS = "".join(
 )
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTIONS, re.MULTILINE | re.DOTALL)
 PORT = "8090"
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @pytest.fixture
 def groups() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """What was started, each in a group of its own."""
+    """Yield a list for processes, each in a group of its own, and end them."""
     started: list[subprocess.Popen[bytes]] = []
     yield started
     for each in started:

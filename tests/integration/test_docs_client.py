@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from wsservice.client.command import SHORT_HELP
+from wsservice.cli.command import SHORT_HELP
 
 from ..needs import need_program
 from .processes import BIN, PATIENCE, can_connect, free_port, wait_until
@@ -23,7 +23,6 @@ from .terminals import People
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 EXAMPLES = DOCUMENT.parents[1] / "examples"
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 _FENCE = re.compile(
     r"^(?:<!-- typed: (?P<typed>[^\n]*) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$",
@@ -31,7 +30,7 @@ _FENCE = re.compile(
 )
 _PORT = re.compile(r"(?<=localhost:)8\d{3}|(?<=127\.0\.0\.1:)8\d{3}|(?<=ssl:)8\d{3}")
 _LATER = re.compile(r"\s&(\s+#.*)?$")
-"""What ends a command that goes on in the background."""
+"""The end of a command that runs in the background."""
 _SECONDS = re.compile(r"(?<!-timeout )(?:(?<=sleep )|(?<=timeout )|(?<=-s INT ))\d+")
 """Those of `sleep` and `timeout`, in which another program is to have begun its work."""
 _USUAL = 0.5
@@ -70,7 +69,7 @@ PRINTED_PORTS = sorted({each for block in BLOCKS for each in _PORT.findall(block
 
 
 def as_printed(lines: list[str]) -> re.Pattern[str]:
-    """What the document says is printed: `…` is anything, and alone any number of lines."""
+    """Return a pattern for output in a document: `…` is any text, alone any number of lines."""
     parts = []
     for line in lines:
         if line == "…":
@@ -246,7 +245,7 @@ def test_every_block_is_of_a_kind_that_is_run() -> None:
 
 
 def test_in_a_script_every_command_says_where_its_input_comes_from() -> None:
-    """Else it would read the terminal where it is tried."""
+    """A command without a source would read the user's terminal."""
     for block in BLOCKS:
         for command, _ in block.commands if block.kind == "console" else ():
             before, _, after = command.partition("wsclient ")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from wsservice.broker.names import Names
+from wsservice.broker.naming import Names
 from wsservice.cluster import registry
 from wsservice.cluster.asking import WITHIN
 from wsservice.cluster.facts import Facts

@@ -27,7 +27,7 @@ REFUSED = Closed(1013, "messages cannot be taken now")
 
 
 def entries(server: Redis, stream: str = STREAM) -> list[dict[str, bytes]]:
-    """What is in the stream."""
+    """Return the entries of the stream."""
     found: list[Any] = server.ask("XRANGE", stream, "-", "+")
     return [
         {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
@@ -42,9 +42,9 @@ def payloads(server: Redis) -> list[bytes]:
 class Watched:
     """A service and its admin face."""
 
-    def __init__(self, programs: Programs, *options: str | Path) -> None:
+    def __init__(self, programs: Programs, *options: str | Path, **how: Any) -> None:
         self.program: Program = programs.twistd(
-            "--listen", LOOPBACK, "--admin", LOOPBACK, "--protocol", "echo", *options
+            "--listen", LOOPBACK, "--admin", LOOPBACK, "--protocol", "echo", *options, **how
         )
         self.port, self.admin = self.program.log.wait_for_ports(2)
         self.until_ready()

@@ -1,4 +1,4 @@
-"""Where the service listens: every kind of endpoint, with a real socket at its end."""
+"""The places to listen: every kind of endpoint, with a real socket at its end."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ HANDED_OVER = (
     "os.environ.update(LISTEN_FDS='1', LISTEN_FDNAMES='ws', LISTEN_PID=str(os.getpid()))\n"
     "os.execv(sys.argv[2], sys.argv[2:])\n"
 )
-"""What systemd does: descriptor 3 listens, and the environment says so to this very process."""
+"""A start as by systemd: descriptor 3 listens, and the environment names this process."""
 
 
 def test_a_socket_of_systemds_is_taken_over(programs: Programs, connect: Connect) -> None:

@@ -11,11 +11,14 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ..needs import need_program
+from . import gateways
 from .conftest import Connect
 from .processes import BIN, PATIENCE, Programs, can_connect, free_port, wait_until
+from .test_listening_places import make_certificate
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -23,12 +26,14 @@ DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").r
 ALERTS = (PROMETHEUS / "alerts.yml").read_text()
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 
+TOKEN = "a-token"
+
 _OF_GRAFANA = {"$__rate_interval": "5m", "$job": "wsservice", "$instance": ".*"}
-"""What Grafana puts in the place of a variable, in a query."""
+"""The values that Grafana puts in the place of variables in a query."""
 
 
 def promtool(*arguments: str | Path) -> str:
-    """What promtool says, in the folder of the rules."""
+    """Run promtool in the folder of the rules, and return its output."""
     program = need_program("promtool")
     done = subprocess.run(
         [program, *map(str, arguments)],
@@ -41,8 +46,19 @@ def promtool(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def test_the_configuration_and_its_rules_are_in_order() -> None:
-    said = promtool("check", "config", "prometheus.yml")
+def with_token(configuration: str, folder: Path) -> str:
+    """The configuration, with a token where it finds one."""
+    token = folder / "wsservice.token"
+    token.write_text(TOKEN)
+    (documented,) = re.findall(r"credentials_file: (\S+)", configuration)
+    return configuration.replace(documented, str(token))
+
+
+def test_the_configuration_and_its_rules_are_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(with_token((PROMETHEUS / "prometheus.yml").read_text(), tmp_path))
+    (tmp_path / "alerts.yml").write_text(ALERTS)
+    said = promtool("check", "config", file)
     alerts = (PROMETHEUS / "alerts.yml").read_text().count("- alert: ")
     assert f"{alerts} rules found" in said
 
@@ -64,7 +80,7 @@ def test_each_alert_is_tested_both_ways_and_says_what_to_do() -> None:
 
 
 def queries() -> list[str]:
-    """What the dashboard asks Prometheus, as Grafana would."""
+    """Return the queries of the dashboard, in the form that Grafana sends."""
     asked = [target["expr"] for panel in PANELS for target in panel["targets"]]
     for name, value in _OF_GRAFANA.items():
         asked = [each.replace(name, value) for each in asked]
@@ -128,7 +144,7 @@ def asked_for(text: str) -> set[str]:
 def answer(port: int, path: str) -> bytes:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {TOKEN}"})
         response = connection.getresponse()
         assert response.status == 200, path
         return response.read()
@@ -141,9 +157,13 @@ def watched(programs: Programs) -> tuple[int, int]:
     secret = programs.folder / "webhook.secret"
     secret.touch(0o600)
     secret.write_text("s3cret")
+    token = programs.folder / "admin.token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
     server = programs.twistd(
         *("--port", "0", "--admin", "tcp:0:interface=127.0.0.1", "--history", "10"),
         *("--webhook", f"http://127.0.0.1:{free_port()}/", "--webhook-secret-file", str(secret)),
+        *("--admin-token-file", str(token)),
     )
     ports = server.log.wait_for_ports(2)
     metrics = [port for port in ports if is_well(port, "/healthz")]
@@ -153,7 +173,7 @@ def watched(programs: Programs) -> tuple[int, int]:
 
 
 def is_well(port: int, path: str) -> bool:
-    """Whether a probe succeeds."""
+    """Return True if a probe succeeds."""
     try:
         answer(port, path)
     except AssertionError:
@@ -205,7 +225,7 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
     for documented, here in (("127.0.0.1:8081", f"127.0.0.1:{admin}"), ("15s", "200ms")):
         assert configuration.count(documented) == 1
         configuration = configuration.replace(documented, here)
-    (programs.folder / "prometheus.yml").write_text(configuration)
+    (programs.folder / "prometheus.yml").write_text(with_token(configuration, programs.folder))
     listening = free_port()
     started = programs.start(
         *(prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=data"),
@@ -236,3 +256,65 @@ def test_prometheus_itself_watches_the_service(programs: Programs, connect: Conn
     alerts = json.loads(answer(listening, "/api/v1/alerts"))["data"]["alerts"]
     # Before the first scrape there was nothing to watch.
     assert [each for each in alerts if each["state"] == "firing"] == []
+
+
+@pytest.mark.parametrize(("path", "is_refused"), [("/health", False), ("/", True)])
+def test_the_shipped_checks_cause_no_alert(programs: Programs, path: str, is_refused: bool) -> None:
+    prometheus = need_program("prometheus")
+    port, front, token = free_port(), free_port(), programs.folder / "admin.token"
+    token.touch(0o600)
+    token.write_text(TOKEN)
+    server = programs.twistd(
+        *("--listen", f"haproxy:tcp:{port}:interface=127.0.0.1", "--health-path", "/health"),
+        *("--admin", "tcp:0:interface=127.0.0.1", "--admin-token-file", token),
+    )
+    (admin,) = (each for each in server.log.wait_for_ports(2) if each != port)
+    key, certificate = make_certificate(programs.folder)
+    (programs.folder / "site.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
+    shipped = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    configuration = (PROMETHEUS / "prometheus.yml").read_text()
+    rules = ALERTS
+    for documented, here in (
+        (":8443", f"127.0.0.1:{front}"),
+        ("server local 127.0.0.1:8080", f"server local 127.0.0.1:{port}"),
+        ("inter 2s", "inter 100ms"),
+        ("httpchk GET /health", f"httpchk GET {path}"),
+    ):
+        assert shipped.count(documented) == 1
+        shipped = shipped.replace(documented, here)
+    # The same rules, by the second.
+    rules = re.sub(r"\[(\d+)m\]", "[3s]", rules)
+    rules = re.sub(r"for: (\d+)m", "for: 1s", rules)
+    (programs.folder / "alerts.yml").write_text(rules)
+    configuration = configuration.replace("127.0.0.1:8081", f"127.0.0.1:{admin}")
+    configuration = configuration.replace("15s", "200ms")
+    configuration = f"global: {{evaluation_interval: 200ms}}\n{configuration}"
+    (programs.folder / "prometheus.yml").write_text(with_token(configuration, programs.folder))
+    gateways.started(gateways.haproxy(programs, shipped), front)
+    listening = free_port()
+    programs.start(
+        *(prometheus, "--config.file=prometheus.yml", "--storage.tsdb.path=data"),
+        f"--web.listen-address=127.0.0.1:{listening}",
+    )
+    wait_until(lambda: can_connect(listening), "Prometheus to listen")
+    wait_until(lambda: is_well(listening, "/-/ready"), "Prometheus to be ready")
+
+    def found(query: str) -> list[Any]:
+        text = answer(listening, f"/api/v1/query?query={urllib.parse.quote(query)}")
+        result: list[Any] = json.loads(text)["data"]["result"]
+        return result
+
+    def fired(name: str) -> bool:
+        return bool(found(f'ALERTS{{alertname="{name}", alertstate="firing"}}'))
+
+    checks = "increase(wsservice_connections_accepted_total[3s])"
+    if is_refused:
+        wait_until(lambda: fired("WsserviceHandshakesFailing"), "the alert on refusals")
+        return
+    # By then the alert would be there, as it is for the other path.
+    wait_until(lambda: found(f"count_over_time(({checks} > 10)[6s:200ms]) > 20"), "many checks")
+    assert not fired("WsserviceHandshakesFailing")
+    assert not fired("WsserviceRefusing")
+    assert found("sum(wsservice_refusals_total) == 0")
+    # A check is no line of the log.
+    assert "health check" not in server.log.text

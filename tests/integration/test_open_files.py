@@ -80,7 +80,7 @@ REQUEST = (
 
 
 def answer(port: int) -> bytes:
-    """What it answers, nothing where it drops the connection without a word."""
+    """Return the answer, empty if the connection is dropped without one."""
     try:
         with closing(socket.create_connection(("127.0.0.1", port), 20)) as peer:
             peer.sendall(REQUEST)
@@ -121,7 +121,7 @@ def test_more_than_fit_are_refused_politely_and_served_again_once_others_left(
         # Not told, since too many are: none of them takes the last descriptor.
         for _ in range(200):
             silent.enter_context(knocking(server.port))
-        wait_until(lambda: server.log.text.count("] dropped: too many") > 100, "some to be dropped")
+        wait_until(lambda: server.log.text.count("] dropped: there are too many") > 100, "some")
         for wire in wires:
             wire.send("still served")
             assert wire.receive() == "still served"

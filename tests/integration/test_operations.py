@@ -8,16 +8,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from wsservice.admin.access import read_token
+
 from ..needs import need_program
 from .processes import can_connect, free_port, wait_until
 from .test_container import copied
 from .test_listening_places import make_certificate
-from .test_systemd import SERVICE, SOCKET
+from .test_systemd import SERVICE, SOCKET, setting
 
 ROOT = Path(__file__).parents[2]
 MANUAL = (ROOT / "docs" / "operations.md").read_text()
@@ -27,25 +30,25 @@ _NEED_A_MANAGER = {
     "systemctl status wsservice",
     "systemctl kill --signal=USR1 --kill-whom=main wsservice",
 }
-"""What wants a systemd that runs, as which process."""
+"""The commands that need systemd as process 1."""
 
 _NEED_AN_ENGINE = {"podman build", "podman run"}
 
 
 def section(title: str) -> str:
-    """What stands under a heading."""
+    """Return the text under a heading."""
     parts = re.split(r"^## (.+)$", MANUAL, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))[title]
 
 
 def commands(title: str) -> list[str]:
-    """What is typed, in a section."""
+    """Return the commands of a section."""
     blocks = re.findall(r"```console\n(.*?)```", section(title), re.DOTALL)
     return re.findall(r"^\$ (.+)$", "".join(blocks), re.MULTILINE)
 
 
 def ran(command: str | Sequence[str | Path], folder: Path) -> str:
-    """What a command says that ends well."""
+    """Run a command that must succeed, and return its output."""
     arguments = shlex.split(command) if isinstance(command, str) else list(map(str, command))
     need_program(arguments[0])
     done = subprocess.run(
@@ -64,9 +67,9 @@ def ran(command: str | Sequence[str | Path], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that stands for `/` of a machine, on which the service is installed as printed.
+    """Return a folder that stands for `/` of a machine, with the service installed as documented.
 
-    What it is installed from is what the Containerfile copies: it must be enough there.
+    It is installed from the files that the Containerfile copies: they must suffice.
     """
     root = tmp_path_factory.mktemp("machine")
     project = root / "project"
@@ -101,9 +104,17 @@ def test_the_units_are_installed_and_enabled_as_printed(machine: Path) -> None:
             for unit in (SERVICE, SOCKET):
                 path = machine / "etc/systemd/system" / unit.name
                 path.write_text(path.read_text().replace("/opt/", f"{machine}/opt/"))
-        ran(here, project)
+        ran(["sh", "-c", here], project)
         done.append(typed.split()[0])
-    assert done == ["install", "install", "systemd-analyze", "systemctl"]
+    assert done == ["mkdir", "install", "install", "systemd-analyze", "systemctl"]
+    (credential,) = setting(SERVICE, "LoadCredential")
+    name, _, target = credential.partition(":")
+    token = machine / target.lstrip("/")
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.parent.stat().st_mode & 0o005 == 0o005
+    settings = tomllib.loads((project / "deploy/ws.toml").read_text())
+    assert settings["admin_token_file"] == f"/run/credentials/{SERVICE.name}/{name}"
+    assert read_token(str(token))
     assert set(commands("Under systemd")) >= _NEED_A_MANAGER
     wants = machine / "etc/systemd/system"
     assert (wants / "multi-user.target.wants" / SERVICE.name).is_symlink()
@@ -113,6 +124,12 @@ def test_the_units_are_installed_and_enabled_as_printed(machine: Path) -> None:
 
 def test_the_settings_are_those_that_the_service_takes(machine: Path) -> None:
     need_program("systemd-socket-activate")
+    token = machine / "run.token"
+    token.touch(0o600)
+    token.write_text("secret")
+    settings = (machine / "project/deploy/ws.toml").read_text()
+    documented = tomllib.loads(settings)["admin_token_file"]
+    (machine / "checked.toml").write_text(settings.replace(documented, str(token)))
     twistd = machine / "opt/wsservice/bin/twistd"
     program = subprocess.Popen(
         [
@@ -121,7 +138,7 @@ def test_the_settings_are_those_that_the_service_takes(machine: Path) -> None:
                 "--fdname=ws",
                 f"--listen=127.0.0.1:{(port := free_port())}",
             ),
-            *(twistd, "-n", "wsdemo", "--config", machine / "project/deploy/ws.toml"),
+            *(twistd, "-n", "wsdemo", "--config", machine / "checked.toml"),
             "--check-config",
         ],
         cwd=machine,
@@ -142,17 +159,29 @@ def test_haproxy_starts_as_printed(machine: Path, tmp_path: Path) -> None:
     key, certificate = make_certificate(tmp_path)
     shutil.copy(key, project / "key.pem")
     shutil.copy(certificate, project / "cert.pem")
-    concatenate, check, start = commands("Behind nginx or HAProxy")
+    concatenate, check, start, _ = commands("Behind nginx or HAProxy")
     ran(["sh", "-c", concatenate], project)
     ran(check, project)
     assert start.split() == ["haproxy", "-db", "-f", check.split()[-1]]
 
 
 def test_what_watches_it_is_checked_as_printed(machine: Path) -> None:
-    typed = commands("Watching it")
-    assert len(typed) == 2
-    for each in typed:
-        assert "SUCCESS" in ran(each, machine / "project")
+    project = machine / "project"
+    copy, *checks = commands("Watching it")
+    assert len(checks) == 2
+    # The group is that of Debian's package; only root may give a file to it.
+    (machine / "etc/prometheus").mkdir(parents=True, exist_ok=True)
+    (machine / "etc/wsservice").mkdir(parents=True, exist_ok=True)
+    (machine / "etc/wsservice/admin.token").touch()
+    assert " -g prometheus " in copy
+    ran(copy.replace(" -g prometheus", "").replace(" /etc/", f" {machine}/etc/"), project)
+    configuration = project / "deploy/prometheus/prometheus.yml"
+    text = configuration.read_text()
+    destination = copy.split()[-1]
+    assert f"credentials_file: {destination}\n" in text
+    configuration.write_text(text.replace(destination, f"{machine}{destination}"))
+    for each in checks:
+        assert "SUCCESS" in ran(each, project)
 
 
 def test_each_alert_is_in_the_manual() -> None:
@@ -172,7 +201,7 @@ def test_files_that_it_names_are_there() -> None:
         assert (ROOT / "docs" / path).exists(), path
     anchors = {
         re.sub(r"[^a-z ]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^## (.+)$", MANUAL, re.MULTILINE)
+        for title in re.findall(r"^##+ (.+)$", MANUAL, re.MULTILINE)
     }
     assert set(re.findall(r"\]\(#([\w-]+)\)", MANUAL)) <= anchors
     for page in (ROOT / "docs").glob("*.md"):

@@ -1,4 +1,4 @@
-"""What is built and shipped works where it is installed, away from the checkout."""
+"""The built package works where it is installed, away from the checkout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AS_INSTALLED = {"WSSERVICE_NATIVE": ""}
 """With the codec that is there, whichever this test is told to use."""
 PAGES = {
     path.name
-    for path in (ROOT / "wsservice" / "page").iterdir()
+    for path in (ROOT / "wsservice" / "server" / "page").iterdir()
     if path.suffix in (".html", ".css", ".js")
 }
 NOT_SHIPPED = {"dropin.cache", "twistd.pid", "twistd.log", "__pycache__"}
@@ -52,7 +52,9 @@ def copied(folder: Path) -> Path:
     )
     shutil.copytree(ROOT, tree, ignore=ignore)
     (tree / "twisted" / "plugins" / "dropin.cache").write_bytes(b"left by twistd")
-    (tree / "wsservice" / "frames" / "_native.cpython-27.so").write_bytes(b"left by another")
+    (tree / "wsservice" / "protocol" / "frames" / "_native.cpython-27.so").write_bytes(
+        b"left by another"
+    )
     return tree
 
 
@@ -124,7 +126,7 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
 ) -> None:
     shipped = names(built[kind])
     assert "wsservice/py.typed" in shipped
-    assert {f"wsservice/page/{name}" for name in PAGES} <= set(shipped)
+    assert {f"wsservice/server/page/{name}" for name in PAGES} <= set(shipped)
     assert "wsservice/scaling/figures.toml" in shipped
     assert [name for name in shipped if name.startswith("twisted/") and not name.endswith("/")] == [
         "twisted/plugins/wsdemo_plugin.py",
@@ -137,17 +139,37 @@ def test_what_is_built_has_the_package_and_nothing_of_twisteds(
 def test_a_wheel_with_the_native_codec_is_for_this_python_only(built: dict[str, Path]) -> None:
     need_compiler()
     shipped = names(built[".whl"])
-    (native,) = [name for name in shipped if name.startswith("wsservice/frames/_native")]
+    (native,) = [name for name in shipped if name.startswith("wsservice/protocol/frames/_native")]
     assert native.endswith(sysconfig.get_config_var("EXT_SUFFIX"))
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     assert built[".whl"].name.split("-")[2:4] == [python, python]
     assert not [name for name in shipped if name.startswith(("tests", "setup"))]
 
 
+def test_make_serve_tells_where_the_client_finds_the_service() -> None:
+    make = need_program("make")
+    hint = "In another terminal: .venv/bin/python -m wsservice.client"
+    for port, url in (("8080", ""), ("9000", " ws://localhost:9000/websockets/")):
+        told = run(
+            make, "--dry-run", "serve", f"PORT={port}", "VENV=.venv", folder=ROOT, MAKEFLAGS=""
+        )
+        assert f"'{hint}{url}'" in told
+
+
 def test_the_sdist_can_test_itself(built: dict[str, Path]) -> None:
     shipped = set(names(built[".gz"]))
-    asked = {"pyproject.toml", "setup.py", "Makefile", "README.md", "CHANGELOG.md", "LICENSE"}
-    asked |= {"wsservice/frames/_native.c", "tests/needs.py", "tests/interop/package.json"}
+    asked = {
+        "pyproject.toml",
+        "setup.py",
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "LICENSE",
+        "SECURITY.md",
+    }
+    asked |= {"wsservice/protocol/frames/_native.c", "tests/needs.py", "tests/interop/package.json"}
+    asked |= {"tools/check.py", "tools/prose.py"}
     for folder in ("deploy", "docs"):
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
         asked |= {str(path.relative_to(ROOT)) for path in files}

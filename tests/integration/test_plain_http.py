@@ -25,15 +25,15 @@ def test_every_method_gets_one_answer_that_tells_nothing(
     programs: Programs, connect: Connect
 ) -> None:
     port = programs.twistd("--port", "0").port
-    for method, status, length in [
-        ("GET", 426, 66),
-        ("HEAD", 426, 0),
-        ("OPTIONS", 405, 0),
-        ("DELETE", 405, 0),
-        ("BREW", 501, 0),
+    for method, status, said in [
+        ("GET", 426, b"this port speaks WebSocket; connect with ws://, or with wss:// over TLS\n"),
+        ("HEAD", 426, b""),
+        ("OPTIONS", 405, b"the method is not allowed; use GET\n"),
+        ("DELETE", 405, b"the method is not allowed; use GET\n"),
+        ("BREW", 501, b"the method is unknown; use GET, in capital letters\n"),
     ]:
         response, body = ask(port, method, "//evil.example/")
-        assert (response.status, len(body)) == (status, length), method
+        assert (response.status, body) == (status, said), method
         assert "close" in (response.getheader("Connection") or "")
         assert "Upgrade" in response.headers or status != 426
         assert response.getheader("Allow") == ("GET, HEAD" if status == 405 else None)

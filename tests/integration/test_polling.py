@@ -18,8 +18,9 @@ _TWISTEDS_TESTS = """
 import sys
 from twisted.internet import epollreactor
 from twisted.internet.test.reactormixins import ReactorBuilder
-from wsservice.polling import poll_together
-from wsservice.sending import Gathering
+from wsservice.net.polling import poll_together
+from wsservice.net.gathering import Gathering
+from wsservice.net.turns import Turns
 
 class Together(epollreactor.EPollReactor):
     def listenTCP(self, *args, **kwargs):
@@ -32,7 +33,7 @@ class Together(epollreactor.EPollReactor):
         return together(super().adoptStreamPort(*args, **kwargs))
 
 def together(port):
-    poll_together(port, Gathering())
+    poll_together([port], Turns(port.reactor, Gathering()))
     return port
 
 epollreactor.Together = Together

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import http.client
 import re
 import signal
 import ssl
@@ -13,32 +15,12 @@ from typing import Any
 import pytest
 
 from ..needs import need, need_program
-from .processes import Program, Programs, can_connect, free_port, wait_until
+from . import gateways
+from .processes import PATIENCE, Program, Programs, can_connect, free_port, wait_until
 from .test_listening_places import make_certificate
 from .wire import PING, PONG, Wire
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-_STREAMS = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-"""Where Debian has it, and loads it from by itself."""
-
-_NGINX = """
-daemon off;
-pid nginx.pid;
-error_log stderr;
-{load}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    {site}
-}}
-{stream}
-"""
-"""What there is in Debian around a configuration of ours."""
 
 
 def changed(text: str, changes: dict[str, str]) -> str:
@@ -54,6 +36,8 @@ class Proxy(abc.ABC):
 
     file: str
     endpoint = "haproxy:tcp:{}:interface=127.0.0.1"
+    options: tuple[str, ...] = ()
+    """Further options to start the service with."""
     port_pattern: str
     idle: tuple[str, ...]
     """Its timeouts for a connection on which nothing goes on."""
@@ -90,8 +74,10 @@ class Proxy(abc.ABC):
     def serve(self, *options: str) -> Program:
         """Start the service as the configuration says that it should be."""
         endpoint = self.endpoint.format(self.behind)
-        assert self.endpoint.format(8080) in (DEPLOY / self.file).read_text()
-        server = self.programs.twistd("--listen", endpoint, *options)
+        text = (DEPLOY / self.file).read_text()
+        assert self.endpoint.format(8080) in text
+        assert " ".join(self.options) in text
+        server = self.programs.twistd("--listen", endpoint, *self.options, *options)
         server.log.wait_for("starting on")
         return server
 
@@ -110,7 +96,7 @@ class Proxy(abc.ABC):
             raise
 
     def refuses(self) -> bool:
-        """Whether nobody is served, and who asks is told so or dropped."""
+        """Return True if no client is served, and each is refused or dropped."""
         try:
             client = self.reach()
         except (OSError, AssertionError):
@@ -141,13 +127,14 @@ class Proxy(abc.ABC):
 
 class HAProxy(Proxy):
     file = "haproxy/haproxy.cfg"
+    options = ("--health-path", "/health")
     port_pattern = "bind {}"
     idle = ("timeout tunnel 1m", "timeout client 10s", "timeout server 10s")
     limit = ("gt 100 }", "gt 2 }")
 
     def __init__(self, programs: Programs) -> None:
         super().__init__(programs)
-        self.program = need_program("haproxy")
+        need_program("haproxy")
         self.changes = {
             "bind :8443": f"bind 127.0.0.1:{self.port}",
             "server local 127.0.0.1:8080": f"server local 127.0.0.1:{self.behind}",
@@ -155,30 +142,21 @@ class HAProxy(Proxy):
         }
 
     def run(self, configuration: str) -> Program:
-        file = self.programs.folder / "haproxy.cfg"
-        file.write_text(configuration)
-        return self.programs.start(self.program, "-db", "-f", file)
+        return gateways.haproxy(self.programs, configuration)
 
 
 class Nginx(Proxy):
     def __init__(self, programs: Programs) -> None:
         super().__init__(programs)
-        self.program = need_program("nginx")
+        need_program("nginx")
 
     def run(self, configuration: str) -> Program:
         part = self.programs.folder / "part.conf"
         part.write_text(configuration)
         include = f"include {part};"
-        streams = "\nstream {" in configuration
-        whole = _NGINX.format(
-            load=f"load_module {_STREAMS};" if streams else "",
-            site="" if streams else include,
-            stream=include if streams else "",
-        )
-        file = self.programs.folder / "nginx.conf"
-        file.write_text(whole)
-        folder = f"{self.programs.folder}/"
-        return self.programs.start(self.program, "-p", folder, "-c", file, "-e", "stderr")
+        if "\nstream {" in configuration:
+            return gateways.nginx(self.programs, stream=include)
+        return gateways.nginx(self.programs, http=include)
 
 
 class Site(Nginx):
@@ -198,7 +176,7 @@ class Stream(Nginx):
 
     def __init__(self, programs: Programs) -> None:
         super().__init__(programs)
-        need(_STREAMS.exists(), "nginx's module for streams (libnginx-mod-stream)")
+        need(gateways.NGINX_STREAMS.exists(), "nginx's module for streams (libnginx-mod-stream)")
         self.changes["listen 8444 ssl"] = self.changes.pop("listen 8443 ssl")
 
 
@@ -295,7 +273,7 @@ def test_one_address_may_have_so_many_connections(proxy: Proxy) -> None:
 
 
 def test_timeouts_are_longer_than_a_ping_and_its_answer_may_take() -> None:
-    from wsservice.config import Config
+    from wsservice.config.config import Config
 
     silence = Config().ping_interval + Config().ping_timeout
     for kind in (HAProxy, Site, Stream):
@@ -306,13 +284,39 @@ def test_timeouts_are_longer_than_a_ping_and_its_answer_may_take() -> None:
         assert silence < 60
 
 
-def test_haproxy_leaves_a_service_that_answers_as_it_should(programs: Programs) -> None:
+def test_haproxy_leaves_a_service_that_drains_and_its_checks_are_no_refusals(
+    programs: Programs,
+) -> None:
     proxy = HAProxy(programs)
-    server = proxy.serve()
+    server = proxy.serve("--drain", "30", "--log-level", "debug")
     said = proxy.start().stderr
-    proxy.connect().end()
+    client = proxy.connect()
+    server.log.wait_for("health check: 200", 5)
     assert not re.search(r"is DOWN", said.text)
+    assert "refused with" not in server.log.text
     server.signal(signal.SIGTERM)
+    said.wait_for("Server wsservice/local is DOWN, reason: Layer7 wrong status, code: 503")
+    assert client.answer_close().code == 1001
+    client.end()
     assert server.wait() == 0
-    said.wait_for("Server wsservice/local is DOWN")
     assert "Traceback" not in server.log.text
+
+
+def test_an_nginx_that_asks_by_HTTP_1_0_is_told_its_setting(programs: Programs) -> None:
+    proxy = Site(programs)
+    server = proxy.serve()
+    proxy.start(("proxy_http_version 1.1;", "proxy_http_version 1.0;"))
+    with contextlib.closing(
+        http.client.HTTPSConnection(
+            "localhost",
+            proxy.port,
+            timeout=PATIENCE,
+            context=ssl.create_default_context(cafile=str(proxy.certificate)),
+        )
+    ) as client:
+        client.request("GET", "/websockets/", headers={"Upgrade": "websocket"})
+        answer = client.getresponse()
+        assert answer.status == 505
+        assert b"nginx: proxy_http_version 1.1" in answer.read()
+    server.log.wait_for("refused with 505: a WebSocket handshake came by HTTP/1.0; have the")
+    assert "nginx: proxy_http_version 1.1" in server.log.text

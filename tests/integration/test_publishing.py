@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,30 @@ from .processes import PATIENCE, Program, Programs, free_port, wait_until
 from .wire import Closed, Wire
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+@contextlib.contextmanager
+def dripping(begun: bytes) -> Iterator[str]:
+    """A face whose answer drips for 20 s unless somebody hangs up before: its URL."""
+    hung_up = threading.Event()
+
+    def serve() -> None:
+        accepted, _ = listening.accept()
+        with accepted:
+            try:
+                accepted.sendall(begun)
+                for _ in range(400):
+                    time.sleep(0.05)
+                    accepted.sendall(b"1")
+            except OSError:
+                hung_up.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        thread.join(PATIENCE)
+    assert hung_up.is_set()
 
 
 class Service:
@@ -257,7 +284,7 @@ class TestPublisher:
         (wire,) = opened(service, connect, "/a")
         with Publisher(service.url) as publisher, ThreadPoolExecutor(8) as pool:
             outcomes = list(pool.map(lambda n: publisher.publish("a", str(n)), range(400)))
-            assert len(publisher._idle._kept) <= 8
+            assert len(publisher._idle) <= 8
         assert outcomes == [Published(1, 0)] * 400
         assert {wire.receive() for _ in range(400)} == {str(number) for number in range(400)}
 
@@ -281,6 +308,16 @@ class TestPublisher:
             with pytest.raises(NotAnsweredError, match="it took too long"):
                 publisher.publish("a", "b")
 
+    @pytest.mark.parametrize(
+        "begun", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=str
+    )
+    def test_one_whose_answer_drips_takes_no_longer_than_its_time(self, begun: bytes) -> None:
+        with (
+            dripping(begun) as url,
+            pytest.raises(NotAnsweredError, match="it took too long"),
+        ):
+            Publisher(url, timeout=0.5).publish("a", "b")
+
     def test_a_message_that_is_too_large_is_refused_by_name(self, by_tcp: Service) -> None:
         with pytest.raises(NotAcceptedError) as caught:
             Publisher(by_tcp.url).publish("a", bytes(8 * 1024 * 1024))
@@ -300,10 +337,15 @@ class TestProgram:
     def test_a_conversation(self, service: Service, connect: Connect) -> None:
         (wire,) = opened(service, connect, "/news")
         said = self.publish("news", "hello", "--url", service.url)
-        assert (said.returncode, said.stdout, said.stderr) == (0, b"handed to 1 connections\n", b"")
+        assert (said.returncode, said.stdout, said.stderr) == (0, b"handed to 1 connection\n", b"")
         self.publish("news", "--url", service.url, stdin=b"one\ntwo\n")
         self.publish("news", "--binary", "--whole", "--url", service.url, stdin=b"\xff\n")
         assert [wire.receive() for _ in range(4)] == ["hello", "one", "two", b"\xff\n"]
+
+    def test_an_answer_that_drips(self) -> None:
+        with dripping(b"HTTP/1.1 200 OK\r\nX: ") as url:
+            said = self.publish("news", "hello", "--url", url, "--timeout", "500ms")
+        assert said.returncode == 7
 
     def test_nobody_there(self) -> None:
         url = f"http://127.0.0.1:{free_port()}"

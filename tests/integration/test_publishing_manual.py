@@ -21,7 +21,6 @@ from .wire import Wire
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text()
 SECTIONS = re.split(r"^## ", MANUAL, flags=re.MULTILINE)
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def section(name: str) -> str:

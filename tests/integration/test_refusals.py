@@ -1,4 +1,4 @@
-"""What is wrong is said in one line, with status 1, and nothing is left behind."""
+"""A mistake is reported in one line, with status 1, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_the_command_line_overrules_the_file_then_too(programs: Programs, connec
     ("text", "why"),
     [
         ("port = 0\ngreeting = 1\n", "ws.toml: greeting: 1 is not allowed; give a string"),
-        ("port = 0\ngreting = ''\n", "ws.toml: greting: there is no such setting; did you mean"),
+        ("port = 0\ngreting = ''\n", "ws.toml: greting: unknown setting; did you mean"),
         ("port 0\n", "ws.toml: is not TOML, "),
         (None, "--config: ws.toml cannot be read, No such file or directory"),
     ],

@@ -135,8 +135,8 @@ REQUESTS = {
 }
 
 
-ACCEPTED = {"an extension"}
-"""Of those, the ones that open a connection."""
+ACCEPTED = {"an extension", "an absolute target with a query"}
+"""The cases that open a connection."""
 
 
 def ask(port: int, octets: bytes, name: str = "") -> None:

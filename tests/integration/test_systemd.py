@@ -164,7 +164,7 @@ def test_a_manager_that_cannot_be_told_is_one_line_and_the_service_serves(
     assert client.answer_close().code == 1001
     assert server.wait() == 0
     (line,) = [each for each in server.log.lines if "service manager" in each]
-    assert line.endswith(f"[wsservice#warn] cannot tell the service manager how it goes, {why}")
+    assert line.endswith(f"[wsservice#warn] cannot notify the service manager, {why}")
     assert "Traceback" not in server.log.text
 
 
@@ -269,7 +269,7 @@ def test_the_socket_outlives_the_service_and_who_comes_meanwhile_waits(
     ("option", "said"),
     [
         ("systemd:domain=INET:index=1", "systemd handed no such socket over; give index=0 to 0, "),
-        ("systemd:domain=INET6:index=0", "is no endpoint that can be listened on, the socket that"),
+        ("systemd:domain=INET6:index=0", "is not an endpoint to listen on, the socket that"),
         ("systemd:domain=UNIX:name=no", "systemd handed no such socket over; give index=0 to 0, "),
     ],
 )
@@ -338,15 +338,23 @@ def test_stopping_takes_no_longer_than_the_unit_grants() -> None:
 
 
 def service_command(programs: Programs, folder: Path) -> list[str]:
-    """What the unit runs, with the programs of this environment, and what it writes in a folder."""
+    """Return the unit's command, with this environment's programs, writing in a folder."""
     (line,) = setting(SERVICE, "ExecStart")
     (logs,) = setting(SERVICE, "LogsDirectory")
     settings = (DEPLOY / "ws.toml").read_text()
     assert f"/var/log/{logs}/" in settings
     copy = folder / "ws.toml"
-    copy.write_text(
-        settings.replace(f"/var/log/{logs}/", f"{folder}/").replace("tcp:8081:", "tcp:0:")
-    )
+    token = folder / "admin.token"
+    token.touch(0o600)
+    token.write_text("secret")
+    for documented, here in (
+        (f"/var/log/{logs}/", f"{folder}/"),
+        ("tcp:8081:", "tcp:0:"),
+        (tomllib.loads(settings)["admin_token_file"], str(token)),
+    ):
+        assert settings.count(documented) == 1
+        settings = settings.replace(documented, here)
+    copy.write_text(settings)
     for documented, here in (
         ("/opt/wsservice/bin/", f"{BIN}/"),
         ("/etc/wsservice/ws.toml", str(copy)),

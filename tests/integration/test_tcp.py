@@ -17,9 +17,9 @@ from twisted.internet.defer import (
 from twisted.internet.threads import deferToThread
 
 from wsservice import Config, ServerProtocol, WebSocketService
-from wsservice import service as service_module
 from wsservice.client import ClientProtocol, connect
 from wsservice.errors import ConnectError, HandshakeError
+from wsservice.service import behaviour as behaviour_module
 
 from .processes import PATIENCE
 
@@ -99,7 +99,7 @@ async def house() -> AsyncIterator[House]:
 @pytest.fixture(autouse=True)
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
     # Under importlib mode a test module cannot be imported by its name.
-    monkeypatch.setitem(service_module._SHORT_NAMES, "room", Room)
+    monkeypatch.setitem(behaviour_module._SHORT_NAMES, "room", Room)
 
 
 @in_the_reactor

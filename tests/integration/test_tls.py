@@ -11,16 +11,16 @@ import pytest
 from ..needs import need_program
 from .processes import PATIENCE, Program, Programs
 from .test_listening_places import make_certificate
-from .wire import BINARY, CLOSE, Wire, frame
+from .wire import BINARY, CLOSE, TEXT, Wire, frame
 
 
 class Secure:
     """An echo service behind TLS, and its certificate."""
 
-    def __init__(self, programs: Programs) -> None:
+    def __init__(self, programs: Programs, protocol: str = "echo") -> None:
         key, self.certificate = make_certificate(programs.folder)
         self.server: Program = programs.twistd(
-            *("--protocol", "echo", "--max-message-size", "0"),
+            *("--protocol", protocol, "--max-message-size", "0"),
             *("--listen", f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={self.certificate}"),
         )
 
@@ -134,3 +134,29 @@ def test_a_client_that_wants_short_records_gets_all_octets(
         frame(opcode, payload, masked=False)
         for opcode, payload in ((BINARY, sent), (CLOSE, b"\x03\xe8"))
     )
+
+
+BUSY = """
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+import wsservice
+
+class Busy(wsservice.ServerProtocol):
+    async def onMessage(self, payload, isBinary):
+        await deferLater(reactor, 0.005)
+        super().onMessage(payload, isBinary)
+"""
+
+
+def test_what_comes_right_before_the_end_is_heard(programs: Programs) -> None:
+    (programs.folder / "busy.py").write_text(BUSY)
+    secure = Secure(programs, "busy.Busy")
+    client = secure.connect(secure.context())
+    assert isinstance(client.socket, ssl.SSLSocket)
+    messages = [f"number {number}" for number in range(100)]
+    client.socket.sendall(b"".join(frame(TEXT, each.encode(), True) for each in messages))
+    client.socket.unwrap()  # says in TLS that nothing more comes, and waits for the same
+    client.end()
+    secure.server.log.wait_for("Message received: number 99\n")
+    heard = [line.partition("received: ")[2] for line in secure.server.log.lines]
+    assert [each for each in heard if each] == messages

@@ -123,8 +123,8 @@ class TestRefused:
             (("--tls-key", key), "--tls-key: is not allowed alone; give --tls-cert too"),
             (("--tls-cert", "none.pem"), "--tls-cert: none.pem cannot be read, No such file"),
             (("--tls-cert", certificate), f"--tls-cert: {certificate} has no key;"),
-            (("--tls-cert", certificate, "--tls-key", other), f"--tls-key: {other} has another"),
-            (("--tls-cert", of_locked, "--tls-key", locked), f"--tls-key: {locked} has a key that"),
+            (("--tls-cert", certificate, "--tls-key", other), f"--tls-key: {other} does not have"),
+            (("--tls-cert", of_locked, "--tls-key", locked), f"--tls-key: {locked} has an encr"),
         ):
             assert self.refused(programs, *options).startswith(f"wsdemo: {words}")
 
@@ -147,7 +147,7 @@ class TestRefused:
 
 
 def lines_of(server: Program, port: int, part: str) -> list[str]:
-    """What is logged of the client at a port, once a part of it is there."""
+    """Return the log lines of the client at a port, once one contains `part`."""
     server.log.wait_for(part)
     return [line for line in server.log.lines if f":{port}]" in line]
 
@@ -171,8 +171,8 @@ def test_plain_http_on_a_port_of_tls_is_told_so_at_once(
     head, _, body = answer.decode().partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 400 Bad Request\r\n")
     assert f"Content-Length: {len(body)}" in head
-    assert body == "TLS is spoken here: connect with wss:// or https://.\n"
-    (line,) = lines_of(server, own, "HTTP on a port of TLS")
+    assert body == "this port speaks TLS; connect with wss:// or https://\n"
+    (line,) = lines_of(server, own, "plain HTTP on a port of TLS; connect with wss://")
     assert "[wsservice#info]" in line
     assert "secret" not in server.log.text
     assert "Traceback" not in server.log.text
@@ -201,6 +201,6 @@ def test_tls_on_a_plain_port_fails_at_once(programs: Programs) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         wire.secure(ssl.create_default_context(), "localhost")
     wire.end()
-    (line,) = lines_of(server, own, "TLS on a port without it")
+    (line,) = lines_of(server, own, "the client speaks TLS, and this port does not")
     assert "[wsservice#info]" in line
     assert "Traceback" not in server.log.text

@@ -40,7 +40,7 @@ def flood(client: Wire, first: int = 0, count: int = COUNT) -> None:
 
 
 def numbers(text: str) -> list[int]:
-    """Of the lines of the message log. None may be torn."""
+    """Return the numbers in the lines of the message log. No line may be torn."""
     lines = [line for line in text.splitlines() if "Message received" in line]
     matches = [LINE.fullmatch(line) for line in lines]
     assert None not in matches, lines[matches.index(None)]

@@ -54,11 +54,12 @@ class Receiver:
         if context is not None:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.scheme = "http" if context is None else "https"
+        self.host = "localhost"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://localhost:{self.port}/hook?x=1"
+        return f"{self.scheme}://{self.host}:{self.port}/hook?x=1"
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -151,7 +152,7 @@ def test_a_bad_receiver_harms_nobody_and_is_told_later(
     receiver.answer = bad
     program = serving(programs, receiver)
     wire = connect(program.port, path="/chat")
-    program.log.wait_for("it is tried again, more seldom each time")
+    program.log.wait_for("retrying, with a longer wait each time")
     receiver.answer = taken
     assert wire.receive() == "Hello from server"
     program.log.wait_for("works again")
@@ -201,7 +202,7 @@ def test_it_is_shown_in_the_figures(
 
     def delivered() -> bool:
         with service.connect() as sock:
-            sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             said = b"".join(iter(lambda: sock.recv(65536), b""))
         return b'wsservice_webhook_events_total{outcome="delivered"} 1.0' in said
 
@@ -224,7 +225,7 @@ def test_with_workers_the_figures_are_those_of_all(
 
     def figures() -> bytes:
         with service.connect() as sock:
-            sock.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
     wait_until(

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_figures_are_those_of_all_and_never_less_than_before(face: Face, connect
 
 
 def _is_over(client: Any) -> bool:
-    """Whether a connection was lost with its worker."""
+    """Return True if a connection was lost with its worker."""
     patience = client.socket.gettimeout()
     client.socket.setblocking(False)
     try:
@@ -210,6 +211,60 @@ def test_one_that_does_not_answer_is_left_out(face: Face, connect: Connect) -> N
         assert face.ask("/connections")[1]["total"] == 1
     finally:
         os.kill(stuck, signal.SIGCONT)
+
+
+def _names(number: int) -> str:
+    """A path and a query with 17 channels of the longest names, each of which JSON doubles."""
+    names = [f"{number}-{each}".ljust(255, "\\") for each in range(17)]
+    return f"/{names[0]}?" + "&".join(f"channel={name}" for name in names[1:])
+
+
+def test_figures_are_small_whatever_channels_are_called(face: Face, connect: Connect) -> None:
+    clients = [connect(face.port, path=_names(number)) for number in range(60)]
+    served = {greeted(client) for client in clients}
+    assert len(served) == 2
+    assert face.figure("wsservice_channels") == 60 * 17
+    assert face.figure("wsservice_channel_connections_max") == 1
+    assert face.figure("wsservice_connections") == 60
+    seen: list[str] = []
+    after = ""
+    while True:
+        _, said = face.ask(f"/channels?limit=500{after}")
+        assert said["missing"] == []
+        assert said["at_most"] == 60 * 17
+        seen += [each["channel"] for each in said["channels"]]
+        if said["next"] is None:
+            break
+        after = "&" + urlencode({"after": said["next"]})
+    assert len(set(seen)) == len(seen) == 60 * 17
+    assert len(face.ask("/metrics")[1]) < 32 * 1024
+    assert face.figure("wsservice_workers_lost_total") == 0
+
+
+def test_an_answer_that_is_too_long_costs_nobody_the_connection(
+    programs: Programs, connect: Connect
+) -> None:
+    (programs.folder / "short.py").write_text(
+        "import os, wsservice\n"
+        "from wsservice.workers.wire import framing\n"
+        "framing.LONGEST = 20_000\n"
+        "class Short(wsservice.EchoServerProtocol):\n"
+        "    def onOpen(self):\n"
+        "        self.sendMessage(str(os.getpid()).encode())\n"
+    )
+    face = Face(programs, "--protocol", "short.Short")
+    started = workers(face.server)
+    clients = [connect(face.port, path=_names(number)) for number in range(20)]
+    assert {greeted(client) for client in clients} == set(started)
+    said = face.ask("/channels?limit=1000")[1]
+    assert (said["channels"], said["missing"]) == ([], ["worker 1", "worker 2"])
+    face.server.log.wait_for("a message from the parent cannot be handled", 2)
+    face.server.log.wait_for("TooLongError", 2)
+    assert len(face.ask("/channels?limit=10")[1]["channels"]) == 10
+    for client in clients:
+        client.send("still here")
+        assert client.receive() == "still here"
+    assert pids(face.server) == started
 
 
 def test_without_it_a_worker_needs_nothing_of_it(programs: Programs) -> None:

@@ -307,7 +307,7 @@ def test_one_that_was_stuck_fetches_what_found_no_room_on_its_way(
     for each in plain:
         got = [str(each.receive()).strip() for _ in range(count)]
         assert got == [str(number) for number in range(count)]
-    assert "takes less than is published: some of it is dropped" in service.server.log.text
+    assert "reads too slowly: publications to it are dropped" in service.server.log.text
     assert service.figure("publications_dropped_total") > 0
     assert pids(service.server) == pids(service.server)[:2], "nobody was replaced"
     service.publish("after")

@@ -73,7 +73,7 @@ class _End:
         return said
 
     def at_end(self) -> bool:
-        """Whether nothing more comes, and the connection ends."""
+        """Return True if the connection ends without more octets."""
         try:
             return not self._more() and not self._buffer
         except ConnectionResetError:
@@ -202,6 +202,11 @@ class Host(_End):
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}\r\n{headers}",
         )
+        return self
+
+    def again(self) -> Host:
+        """Read the next request on the same connection."""
+        self.head = self._head()
         return self
 
     def answer(self, status: str, headers: str = "") -> None:

@@ -1,20 +1,26 @@
 // The tutorial's server, written from ws's own interface; prints its port, then each message.
 //
-//   node server.js [greet|echo|close CODE] [deflate]
+//   node server.js [greet|echo|close CODE] [deflate[:SERVER_BITS:CLIENT_BITS]]
 //
 // greet (the default) does as the tutorial's, echo answers every message with
 // itself, close says goodbye with a code as soon as somebody has said something.
+// The bits are those of the windows that both ends compress with.
 
 'use strict';
 
 const { WebSocketServer } = require('ws');
 
 const [role = 'greet', ...rest] = process.argv.slice(2);
+const [deflate, serverBits, clientBits] = (rest.at(-1) || '').split(':');
 const server = new WebSocketServer({
   host: '127.0.0.1',
   port: 0,
   maxPayload: 0,
-  perMessageDeflate: rest.includes('deflate'),
+  perMessageDeflate: deflate === 'deflate' && {
+    threshold: 0,
+    ...(serverBits && { serverMaxWindowBits: Number(serverBits) }),
+    ...(clientBits && { clientMaxWindowBits: Number(clientBits) }),
+  },
 });
 
 server.on('listening', () => console.log(`listening on ${server.address().port}`));

@@ -12,7 +12,6 @@ import pytest
 from ..integration.processes import Program, Programs
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 def serve(programs: Programs, *role: str) -> tuple[Program, str]:

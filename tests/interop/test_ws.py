@@ -14,7 +14,6 @@ from ..integration.processes import Program, Programs
 from ..needs import need, need_program
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 
 @pytest.fixture
@@ -85,6 +84,32 @@ def test_every_size_of_message_comes_back_from_ws(
         client = programs.client(url, stdin=stdin)
     assert client.wait() == 0, client.stderr.text
     assert client.stdout.lines == lines
+
+
+@pytest.mark.parametrize("bits", ["8:8", "8:15", "15:8", "9:10"])
+def test_every_window_that_ws_chooses_is_spoken(programs: Programs, node: str, bits: str) -> None:
+    server, url = ws_server(programs, node, "echo", f"deflate:{bits}")
+    # Text that repeats within 256 octets, within more than that, and from message to message.
+    words = [f"{number:04} " for number in range(200)]
+    lines = ["".join(words[:20]) * 9, "".join(words) * 3, "".join(words) * 3, "x" * 70_000, "ü"]
+    lines += [each[::-1] for each in lines]
+    given = programs.folder / "lines"
+    given.write_text("".join(f"{line}\n" for line in lines))
+    with given.open("rb") as stdin:
+        client = programs.client(url, "--compression", "on", stdin=stdin)
+    assert client.wait() == 0, client.stderr.text
+    assert client.stdout.lines == lines
+    assert "extensions: permessage-deflate" in server.stdout.lines
+
+
+@pytest.mark.parametrize("code", ["1012", "1013"])
+def test_close_codes_of_the_registry_are_waited_for(
+    programs: Programs, node: str, code: str
+) -> None:
+    server, url = ws_server(programs, node, "close", code)
+    client = programs.client(url, "-m", "anything", "--expect-close", code)
+    assert client.wait() == 0, client.stderr.text
+    server.stdout.wait_for(f"closed: {code} as asked\n")
 
 
 @pytest.mark.parametrize("code", ["1000", "1001", "3000", "4999"])

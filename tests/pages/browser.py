@@ -77,7 +77,7 @@ class Browser:
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a function with this body returns, in the page."""
+        """Run a function with this body in the page, and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> WebElement:
@@ -85,7 +85,7 @@ class Browser:
         return found
 
     def texts(self, selector: str) -> list[str]:
-        """What elements say, as one who sees them reads it."""
+        """Return the visible text of elements."""
         script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)"
         said: list[str] = self.run(script, selector)
         return said
@@ -137,11 +137,11 @@ class Browser:
 
     @property
     def console(self) -> list[str]:
-        """What the browser complained of since the last time."""
+        """Return the messages of the browser's console since the last call."""
         return [each["message"] for each in self.driver.get_log("browser")]
 
     def complaints(self) -> list[str]:
-        """What it complained of in a page that is left with this: it would go on meanwhile."""
+        """Leave the page, which could log more meanwhile, and return its complaints."""
         self.open("about:blank")
         return self.console
 

@@ -10,11 +10,6 @@ from ..integration.redis import redises as redises
 from .browser import Browser
 
 
-@pytest.fixture(scope="module", autouse=True)
-def services(unmeasured: None) -> None:
-    """What is tested here is the pages."""
-
-
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for the tests of a file: to start it takes a second."""

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from wsservice import page
+from wsservice.server import page
 
 LATE = 0.05
 """Seconds that an answer may take, by chance: the page hears what it asks at once in any order."""
@@ -26,6 +26,8 @@ class Operator:
         self.connections = [connection(each) for each in range(1, count + 1)]
         #: Where there are other nodes, what /cluster says.
         self.cluster: dict[str, Any] | None = None
+        #: The workers that do not answer.
+        self.silent: list[str] = []
         self.trace: list[dict[str, Any]] = []
         self.flood = False
         self.asked: list[str] = []
@@ -82,11 +84,12 @@ class Operator:
         more = shown[-1]["id"] if len(rest) > limit else None
         said = {"total": len(self.connections), "connections": shown, "next": more}
         if self.cluster is None:
-            return said
-        return {**said, "missing": self.cluster["missing"], "problem": self.cluster["problem"]}
+            return {**said, "missing": self.silent} if self.silent else said
+        missing = [*self.cluster["missing"], *self.silent]
+        return {**said, "missing": missing, "problem": self.cluster["problem"]}
 
     def events(self) -> Iterator[tuple[str, Any]]:
-        """What a trace has."""
+        """Yield the events of a trace."""
         yield from (("frame", each) for each in self.trace)
         count = 0
         while self.flood:
@@ -141,7 +144,7 @@ class Operator:
                 elif url.path.endswith("/trace"):
                     self.stream()
                 else:
-                    self.say(404, {"error": "there is no such thing"})
+                    self.say(404, {"error": "there is no such path"})
 
             def stream(self) -> None:
                 self.send_response(200)
@@ -219,7 +222,7 @@ def unread(name: str) -> dict[str, Any]:
 
 
 def cluster(*nodes: dict[str, Any], problem: str | None = None) -> dict[str, Any]:
-    """What /cluster says, of the first one."""
+    """Return an answer of /cluster, given by the first node."""
     return {
         "node": nodes[0]["node"],
         "connections": 0,

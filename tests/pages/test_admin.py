@@ -201,6 +201,17 @@ class TestNodes:
         page.wait_for("#nodes-total", "2 of 2 answer")
         assert page.text("#total") == "3"
 
+    def test_workers_that_did_not_answer_are_counted(
+        self, page: Browser, operator: Operator
+    ) -> None:
+        operator.silent = ["worker 2"]
+        opened(page, operator)
+        page.wait_for("#total", "3, without one worker")
+        assert not [each for each in operator.asked if "cluster" in each]
+        operator.cluster = cluster(node("a"), node("b", up=False))
+        operator.silent = ["a worker 1", "a worker 2"]
+        page.wait_for("#total", "3, without one node and 2 workers")
+
     def test_a_broker_that_is_away_is_told(self, page: Browser, operator: Operator) -> None:
         away = {"name": "x", "up": False, "version": "", "problem": f"refused {HOSTILE}"}
         own = node("a", brokers=[away])

@@ -1,29 +1,20 @@
-"""The admin face: plain HTTP for who runs the service, on a listener of its own.
+"""Serve operators by HTTP, on a listener of its own: health, metrics, connections, publishing.
 
-The map. Imports run one way, downwards in this list::
+It may import `cluster`, `webhook`, `broker`, `server` and what lies below them.
 
-    exchange.py   a request, and what is answered, as values
-    ids.py        what a connection is called
-    access.py     who may ask: token, Host, Origin
-    figures.py    the service in figures, for Prometheus
-    listing.py    the list of connections, and closing one
-    presence.py   which channels there are, and who is on one
-    publishing.py what a request to publish says, and publishing it
-    broker.py     servers of Redis: publishing by them, and their figures
-    inbox.py      the figures of the inbox
-    webhook.py    the figures of the webhook
-    history.py    the figures of the history
-    octets.py     frames, out of the octets that pass
-    tracing.py    one connection's frames as they happen
-    people.py     connections listed, closed and traced, by id
-    lag.py        how late the reactor is
-    routes.py     which answer a request gets
-    web.py        HTTP, by twisted.web, with bounds
-    face.py       Admin: put together, started, stopped
+The modules::
 
-Whatever a peer of the service said leaves here within JSON, in ASCII.
+    access.py      access to the face: token, Host, Origin
+    answers.py     the answer to a request for one connection, from its outcome
+    exchange.py    a request and its answer, as values
+    face.py        Admin: put together, started, stopped
+    figures.py     the service in figures, for Prometheus
+    publishing.py  publishing on an operator's request
+    queries.py     requests' queries and bodies, parsed
+    routes.py      the answer to each request
+    web.py         HTTP, by twisted.web, with bounds
 """
 
-from .face import Admin, Check, Face, check
+from .face import Admin, Face, check
 
-__all__ = ["Admin", "Check", "Face", "check"]
+__all__ = ["Admin", "Face", "check"]

@@ -1,4 +1,4 @@
-"""Who may ask the admin face: those with the token, and no web page of another host."""
+"""Decide who may use the admin face: clients with the token, and no web page of another host."""
 
 from __future__ import annotations
 
@@ -8,39 +8,52 @@ import ipaddress
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 
-from ..config import Config
+from ..config.config import Config
+from ..config.origins import AllowedOrigins
+from ..config.secretfile import read_secret
 from ..errors import ConfigError
 from ..escape import escape
-from ..policy import AllowedOrigins
-from ..request import Host, parse_host
-from ..secretfile import read_secret
-from .exchange import Answer, Asked, problem
+from ..http.target import Host, parse_authority
+from .exchange import AdminRequest, Answer, problem
 
-OPEN_TO_ALL = frozenset({"/", "/healthz", "/readyz"})
-"""What needs no token: the page, which has no figures in it and asks for the token, and what
-probes ask for, which say no more than whether the service is well."""
+PROBED = frozenset({"/healthz", "/readyz"})
+"""Paths of health checks. Their answers tell only whether the service is well, so a gateway may ask
+for them without a token, and with any Host: a gateway sends the name of a cluster, or none."""
+
+OPEN_TO_ALL = PROBED | {"/"}
+"""Paths that need no token: the health checks, and the page, which holds no figures and asks its
+reader for the token."""
 
 _DEFAULT_PORTS = (80, 443)
 
+_OWN_SITES = (None, "same-origin", "none")
+"""The values of `Sec-Fetch-Site` that are allowed: a client that is no browser sends none, our own
+page "same-origin", and an address that a person typed gives "none"."""
+
+_FORWARDED = "x-forwarded-"
+
+_MARKS = {"x-real-ip": "X-Real-IP", "forwarded": "Forwarded", "via": "Via"}
+"""Headers that gateways add, beside those that begin with `X-Forwarded-`."""
+
 
 def read_token(path: str) -> bytes:
-    """The token in a file. Raises `ConfigError` where there is none, or anybody may put one.
+    """Return the token in a file.
 
-    That all users of the machine may read it is logged, and not refused: files of
-    secrets in containers are often so.
+    Raises `ConfigError` if the file is missing or holds no token, or if any user may write it. A
+    file that all users may read is only logged: secret files in containers often are.
     """
     return read_secret("--admin-token-file", path, "token")
 
 
 def is_exposed(address: object) -> bool:
-    """Whether others than this machine reach a listener with this address."""
+    """Return True for an IP address that other machines can reach."""
     if not isinstance(address, IPv4Address | IPv6Address):
         return False
     return not _ip(address.host).is_loopback
 
 
 def exposed(option: str, host: str) -> ConfigError:
-    """The error for a listener that is, and needs a token therefore."""
+    """Return the error for a listener that other machines can reach, without a token."""
     where = escape(host) or "every address"
     return ConfigError(
         f"{option}: {where} is not allowed without --admin-token-file; give that,"
@@ -48,8 +61,15 @@ def exposed(option: str, host: str) -> ConfigError:
     )
 
 
+def behind_gateway(option: str) -> ConfigError:
+    """Return the error for a listener behind a gateway, without a token."""
+    return ConfigError(
+        f"{option}: a gateway in front is not allowed without --admin-token-file; give that"
+    )
+
+
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IP address; what came by IPv4 to a socket that takes both is one of IPv4."""
+    """Parse an IP address. An IPv4 address that is mapped into IPv6 is returned as IPv4."""
     parsed = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return parsed if mapped is None else mapped
@@ -57,51 +77,124 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 @attrs.frozen
 class Access:
-    """The rules. Without a `token` none is asked for."""
+    """The rules of access. With `token` None, no token is asked for."""
 
     token: bytes | None = attrs.field(default=None, repr=False)
 
     @classmethod
     def of(cls, config: Config) -> Access:
-        """As a configuration has it. Raises `ConfigError`."""
+        """Return the rules of a configuration.
+
+        Raises `ConfigError` for a token file that is refused.
+        """
         path = config.admin_token_file
         return cls(read_token(path) if path else None)
 
-    def objection(self, asked: Asked) -> Answer | None:
-        """The refusal of a request, None where there is nothing against it."""
-        return self._foreign(asked) or self._unknown(asked)
+    def objection(self, asked: AdminRequest) -> Answer | None:
+        """Return the answer that refuses a request; None if the request is allowed."""
+        judges = (self._forwarded, self._foreign, self._cross_site, self._unknown)
+        return next(filter(None, (judge(asked) for judge in judges)), None)
 
-    def _foreign(self, asked: Asked) -> Answer | None:
+    def refused_gateway(self, asked: AdminRequest) -> str | None:
+        """Return the header, or version, that marks a gateway and refuses the request; else None.
+
+        A gateway lets the whole internet in by the address of a machine that may ask. The mark is
+        only a hint: TCP proxies leave none, nor does nginx with HTTP/1.1. Only the token protects.
+        """
+        if self.token is not None or asked.path in PROBED:
+            return None
+        for name in asked.headers:
+            if name.startswith(_FORWARDED):
+                return "X-Forwarded-*"
+            if name in _MARKS:
+                return _MARKS[name]
+        # nginx uses HTTP/1.0 by default, and no current client does.
+        return None if asked.version == "HTTP/1.1" else "HTTP/1.0"
+
+    def _forwarded(self, asked: AdminRequest) -> Answer | None:
+        mark = self.refused_gateway(asked)
+        if mark is None:
+            return None
+        return problem(
+            403,
+            f"the request came through a gateway ({mark}); without --admin-token-file a gateway"
+            " may ask only /healthz and /readyz",
+        )
+
+    def _foreign(self, asked: AdminRequest) -> Answer | None:
         at = asked.at if isinstance(asked.at, IPv4Address | IPv6Address) else None
         named = asked.header("host")
+        is_probe = _is_probe(asked)
+        if named is None and is_probe and asked.version == "HTTP/1.0":
+            return None
         try:
-            host = parse_host(named or "")
+            host = asked.url.host(parse_authority(named or ""))
         except ValueError:
             host = None
-            if at is not None:
-                return problem(400, "a Host is needed that is one, once")
+            if at is not None or asked.url.scheme:
+                return problem(
+                    400,
+                    "one Host header is needed, with the host of the request target if that has"
+                    " one; send Host: NAME:PORT",
+                )
+        if is_probe:
+            return None
         if host is not None and at is not None and not _is_own(host, at):
-            # So that no web page gets here by a name that it has rebound to this address.
-            return problem(421, "that Host is not served; ask by the address of this listener")
+            # A web page can point its own host name at this address (DNS rebinding). Its requests
+            # carry that name, so only names of this listener are served.
+            return problem(
+                421, "that Host is not served; ask by localhost, or the address of this listener"
+            )
         origin = asked.header("origin")
         if origin is None or (host is not None and AllowedOrigins().allows(origin, host)):
             return None
-        return problem(403, "pages of another origin are not served")
+        return problem(
+            403, "pages of another origin are not served; open the page of this listener"
+        )
 
-    def _unknown(self, asked: Asked) -> Answer | None:
+    def _cross_site(self, asked: AdminRequest) -> Answer | None:
+        """Refuse a request of another site's page if no token protects (Fetch Metadata, W3C).
+
+        Such a request may have no Origin: browsers send none for an image, or for a form that
+        reads.
+        """
+        if self.token is not None or asked.path in PROBED:
+            return None
+        if asked.header("sec-fetch-site") in _OWN_SITES:
+            return None
+        is_visit = asked.header("sec-fetch-mode") == "navigate"
+        if asked.path == "/" and asked.method == "GET" and is_visit:
+            return None
+        return problem(
+            403,
+            "requests of other sites' pages are not served; open the page of this listener, or"
+            " give --admin-token-file",
+        )
+
+    def _unknown(self, asked: AdminRequest) -> Answer | None:
         if self.token is None or asked.path in OPEN_TO_ALL:
             return None
         scheme, _, given = (asked.header("authorization") or "").partition(" ")
         is_it = hmac.compare_digest(given.strip(" ").encode("latin-1", "replace"), self.token)
         if is_it and scheme.lower() == "bearer":
             return None
-        return problem(401, "the token is needed", ("WWW-Authenticate", "Bearer"))
+        what = "the token is needed; send Authorization: Bearer TOKEN"
+        return problem(401, what, ("WWW-Authenticate", "Bearer"))
+
+
+def _is_probe(asked: AdminRequest) -> bool:
+    """Return True for a health check: a request that only reads health, and is no web page's.
+
+    The answer says nothing else, so a page that gets here by DNS rebinding learns nothing.
+    """
+    is_page = asked.header("origin") is not None
+    return asked.path in PROBED and asked.method in ("GET", "HEAD") and not is_page
 
 
 def _is_own(host: Host, at: IPv4Address | IPv6Address) -> bool:
-    """Whether a Host names the listener: loopback, by any port, or its own address.
+    """Return True if a Host names this listener: loopback with any port, or its own address.
 
-    By any port, since a tunnel's end, as of `ssh -L`, may have another.
+    Any port, because the local end of a tunnel, such as that of `ssh -L`, may have another one.
     """
     if host.name == "localhost":
         return True

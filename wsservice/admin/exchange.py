@@ -1,23 +1,28 @@
-"""A request to the admin face, and what is answered, as values."""
+"""Represent requests to the admin face, and their answers, as values."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
+from ..directory.tracing import TraceStream
+from ..http.refusal import RefusedError
+from ..http.target import Target, parse_target
+
 MOST_OF_BODY = 4096
-"""Octets of a request's body, where that is no message."""
+"""The most octets of a request's body that is no message to publish."""
 
 
 @attrs.frozen
-class Asked:
-    """A request, whole and within bounds, but otherwise as it came.
+class AdminRequest:
+    """A whole request within the bounds of size; nothing else is validated.
 
-    Names of `headers` are in lower case, texts are Latin-1. `at` is the address
-    of this end of its connection.
+    Names of `headers` are in lower case; texts are Latin-1. `at` is the address of this end of the
+    connection. `url` is the parsed target; a malformed target stands in it unparsed, and does not
+    begin with a slash, or has a #.
     """
 
     method: str
@@ -25,19 +30,32 @@ class Asked:
     headers: Mapping[str, tuple[str, ...]] = {}
     body: bytes = b""
     at: object = None
+    version: str = "HTTP/1.1"
+    url: Target = attrs.field(init=False)
+
+    @url.default
+    def _read(self) -> Target:
+        try:
+            return parse_target(self.target)
+        except RefusedError:
+            return Target(self.target)
 
     @property
     def path(self) -> str:
-        """The target up to the query. Nothing in it is decoded."""
-        return self.target.partition("?")[0]
+        """The path of the target, not decoded."""
+        return self.url.text.partition("?")[0]
 
     @property
     def query(self) -> str:
-        """The target after the first question mark."""
-        return self.target.partition("?")[2]
+        """The query of the target: the part after the first question mark."""
+        return self.url.text.partition("?")[2]
 
     def header(self, name: str) -> str | None:
-        """A header's value; that of one which came several times is none that fits anything."""
+        """Return the value of a header; None if it is absent.
+
+        The values of a repeated header are joined by commas, which makes a value that no rule
+        accepts.
+        """
         values = self.headers.get(name, ())
         return ", ".join(values) if values else None
 
@@ -49,12 +67,12 @@ _ALWAYS: Headers = (
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
-"""Besides those that the page brings: no other page may have an answer as its own."""
+"""Headers that every answer has: no cache keeps it, and no other page may embed it."""
 
 
 @attrs.frozen
 class Answer:
-    """A response that is whole."""
+    """A whole response."""
 
     status: int
     body: bytes
@@ -62,47 +80,31 @@ class Answer:
 
 
 def answer(status: int, body: bytes, content_type: str, *headers: tuple[str, str]) -> Answer:
-    """An answer with the headers that all have."""
+    """Return an answer with the common headers."""
     return Answer(status, body, (("Content-Type", content_type), *_ALWAYS, *headers))
 
 
 def as_json(status: int, said: Any, *headers: tuple[str, str]) -> Answer:
-    """An answer in JSON, all of it in ASCII: no terminal takes harm from it."""
+    """Return an answer in JSON. It is pure ASCII, so that no terminal takes harm from it."""
     body = json.dumps(said, separators=(",", ":")).encode() + b"\n"
     return answer(status, body, "application/json", *headers)
 
 
 def problem(status: int, what: str, *headers: tuple[str, str]) -> Answer:
-    """The answer that says what is wrong, and what is allowed, in one line."""
+    """Return an answer with an error: one line that says what is wrong and what is allowed."""
     return as_json(status, {"error": what}, *headers)
 
 
-class Outlet(Protocol):
-    """Where a stream goes."""
+@attrs.frozen
+class Stream:
+    """A response of unknown length, whose body is what `source` sends."""
 
-    def write(self, octets: bytes) -> object:
-        """Send some of it."""
-
-    def end(self) -> object:
-        """That was all."""
-
-    def abort(self) -> object:
-        """Whoever reads it does not: let go."""
-
-
-class Stream(Protocol):
-    """An answer without a known end, which is told when to wait (as `IPushProducer` is)."""
-
+    source: TraceStream
     headers: Headers
 
-    def begin(self, outlet: Outlet) -> None:
-        """Send from now on."""
 
-    def pauseProducing(self) -> None:
-        """It is enough for now."""
-
-    def resumeProducing(self) -> None:
-        """There is room again."""
-
-    def stopProducing(self) -> None:
-        """Nobody reads it any more."""
+def as_events(trace: TraceStream) -> Stream:
+    """Return the answer that sends the events of a trace."""
+    # nginx as a proxy would otherwise hold events back in its buffer.
+    unbuffered = ("X-Accel-Buffering", "no")
+    return Stream(trace, (("Content-Type", "text/event-stream"), *_ALWAYS, unbuffered))

@@ -1,47 +1,46 @@
-"""The admin face: put together, started, stopped."""
+"""Run the admin face: build it from its parts, start it and stop it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from ..config import Config
-from ..counting import Counts, Histogram
-from ..hub import LocalHub
-from ..journal import Journal
-from ..listening import endpoint, listen
-from ..server import ServerFactory, ServerProtocol
-from .access import Access, exposed, is_exposed
-from .broker import BrokerFigures, Meeting, MeetingFigures, Servers, by_nodes
+from ..broker.figures import Box, BrokerFigures, InboxFigures, Meeting, MeetingFigures, Servers
+from ..channels.contract import Hub
+from ..channels.figures import HistoryFigures, Kept
+from ..clock import monotonic_of
+from ..config.config import Config
+from ..directory.lag import Lag
+from ..directory.people import LocalPeople, People
+from ..directory.readiness import Check, reasons_of
+from ..directory.tracing import Traces
+from ..log.journal import Journal
+from ..log.peer import Seldom
+from ..metrics import Counts, Histogram
+from ..net.listening import endpoint, listen
+from ..net.proxied import PREFIX
+from ..private.of_twisted import interface_of
+from ..server.behaviours import ServerFactory, ServerProtocol
+from .access import Access, behind_gateway, exposed, is_exposed
+from .exchange import AdminRequest, Answer, Stream
 from .figures import Figures
-from .history import HistoryFigures, Kept
-from .inbox import Box, InboxFigures
-from .lag import Lag
-from .people import LocalPeople, People
-from .publishing import Deliver, Delivery, Publishing
-from .routes import Cluster, Routes
-from .tracing import Traces
+from .publishing import Publishing
+from .routes import Routes
 from .web import AdminFactory
-from .webhook import Sender, WebhookFigures
 
-Check = Callable[[], str | None]
-"""Why the service is not ready, in a few words without anything of a peer's; None if it is."""
+if TYPE_CHECKING:
+    from ..cluster import Cluster
+    from ..webhook.figures import CountedWebhook
 
 _log = Logger(namespace="wsservice")
 
 
-_MOST_TO_PUBLISH = 1024 * 1024
-_UNLIMITED = 16 * 1024 * 1024
-"""Octets of a request to publish: as many as a peer's message may have, but so many at least,
-and so many where that has no limit."""
-
-
 def check(config: Config, reactor: Any) -> None:
-    """Look for what a configuration says of the face, as making one does. Raises `ConfigError`."""
+    """Check a configuration as `Face` does. Raises `ConfigError`."""
     if config.admin:
         _endpoint(config, reactor)
         Access.of(config)
@@ -50,22 +49,24 @@ def check(config: Config, reactor: Any) -> None:
 def _endpoint(config: Config, reactor: Any) -> tuple[str, Any]:
     described = config.admin
     if described.startswith("unix:") and ":mode=" not in described:
-        # Twisted's own would be for every user of the machine.
+        # By Twisted's own default, every user of the machine could connect.
         described += ":mode=660"
     named = endpoint("--admin", described, reactor)
     if not config.admin_token_file:
-        # What an endpoint says of itself; what it turns out to be is looked at once it listens.
-        interface = getattr(named[1], "_interface", None)
+        # The interface that the endpoint names. Its real address is checked once it listens.
+        interface = interface_of(named[1])
         if interface in ("", "::", "0.0.0.0"):  # noqa: S104 - which is what is refused
             raise exposed(named[0], interface)
+        if described.startswith(PREFIX):
+            raise behind_gateway(named[0])
     return named
 
 
 class Face:
-    """The admin face of whatever has `people` and `figures`, and where `publishing` goes.
+    """The admin face of a service: of `people`, `figures` and `publishing`.
 
-    `checks` are asked by /readyz, in their order; more may be added at any time.
-    Raises `ConfigError` when made, and from `listen` too, which also raises `ListenError`.
+    /readyz asks `checks` in their order; checks may be added at any time. Raises `ConfigError` for
+    a setting that is refused. `listen` raises it too, and `ListenError`.
     """
 
     def __init__(
@@ -78,47 +79,52 @@ class Face:
         checks: list[Check],
     ) -> None:
         self._config = config
-        #: Where it listens, with the option that names it.
+        #: The endpoint, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
-        self._checks = checks
-        #: The connections of this service alone.
+        #: Returns the reasons why the service is not ready; an empty list if it is.
+        self.reasons = reasons_of(checks)
+        #: The connections of this node only.
         self.people = people
         self.figures = figures
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, most_to_publish(config)
+            Access.of(config), people, self.reasons, figures, publishing, config.most_to_publish
         )
-        self._factory = AdminFactory(self._routes.respond, reactor, self._routes.room_for)
+        self._factory = AdminFactory(self._respond, reactor, self._room_for)
+        self._gateways = Seldom(monotonic_of(reactor))
         self.ports: list[IListeningPort] = []
 
-    def show_webhook(self, webhook: Sender) -> None:
-        """Show how a webhook does, in /metrics."""
+    def show_webhook(self, webhook: CountedWebhook) -> None:
+        """Add a webhook to /metrics."""
+        # Imported here, since only a service with a webhook needs an HTTP client.
+        from ..webhook.figures import WebhookFigures
+
         self.figures.registry.register(WebhookFigures(webhook))
 
     def show_broker(self, servers: Servers, meeting: Meeting) -> None:
-        """Show how the servers of --broker do, in /metrics, and what goes by way of them."""
+        """Add the servers of --broker, and the messages by way of them, to /metrics."""
         self.figures.registry.register(BrokerFigures(servers))
         self.figures.registry.register(MeetingFigures(meeting))
 
     def show_history(self, history: Kept) -> None:
-        """Show how much a history keeps, in /metrics."""
+        """Add a history to /metrics."""
         self.figures.registry.register(HistoryFigures(history))
 
     def join(self, cluster: Cluster) -> None:
-        """Show all nodes of a cluster."""
+        """Answer for all nodes of a cluster, and add its figures to /metrics."""
+        # Imported here, since a node that is alone needs nothing of a cluster.
+        from ..cluster.figures import ClusterFigures
+
         self._routes.join(cluster)
+        self.figures.registry.register(ClusterFigures(cluster))
 
     def show_inbox(self, box: Callable[[], Box]) -> None:
-        """Show what became of messages for the inbox, in /metrics."""
+        """Add an inbox to /metrics."""
         self.figures.registry.register(InboxFigures(box))
 
-    def reasons(self) -> list[str]:
-        """Why the service is not ready, nothing if it is."""
-        return [reason for check in self._checks if (reason := check()) is not None]
-
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `reloading.Part`: the token is read again, and how much may be published.
+        """See `Reloadable`: read the token and the bound for messages to publish again.
 
-        Where it listens stays as it is.
+        The listener keeps its address.
         """
         if not config.admin_token_file:
             for port in self.ports:
@@ -127,17 +133,22 @@ class Face:
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
-            self._routes.most = most_to_publish(config)
+            self._routes.most = config.most_to_publish
             return [] if before.token == access.token else ["the token of --admin"]
 
         return commit
 
     def listen(self) -> None:
-        """Take the port."""
+        """Start to listen. Idempotent. Raises `ConfigError` or `ListenError`."""
         if self.ports:
             return
         self.ports = listen([self.endpoint], self._factory)
         if not self._config.admin_token_file:
+            _log.warn(
+                "{option} asks for no token: anyone who can reach it, also through a gateway,"
+                " may publish and close connections; give --admin-token-file",
+                option=self.endpoint[0],
+            )
             for port in self.ports:
                 try:
                     self._refuse_exposed(port)
@@ -146,16 +157,36 @@ class Face:
                     raise
 
     def start(self) -> None:
-        """Begin what goes on all the time."""
+        """Start the measurements that run all the time."""
 
     def stop(self) -> Deferred[None]:
-        """Take no more requests, let go of who asks: what was said leaves before.
+        """Stop listening and end the connections, after the answers that were given.
 
-        Fires when that is done, within a second or so.
+        Fires when that is done, after about a second at most.
         """
         return self._stop_listening().addCallback(lambda _: self._factory.end())
 
+    async def _respond(self, asked: AdminRequest) -> Answer | Stream:
+        self._warn_of_gateway(asked)
+        return await self._routes.respond(asked)
+
+    def _room_for(self, asked: AdminRequest) -> int | Answer:
+        self._warn_of_gateway(asked)
+        return self._routes.room_for(asked)
+
+    def _warn_of_gateway(self, asked: AdminRequest) -> None:
+        mark = self._routes.access.refused_gateway(asked)
+        if mark is not None and self._gateways.due():
+            _log.warn(
+                "{option} refused a request that came through a gateway ({mark}); a gateway may ask"
+                " more than /healthz and /readyz only with --admin-token-file",
+                option=self.endpoint[0],
+                mark=mark,
+            )
+
     def _refuse_exposed(self, port: IListeningPort) -> None:
+        if self._config.admin.startswith(PREFIX):
+            raise behind_gateway(self.endpoint[0])
         address: Any = port.getHost()
         if is_exposed(address):
             raise exposed(self.endpoint[0], address.host)
@@ -176,7 +207,7 @@ class Admin(Face):
         config: Config,
         reactor: Any,
         factory: ServerFactory,
-        hub: LocalHub,
+        hub: Hub,
         journal: Journal,
         checks: list[Check],
     ) -> None:
@@ -184,61 +215,42 @@ class Admin(Face):
         self._traces = Traces(reactor)
         source = _Source(config, factory, hub, journal, self)
         people = LocalPeople(source.connections, hub, self._traces)
-        publishing = Publishing(_deliver_by(hub, factory), factory.gathering.together, reactor)
+        publishing = Publishing(hub.deliver, factory.gathering.together, reactor)
         super().__init__(config, reactor, people, Figures(source, reactor), publishing, checks)
 
     @property
     def lag(self) -> Histogram:
-        """How late the reactor calls."""
+        """The histogram of the reactor's lag, in seconds."""
         return self._lag.seconds
 
     @property
     def traces(self) -> int:
-        """How many traces are going on."""
+        """The number of running traces."""
         return len(self._traces)
 
     def start(self) -> None:
-        """Measure what is measured all the time."""
+        """Start to measure the lag of the reactor."""
         self._lag.start()
 
     def stop(self) -> Deferred[None]:
-        """End traces too."""
+        """Stop measuring, end all traces, and stop the face."""
         self._lag.stop()
         self._traces.end()
         return super().stop()
 
 
-def most_to_publish(config: Config) -> int:
-    """Octets that a message may have which an operator sends."""
-    return max(config.max_message_size or _UNLIMITED, _MOST_TO_PUBLISH)
-
-
-def _deliver_by(hub: LocalHub, factory: ServerFactory) -> Deliver:
-    """Publishing: within this process, or by the servers at which it meets others."""
-    if hasattr(hub, "deliver"):
-        return by_nodes(hub)
-
-    def deliver(channel: str, payload: bytes, is_binary: bool) -> Deferred[Delivery]:
-        before = factory.slow_closed + factory.slow_dropped
-        handed = hub.publish(channel, payload, is_binary)
-        slow = factory.slow_closed + factory.slow_dropped - before
-        return succeed(Delivery(handed, slow))
-
-    return deliver
-
-
 class _Source:
-    """What the figures are made of."""
+    """The source of the figures of a service in one process."""
 
     def __init__(
-        self, config: Config, factory: ServerFactory, hub: LocalHub, journal: Journal, admin: Admin
+        self, config: Config, factory: ServerFactory, hub: Hub, journal: Journal, admin: Admin
     ) -> None:
         self._config = config
         self._factory = factory
         self._hub = hub
         self._journal = journal
         self._admin = admin
-        self.channel_sizes = hub.channel_sizes
+        self.sizes = hub.sizes
 
     @property
     def counts(self) -> Counts:
@@ -260,6 +272,7 @@ class _Source:
             "ready": not self._admin.reasons(),
             "max_connections": self._config.max_connections,
             "traces": self._admin.traces,
+            **self._factory.memory_gauges(),
         }
 
     def counters(self) -> Mapping[str, float]:
@@ -269,4 +282,5 @@ class _Source:
             "slow_dropped": factory.slow_dropped,
             "slow_messages": factory.slow_messages,
             "log_dropped": self._journal.dropped,
+            **factory.memory_counters(),
         }

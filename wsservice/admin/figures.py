@@ -1,14 +1,13 @@
-"""The service in figures, for Prometheus.
+"""Report the figures of the service to Prometheus.
 
-Nothing is counted here: what the rest counts is gathered when somebody asks. No
-label has a value that a peer can choose, so that there are never more series
-than these.
+This module counts nothing: it gathers the counts of the other modules at each scrape. No label has
+a value that a peer can choose, so the number of series is bounded.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import autobahn
@@ -21,62 +20,62 @@ from prometheus_client.metrics_core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from twisted import __version__ as twisted_version
 
-from .. import __version__, frames
-from ..counting import Counts, Histogram, Traffic
+from .. import __version__
+from ..channels.contract import Sizes
+from ..directory.traffic import CountedConnection, passed_on
+from ..metrics import Counts, Histogram, Traffic
+from ..protocol import frames
+from ..protocol.budget import MESSAGE, QUEUE
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-_AT_ONCE = 2000
-"""Connections that are asked before the reactor has its turn again."""
 
-
-class Counted(Protocol):
-    """What is asked of a connection."""
-
-    def traffic(self) -> Traffic:
-        """What passed on it."""
-
-
-class Source(Protocol):
-    """What is asked of a service. Each may be called at any time, and costs little."""
+class FiguresSource(Protocol):
+    """The counts of a service. Each may be read at any time, and costs little."""
 
     @property
     def counts(self) -> Counts:
-        """What is counted of connections."""
+        """The counts of connections."""
 
     @property
     def publishing(self) -> Histogram:
-        """How long it takes to publish."""
+        """The histogram of the seconds that it takes to publish."""
 
     @property
     def lag(self) -> Histogram:
-        """How late the reactor calls."""
+        """The histogram of the reactor's lag, in seconds."""
 
-    def connections(self) -> Iterable[Counted]:
-        """All connections of now."""
+    def connections(self) -> Iterable[CountedConnection]:
+        """Return all current connections."""
 
-    def channel_sizes(self) -> list[int]:
-        """How many open connections each channel has."""
+    def sizes(self) -> Sizes:
+        """Return the numbers of connections and channels."""
 
     def gauges(self) -> Mapping[str, float]:
-        """What else is so now: `ready`, `max_connections` and `traces`."""
+        """Return the other gauges.
+
+        They are `ready`, `max_connections`, `traces`, `message_memory` and `message_memory_max`;
+        the last two are octets of the memory for messages.
+        """
 
     def counters(self) -> Mapping[str, float]:
-        """What else was counted: `slow_closed`, `slow_dropped`, `slow_messages`, `log_dropped`."""
+        """Return the other counters.
+
+        They are `slow_closed`, `slow_dropped`, `slow_messages`, `log_dropped`, `memory_messages`,
+        `memory_queues` and `message_timeouts`.
+        """
 
 
 _Made = Iterator[Metric]
 
 
 class Figures(Collector):
-    """The figures of one service, in a registry of its own, to which others may add theirs."""
+    """Collect the metrics of one service, in a registry to which others may add theirs."""
 
-    def __init__(self, source: Source, reactor: Any) -> None:
+    def __init__(self, source: FiguresSource, reactor: Any) -> None:
         self._source = source
         self._reactor = reactor
         self._traffic = Traffic(0, 0, 0, 0, 0)
@@ -86,66 +85,53 @@ class Figures(Collector):
         ProcessCollector(registry=self.registry)
 
     async def text(self) -> bytes:
-        """All of them, in the text format of Prometheus."""
+        """Return all metrics in the text format of Prometheus."""
         await self._add_up()
         return generate_latest(self.registry)
 
     async def _add_up(self) -> None:
-        """Ask each connection, some at a time.
-
-        Who leaves meanwhile is asked all the same, and is not in the sum of those
-        that are over, which is of the beginning. So no sum is ever less than before.
-        """
-        past = self._source.counts.past
+        """Add up the traffic of all connections."""
         connections = tuple(self._source.connections())
-        for start in range(0, len(connections), _AT_ONCE):
-            if start:
-                await self._turn()
-            part = [each.traffic() for each in connections[start : start + _AT_ONCE]]
-            past = Traffic(*map(sum, zip(past, *part, strict=True)))
-        self._traffic = past
+        self._traffic = await passed_on(self._source.counts.past, connections, self._reactor)
         self._held = len(connections)
 
-    def _turn(self) -> Awaitable[None]:
-        turn: Deferred[None] = deferLater(self._reactor, 0, lambda: None)
-        return turn
-
     def collect(self) -> _Made:
-        """As `prometheus_client` has it. What connections were asked for is that of `text`."""
+        """Yield the metric families. The traffic is what `text` added up before."""
         for make in (self._connections, self._flow, self._troubles, self._latencies, self._build):
             yield from make()
 
     def _connections(self) -> _Made:
-        counts, sizes = self._source.counts, self._source.channel_sizes()
+        counts, sizes = self._source.counts, self._source.sizes()
         gauges = self._source.gauges()
-        is_open = sum(sizes)
-        yield _gauge("connections", "Open connections.", is_open)
+        yield _gauge("connections", "Open connections.", sizes.open)
         yield _gauge(
             "connections_not_open",
-            "Connections that shake hands, are refused, or wait for the peer's end.",
-            max(0, self._held - is_open),
+            "Connections in the handshake, being refused, or waiting for the peer to close.",
+            max(0, self._held - sizes.open),
         )
         yield _gauge(
             "max_connections",
-            "How many connections there may be, by --max-connections; 0: no limit.",
+            "Limit of connections, by --max-connections; 0: no limit.",
             gauges["max_connections"],
         )
-        yield _gauge("channels", "Channels with open connections.", len(sizes))
+        yield _gauge("channels", "Channels with open connections.", sizes.channels)
         yield _gauge(
             "channel_connections_max",
             "Open connections of the channel that has the most.",
-            max(sizes, default=0),
+            sizes.largest,
         )
         yield _counter("connections_accepted", "Connections that were accepted.", counts.accepted)
-        yield _counter("connections_opened", "Handshakes that were done.", counts.opened)
-        yield _gauge("ready", "Whether /readyz says so.", gauges["ready"])
-        yield _gauge("traces", "Traces that are going on.", gauges["traces"])
+        yield _counter("connections_opened", "Handshakes that succeeded.", counts.opened)
+        yield _gauge(
+            "ready", "1 if the service is ready, as /readyz says; else 0.", gauges["ready"]
+        )
+        yield _gauge("traces", "Running traces.", gauges["traces"])
 
     def _flow(self) -> _Made:
         traffic = self._traffic
         yield _counters(
             "messages",
-            "Messages, of data.",
+            "Data messages.",
             "direction",
             {"received": traffic.messages_received, "sent": traffic.messages_sent},
         )
@@ -158,26 +144,48 @@ class Figures(Collector):
         yield _gauge(
             "send_queue_octets", "Octets that wait for peers to read them.", traffic.queued
         )
+        gauges = self._source.gauges()
+        yield _gauge(
+            "message_memory_octets",
+            "Octets that unfinished messages and send queues take.",
+            gauges["message_memory"],
+        )
+        yield _gauge(
+            "message_memory_octets_max",
+            "Octets that --memory-for-messages lets them take; 0: no limit.",
+            gauges["message_memory_max"],
+        )
 
     def _troubles(self) -> _Made:
         counts, counters = self._source.counts, self._source.counters()
         yield _counters(
             "closes",
-            "Ends of open connections, by the code of the close frame that began it.",
+            "Open connections that ended, by the code of the first close frame.",
             "code",
             counts.closes,
         )
         yield _counters("refusals", "Connections that were refused.", "reason", counts.refusals)
         yield _counters(
             "slow_clients",
-            "How often a peer read too slowly, by what --slow-client has done about it.",
+            "Times that a peer read too slowly, by the policy of --slow-client that was applied.",
             "policy",
             {"close": counters["slow_closed"], "drop": counters["slow_dropped"]},
         )
         yield _counter(
             "slow_messages_dropped",
-            "Messages that were left out because a peer read too slowly.",
+            "Messages that were dropped because a peer read too slowly.",
             counters["slow_messages"],
+        )
+        yield _counters(
+            "memory_given_up",
+            "Times that the memory for messages was full, by what a connection gave up.",
+            "what",
+            {MESSAGE: counters["memory_messages"], QUEUE: counters["memory_queues"]},
+        )
+        yield _counter(
+            "message_timeouts",
+            "Connections that were closed because a message was not complete in time.",
+            counters["message_timeouts"],
         )
         yield _counter(
             "log_lines_dropped",
@@ -187,15 +195,19 @@ class Figures(Collector):
 
     def _latencies(self) -> _Made:
         counts, source = self._source.counts, self._source
-        yield _histogram("handshake", "From being accepted to 101.", counts.handshakes)
-        yield _histogram("publish", "To hand a message to all it is for.", source.publishing)
-        yield _histogram("reactor_lag", "How late the reactor calls.", source.lag)
+        yield _histogram(
+            "handshake", "Seconds from accepting a connection to the answer 101.", counts.handshakes
+        )
+        yield _histogram(
+            "publish", "Seconds to hand a message to all its connections.", source.publishing
+        )
+        yield _histogram("reactor_lag", "Seconds by which the reactor is late.", source.lag)
 
     def _build(self) -> _Made:
         yield _info("codec", "The codec that reads messages.", codec=frames.CODEC)
         yield _info(
             "build",
-            "What runs.",
+            "Versions of the running software.",
             version=__version__,
             python=platform.python_version(),
             twisted=twisted_version,

@@ -1,4 +1,4 @@
-"""Which answer a request to the admin face gets."""
+"""Route each request of the admin face to its answer."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from .. import page
-from ..channels import channel_of
+from ..directory.ids import TEXT
+from ..directory.listing import Wanted
+from ..directory.outcomes import UnansweredError
+from ..directory.people import People
+from ..server import page
 from .access import Access
-from .exchange import MOST_OF_BODY, Answer, Asked, Stream, answer, as_json, problem
+from .answers import closed, sent, traced, unanswered
+from .exchange import MOST_OF_BODY, AdminRequest, Answer, Stream, answer, as_json, problem
 from .figures import CONTENT_TYPE, Figures
-from .ids import TEXT
-from .listing import Closing, Wanted, WrongError
-from .people import People, UnansweredError, gone, sent
-from .presence import Part
-from .publishing import Publishing, message_of
+from .publishing import Publishing, channel_in, message_of
+from .queries import WrongError, channels_wanted, closing_in, connections_wanted
 
 _READ = ("GET", "HEAD")
 _ONE = re.compile(rf"/connections/({TEXT})/(close|send|trace)", re.ASCII)
 _PUBLISH = "/publish"
 _CHANNELS = "/channels"
 
-_Handler = Callable[[Asked], Awaitable[Answer | Stream]]
+_Handler = Callable[[AdminRequest], Awaitable[Answer | Stream]]
 
 
-class Cluster(Protocol):
-    """All nodes that this one is among."""
+class ClusterView(Protocol):
+    """The nodes of a cluster, including this one."""
 
     @property
     def people(self) -> People:
-        """The connections of all of them."""
+        """The connections of all nodes."""
 
     async def facts(self) -> dict[str, Any]:
-        """What each of them is and does, as its JSON has it."""
+        """Return the facts of all nodes, as the JSON of /cluster."""
 
 
 class Routes:
-    """Answers requests: judges them by `access`, and finds what they are for.
+    """Answer requests that `access` allows.
 
-    `people` are the connections, `reasons` gives why the service is not ready.
-    A message may have `most` octets.
+    `people` are the connections; `reasons` returns why the service is not ready. `most` is the most
+    octets of a message.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class Routes:
         self._reasons = reasons
         self._figures = figures
         self._publishing = publishing
-        #: None where this node is alone.
-        self._cluster: Cluster | None = None
-        #: Octets that a message may have.
+        #: None for a node that is alone.
+        self._cluster: ClusterView | None = None
+        #: The most octets of a message.
         self.most = most
         self._paths: dict[str, _Handler] = {
             "/": self._page,
@@ -71,25 +72,25 @@ class Routes:
             _CHANNELS: self._list_channels,
         }
 
-    def join(self, cluster: Cluster) -> None:
-        """Answer for all nodes of a cluster, where nodes have a say in it."""
+    def join(self, cluster: ClusterView) -> None:
+        """Answer for all nodes of a cluster."""
         self._cluster = cluster
         self._people = cluster.people
 
-    def room_for(self, asked: Asked) -> int | Answer:
-        """How many octets the body of a request may have, which did not come yet.
+    def room_for(self, asked: AdminRequest) -> int | Answer:
+        """Return the most octets of a request's body, before the body comes.
 
-        Or what whoever sends more than a few is answered, where they may not ask at all.
+        Returns an answer to a request that is not allowed: a longer body is refused with it.
         """
         is_message = asked.path.startswith(_PUBLISH) or asked.path.endswith("/send")
         if not is_message:
             return MOST_OF_BODY
         return self.access.objection(asked) or max(self.most, MOST_OF_BODY)
 
-    async def respond(self, asked: Asked) -> Answer | Stream:
-        """The answer to a request. Raises nothing that a request can cause."""
-        if not asked.target.startswith("/"):
-            return problem(400, "a target is needed that is a path")
+    async def respond(self, asked: AdminRequest) -> Answer | Stream:
+        """Return the answer to a request. Raises nothing that a request can cause."""
+        if not asked.path.startswith("/"):
+            return problem(400, "the request target is malformed; ask for a path such as /healthz")
         objection = self.access.objection(asked)
         if objection is not None:
             return objection
@@ -103,71 +104,68 @@ class Routes:
         except WrongError as error:
             return problem(400, str(error))
         except UnansweredError as error:
-            return problem(error.status, str(error))
+            return unanswered(error)
 
-    async def _several(self, asked: Asked) -> Answer | Stream:
+    async def _several(self, asked: AdminRequest) -> Answer | Stream:
         handler = self._paths.get(asked.path)
         if handler is None and asked.path.startswith(_CHANNELS + "/"):
             handler = self._list_members
         if handler is None:
-            return problem(404, "there is no such thing")
+            return problem(404, "there is no such path")
         return _not_allowed(asked, *_READ) or await handler(asked)
 
-    async def _one(self, asked: Asked, id_: str, what: str) -> Answer | Stream:
+    async def _one(self, asked: AdminRequest, id_: str, what: str) -> Answer | Stream:
         allowed = ("GET",) if what == "trace" else ("POST",)
         if (refusal := _not_allowed(asked, *allowed)) is not None:
             return refusal
         if what == "trace":
-            return await self._people.trace(id_)
+            return traced(id_, await self._people.trace(id_))
         if what == "send":
             return sent(id_, await self._people.send(id_, *message_of(asked)))
-        closing = Closing.of(asked.body)
-        if not await self._people.close(id_, closing):
-            return gone(id_)
-        return as_json(202, {"closing": id_})
+        return closed(id_, await self._people.close(id_, closing_in(asked.body)))
 
-    async def _publish(self, asked: Asked) -> Answer:
+    async def _publish(self, asked: AdminRequest) -> Answer:
         if (refusal := _not_allowed(asked, "POST")) is not None:
             return refusal
         if asked.path == _PUBLISH:
             return await self._publishing.many(asked)
         return await self._publishing.one(asked, asked.path.removeprefix(_PUBLISH))
 
-    async def _list_channels(self, asked: Asked) -> Answer:
-        return as_json(200, await self._people.channels(Part.of(asked.query)))
+    async def _list_channels(self, asked: AdminRequest) -> Answer:
+        return as_json(200, await self._people.channels(channels_wanted(asked.query)))
 
-    async def _list_members(self, asked: Asked) -> Answer:
-        channel = channel_of(asked.path.removeprefix(_CHANNELS))
+    async def _list_members(self, asked: AdminRequest) -> Answer:
+        channel = channel_in(asked.path.removeprefix(_CHANNELS))
         wanted = self._wanted(asked)
         return as_json(200, await self._people.members(channel, wanted))
 
-    async def _page(self, _asked: Asked) -> Answer:
+    async def _page(self, _asked: AdminRequest) -> Answer:
         served = page.load(page.ADMIN)
         return Answer(200, served.body, served.headers)
 
-    async def _health(self, _asked: Asked) -> Answer:
+    async def _health(self, _asked: AdminRequest) -> Answer:
         return as_json(200, {"alive": True})
 
-    async def _readiness(self, _asked: Asked) -> Answer:
+    async def _readiness(self, _asked: AdminRequest) -> Answer:
         reasons = self._reasons()
         return as_json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
 
-    async def _metrics(self, _asked: Asked) -> Answer:
+    async def _metrics(self, _asked: AdminRequest) -> Answer:
         return answer(200, await self._figures.text(), CONTENT_TYPE)
 
-    async def _list(self, asked: Asked) -> Answer:
+    async def _list(self, asked: AdminRequest) -> Answer:
         return as_json(200, await self._people.listed(self._wanted(asked)))
 
-    def _wanted(self, asked: Asked) -> Wanted:
-        return Wanted.of(asked.query, several=self._cluster is not None)
+    def _wanted(self, asked: AdminRequest) -> Wanted:
+        return connections_wanted(asked.query, several=self._cluster is not None)
 
-    async def _nodes(self, _asked: Asked) -> Answer:
+    async def _nodes(self, _asked: AdminRequest) -> Answer:
         if self._cluster is None:
             return problem(404, "there are no other nodes without --broker")
         return as_json(200, await self._cluster.facts())
 
 
-def _not_allowed(asked: Asked, *methods: str) -> Answer | None:
+def _not_allowed(asked: AdminRequest, *methods: str) -> Answer | None:
     if asked.method in methods:
         return None
     allowed = ", ".join(methods)

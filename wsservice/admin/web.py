@@ -1,6 +1,6 @@
-"""HTTP for the admin face, by twisted.web, with bounds.
+"""Serve the admin face over HTTP with twisted.web, within bounds.
 
-Of twisted.web only the protocol is used: no resources, sessions, forms, cookies,
+This module uses only the protocol of twisted.web: no resources, sessions, forms, cookies,
 tracebacks, access log or version banner.
 """
 
@@ -13,34 +13,46 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, HTTPFactory, Request
 from zope.interface import implementer
 
-from ..log import PeerLogger
-from .exchange import MOST_OF_BODY, Answer, Asked, Stream, problem
+from ..clock import monotonic_of
+from ..directory.tracing import TraceStream
+from ..http.head import last_head
+from ..log.peer import PeerLogger
+from ..net.transports import abort_connection, unread
+from ..private.of_twisted import request_line
+from ..protocol.lingering import OCTETS_AFTER_REFUSAL
+from .exchange import MOST_OF_BODY, AdminRequest, Answer, Stream, problem
 
 _MOST_CONNECTIONS = 64
-"""Connections to the face at once: each takes a descriptor."""
+"""The most connections to the face at once: each takes a descriptor."""
 
 _MOST_HEADERS = 100
 _MOST_OF_HEAD = 16 * 1024
-"""Octets of a request's lines, and of each of them."""
+"""The most octets of a request's head, and of each of its lines."""
+
+_FIRST_PATIENCE = 5.0
+"""Seconds from the start of a connection to the end of the head of its first request."""
 
 _PATIENCE = 30.0
-"""Seconds from the beginning of a connection, or the end of an answer, to that of a request."""
+"""Seconds from that head, or from the end of an answer, to the end of the next request."""
+
+_PROMPT = 2.0
+"""Seconds after which a connection without a request is the first to make room for a new one."""
 
 _LAST_PATIENCE = 5
-"""Seconds that a reader has then for what it did not read yet."""
+"""Seconds that a reader has, after a time limit, for what it has not read yet."""
 
 _LAST_WORDS = 1.0
-"""Seconds that all readers have when the face ends."""
+"""Seconds that all readers have when the face stops."""
 
 _log = PeerLogger(namespace="wsservice")
 
-Respond = Callable[[Asked], Awaitable[Answer | Stream]]
+Respond = Callable[[AdminRequest], Awaitable[Answer | Stream]]
 
 
 class _Request(Request):
@@ -48,19 +60,21 @@ class _Request(Request):
 
     channel: Any
     content: Any
+    _is_gone = False
     _refused = False
-    _stream: Stream | None = None
+    _source: TraceStream | None = None
     _most = MOST_OF_BODY
     _objection: Answer | None = None
 
-    # What the channel calls
+    # Calls of the channel
 
     def parseCookies(self) -> None:
-        """Nobody asks for them."""
+        """Skip the cookies: the face uses none."""
 
     def gotLength(self, length: int | None) -> None:
         self.content = io.BytesIO()
-        room = self.channel.factory.room_for(self._asked(self.channel._command, self.channel._path))
+        line = request_line(self.channel)
+        room = self._most if line is None else self.channel.factory.room_for(self._asked(*line))
         if isinstance(room, Answer):
             self._objection = room
         else:
@@ -78,7 +92,7 @@ class _Request(Request):
 
     def _refuse_body(self) -> None:
         self._refused = True
-        # Else the channel would ask for more of it, behind the answer.
+        # With this header, the channel would send 100 Continue behind the answer.
         self.requestHeaders.removeHeader(b"expect")
         too_large = problem(413, f"a body has at most {self._most} octets")
         self.channel.refuse(self._objection or too_large)
@@ -89,37 +103,40 @@ class _Request(Request):
         self.method, self.uri, self.clientproto = command, path, version
         self.process()
 
-    def _asked(self, method: bytes, target: bytes) -> Asked:
+    def _asked(self, method: bytes, target: bytes, version: bytes) -> AdminRequest:
         headers = {
             name.decode("latin-1").lower(): tuple(each.decode("latin-1") for each in values)
             for name, values in self.requestHeaders.getAllRawHeaders()
         }
-        return Asked(
+        return AdminRequest(
             method.decode("latin-1"),
             target.decode("latin-1"),
             headers,
             self.content.getvalue(),
             self.channel.getHost(),
+            version.decode("latin-1"),
         )
 
     def process(self) -> None:
-        asked = self._asked(self.method, self.uri)
+        self.channel.has_asked()
+        asked = self._asked(self.method, self.uri, self.clientproto)
         respond: Respond = self.channel.factory.respond
         answered = Deferred.fromCoroutine(_awaited(respond(asked)))
         answered.addErrback(_failed).addCallback(self._answer)
         answered.addErrback(lambda failure: _log.failure("cannot answer", failure))
 
     def connectionLost(self, reason: Failure) -> None:
+        self._is_gone = True
         super().connectionLost(reason)
-        if self._stream is not None:
-            self._stream.stopProducing()
+        if self._source is not None:
+            self._source.stopProducing()
 
     # The answer
 
     def _answer(self, answer: Answer | Stream) -> None:
         if not isinstance(answer, Answer):
             self._begin(answer)
-        elif not self._disconnected:
+        elif not self._is_gone:
             self._set_head(answer.status, answer.headers)
             self.responseHeaders.setRawHeaders(b"content-length", [b"%d" % len(answer.body)])
             self.write(answer.body)
@@ -131,28 +148,28 @@ class _Request(Request):
             self.responseHeaders.addRawHeader(name.encode(), value.encode())
 
     def _begin(self, stream: Stream) -> None:
-        if self._disconnected:
-            stream.stopProducing()
+        if self._is_gone:
+            stream.source.stopProducing()
             return
-        self._stream = stream
+        self._source = stream.source
         self._set_head(http.HTTPStatus.OK, stream.headers)
-        self.registerProducer(stream, True)
-        stream.begin(self)
+        self.registerProducer(stream.source, True)
+        stream.source.begin(self)
 
-    # What a stream calls
+    # Calls of the source of a stream
 
     def end(self) -> None:
-        """As `Outlet` has it."""
-        self._stream = None
+        """End the answer after what was written."""
+        self._source = None
         self.unregisterProducer()
-        if not self._disconnected:
+        if not self._is_gone:
             self.finish()
 
     def abort(self) -> None:
-        """As `Outlet` has it."""
-        self._stream = None
+        """Cut off the reader at once."""
+        self._source = None
         self.unregisterProducer()
-        if not self._disconnected:
+        if not self._is_gone:
             self.channel.forceAbortClient()
 
 
@@ -162,10 +179,10 @@ async def _awaited(answer: Awaitable[Answer | Stream]) -> Answer | Stream:
 
 def _failed(failure: Failure) -> Answer:
     _log.failure("the admin face failed", failure)
-    return problem(500, "an internal error; the log has it")
+    return problem(500, "an internal error; see the log")
 
 
-class _Channel(HTTPChannel):
+class _FaceChannel(HTTPChannel):
     """One connection to the face."""
 
     requestFactory = _Request
@@ -174,10 +191,48 @@ class _Channel(HTTPChannel):
     abortTimeout = _LAST_PATIENCE
     factory: AdminFactory
     transport: Any
+    _abortingCall: Any = None
+    _is_ending = False
+    _thrown_away = 0
+    _never_asked = True
+    _never_read = True
+
+    #: The monotonic time since which no request of it is being answered; None during an answer.
+    silent_since: float | None = None
 
     def connectionMade(self) -> None:
+        self.silent_since = self.factory.monotonic()
         self.factory.channels.add(self)
         super().connectionMade()
+        self.setTimeout(_FIRST_PATIENCE)
+
+    def allHeadersReceived(self) -> None:
+        if self._never_asked:
+            self.setTimeout(_PATIENCE)
+        super().allHeadersReceived()
+
+    def has_asked(self) -> None:
+        """Note that a request is complete."""
+        self._never_asked = False
+        self.silent_since = None
+
+    def requestDone(self, request: Request) -> None:
+        self.silent_since = self.factory.monotonic()
+        super().requestDone(request)
+
+    def is_late(self, now: float) -> bool:
+        """Return True if the first request of this connection is overdue."""
+        since = self.silent_since
+        return self._never_asked and since is not None and now - since >= _PROMPT
+
+    def precedence(self, now: float) -> int:
+        """Return the order in which connections make room: 0 is first, 2 is last.
+
+        The last are those whose first octets came already: the delay is the service's.
+        """
+        if self.is_late(now):
+            return 0
+        return 2 if self._never_read and unread(self.transport) else 1
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.channels.discard(self)
@@ -185,13 +240,30 @@ class _Channel(HTTPChannel):
         self.factory.channel_lost()
 
     def dataReceived(self, data: bytes) -> None:
-        # Not the one above, which gives whoever sends an octet now and then all its time anew.
+        self._never_read = False
+        if self._is_ending:
+            # Over TLS the client may go on sending until it closes too.
+            self._thrown_away += len(data)
+            if self._thrown_away > OCTETS_AFTER_REFUSAL:
+                self.forceAbortClient()
+            return
+        # The method of `HTTPChannel` would restart the time limit at each octet, so that a client
+        # that sends one now and then could stay for ever.
         LineReceiver.dataReceived(self, data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         self.refuse(problem(431, f"a request has at most {_MOST_OF_HEAD} octets"))
 
+    def loseConnection(self) -> None:
+        """End the connection after what was written; at once if that takes too long."""
+        self._is_ending = True
+        if self._abortingCall is None:
+            self._abortingCall = self.callLater(_PATIENCE, self.forceAbortClient)
+        super().loseConnection()
+
     def timeoutConnection(self) -> None:
+        if self._abortingCall is not None:
+            self._abortingCall.cancel()
         self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
         self.loseConnection()
 
@@ -199,68 +271,98 @@ class _Channel(HTTPChannel):
         if self._abortingCall is not None and self._abortingCall.active():
             self._abortingCall.cancel()
         self._abortingCall = None
-        self.transport.abortConnection()
+        abort_connection(self.transport)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        # What twisted.web has no other door for: wrong, or too much, and told with 400 alike.
-        self.refuse(problem(400, "that is no request"))
+        # It does not tell a malformed request from a head that is too large: both get 400.
+        self.refuse(problem(400, "the request is malformed, or has too many or too long headers"))
 
     def refuse(self, answer: Answer) -> None:
-        """Answer a request that was not read to its end, and let go."""
+        """Answer a request before it was read to its end, and end the connection."""
         if self.transport.disconnecting:
             return
-        phrase = http.HTTPStatus(answer.status).phrase
-        lines = [("Connection", "close"), ("Content-Length", str(len(answer.body)))]
-        head = "".join(f"{name}: {value}\r\n" for name, value in (*lines, *answer.headers))
-        octets = f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode() + answer.body
-        self.transport.write(octets)
+        head = last_head(answer.status, answer.headers, answer.body)
+        self.transport.write(head + answer.body)
         self.loseConnection()
+
+
+class _TurnedAway(Protocol):
+    """A connection that is refused because there are too many."""
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        self.transport.abortConnection()
 
 
 @implementer(IProtocolNegotiationFactory)
 class AdminFactory(HTTPFactory):
-    """Makes the connections of the face; each request is answered by `respond`.
+    """Make the connections of the face. `respond` answers each request.
 
-    `room_for` says how large the body of one may be, or what one is answered that is
-    larger than most.
+    `room_for` returns the most octets of a request's body, or the answer that refuses a
+    request with a long body.
     """
 
     noisy = False
-    # Not Twisted's own choice between this and HTTP/2.
-    protocol = _Channel  # type: ignore[assignment]
+    # `HTTPFactory` would choose between HTTP/1.1 and HTTP/2 by itself.
+    protocol = _FaceChannel  # type: ignore[assignment]
 
     def __init__(
         self,
         respond: Respond,
         reactor: Any,
-        room_for: Callable[[Asked], int | Answer] = lambda _: MOST_OF_BODY,
+        room_for: Callable[[AdminRequest], int | Answer] = lambda _: MOST_OF_BODY,
     ) -> None:
         super().__init__(timeout=_PATIENCE, reactor=reactor)
         self.respond = respond
         self.room_for = room_for
-        self.channels: set[_Channel] = set()
+        self.channels: set[_FaceChannel] = set()
+        self.monotonic = monotonic_of(reactor)
         self._ended: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if len(self.channels) >= _MOST_CONNECTIONS:
-            return None
+        if len(self.channels) >= _MOST_CONNECTIONS and not self._make_room():
+            # None would be allowed here, but Twisted's wrappers, such as that of TLS, fail at it.
+            return _TurnedAway()
         return super().buildProtocol(addr)
 
+    def _make_room(self) -> bool:
+        """End the connection that has been silent for longest, by precedence.
+
+        Return False if none is.
+        """
+        now = self.monotonic()
+        silent = [
+            (each.precedence(now), each.silent_since, each)
+            for each in self.channels
+            if each.silent_since is not None
+        ]
+        if not silent:
+            return False
+        _, _, longest = min(silent, key=lambda entry: entry[:2])
+        # A transport reports its end only in the next turn of the reactor.
+        self.channels.discard(longest)
+        longest.forceAbortClient()
+        return True
+
     def acceptableProtocols(self) -> list[bytes]:
-        """What is spoken within TLS (ALPN)."""
+        """Return the protocols that are offered within TLS (ALPN)."""
         return [b"http/1.1"]
 
     def startFactory(self) -> None:
-        """There is no access log."""
+        """Open no access log."""
 
     def stopFactory(self) -> None:
-        """There is none."""
+        """Close no access log."""
 
     def log(self, request: Request) -> None:
-        """There is none."""
+        """Write no access log."""
 
     def end(self) -> Deferred[None]:
-        """End all connections, after what was answered. Fires when they are over, or soon."""
+        """End all connections after their answers.
+
+        Fires when that is done, or after `_LAST_WORDS`.
+        """
         ended: Deferred[None] = Deferred()
         deadline: Any = self.reactor.callLater(_LAST_WORDS, self._abort_all)
         self._ended = ended.addBoth(lambda _: deadline.cancel() if deadline.active() else None)
@@ -276,7 +378,7 @@ class AdminFactory(HTTPFactory):
         self.channel_lost()
 
     def channel_lost(self) -> None:
-        """One is over, perhaps the last."""
+        """Fire the Deferred of `end` once the last connection is gone."""
         if self._ended is not None and not self.channels:
             ended, self._ended = self._ended, None
             ended.callback(None)

@@ -1,28 +1,28 @@
-"""Redis or Valkey, where the nodes of a service meet.
+"""Connect the nodes of a service by Redis or Valkey: messages, history, inbox.
 
-The map. Imports run one way, downwards in this list::
+It may import `server`, `client`, `channels` and what lies below them; `redis/` does the wire.
 
-    places.py         a URL: where a server is, and who logs in there           PURE
-    names.py          what keys and channels are called there                   PURE
-    ring.py           which of several servers has a channel                    PURE
-    framing.py        what a message is between nodes                           PURE
-    scripts.py        the history in Redis, each step of it a script            PURE
-    waiting.py        messages of clients that wait to be in a stream           PURE
-    identity.py       what a server is, by what it says of itself               PURE
-    scripting.py      scripts, which a server keeps by their digests            PURE
-    conversation.py   one connection: commands and answers, in their order
-    reaching.py       how to get to a server: TCP, TLS, unix sockets, sentinels
-    subscriptions.py  what is subscribed to, kept over connections
-    link.py           one server, kept connected
-    engine.py         all servers, and which has what
-    outbox.py         what is published by way of one server, none of it twice
-    questions.py      what is asked of the history
-    hub.py            sending to many, on every node
-    inbox.py          what clients send, appended to a stream
-    receiving.py      a behaviour whose messages go there too
+The modules::
 
-All but the PURE ones need what `wsservice[redis]` brings, so that they are imported where
-`Config.broker` is, and by nobody else.
+    calls.py      the arguments of the scripts, and the answers to them
+    engine.py     all Redis servers, and the one of each channel
+    figures.py    figures of servers, messages and inbox, for Prometheus
+    framing.py    a message between nodes, as octets
+    hearing.py    the channels that a node hears
+    hub.py        publishes to Redis (SPUBLISH, or PUBLISH to an older server; the script
+                  APPEND with a history), and delivers the messages that come back
+    inbox.py      messages of clients, appended to a stream
+    naming.py     the names of keys and channels in Redis
+    outbox.py     messages on the way to one Redis server: order, repeats, doubt; the hub sends
+    past.py       the history of channels, asked for and read
+    queued.py     a message on its way to Redis
+    questions.py  questions to the history
+    receiving.py  a behaviour whose messages go to the inbox too
+    redis/        the wire: addresses, connections, subscriptions, scripts
+    ring.py       the Redis server of a channel, if there are several
+    scripts.py    the history in Redis, each step of it a script
+    standing.py   the last message of one node that a Redis server took
+    waiting.py    messages of clients that wait to be in a stream
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import secrets
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config
+from ..config.config import Config
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,26 +42,30 @@ __all__ = ["check", "open_engine", "open_hub"]
 
 
 def open_engine(config: Config, reactor: Any, service: str = "") -> Engine | None:
-    """The servers of a configuration, if it has any; the node's id is new. Raises `ConfigError`.
+    """Return the servers of a configuration with a new id for this node, or None without servers.
 
-    `service` is the id that the workers of a service share; without it, it is the node's.
+    `service` is the id that the workers of a service share, by default the node's. Raises
+    `ConfigError` for settings that cannot be used.
     """
     if not config.broker:
         return None
     if find_spec("hiredis") is None:
-        raise ConfigError("--broker: needs a package more: pip install 'wsservice[redis]'")
+        raise ConfigError(
+            "--broker: the package for Redis is missing: pip install 'wsservice[redis]'"
+        )
+    # Here, since the modules below import hiredis, which only the extra `redis` installs.
     from .engine import Engine
 
     return Engine(config, reactor, secrets.token_hex(8), service)
 
 
 def check(config: Config) -> None:
-    """Look for what a configuration says of it, as opening it does. Raises `ConfigError`."""
+    """Check the settings of the broker as opening does. Raises `ConfigError`."""
     open_engine(config, None)
 
 
 def open_hub(config: Config, engine: Engine, reactor: Any) -> BrokerHub:
-    """The hub of a node that meets the others at these servers."""
+    """Return the hub of a node that meets the other nodes at these servers."""
     from .hub import BrokerHub
 
     return BrokerHub(config, engine, reactor)

@@ -1,4 +1,4 @@
-"""All servers that a service is told of, and which has what."""
+"""Connect to all servers of a configuration, and find the server of each channel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from ..config import Config
+from ..config.config import Config
+from ..config.secretfile import read_password
 from ..errors import ConfigError
-from ..secretfile import read_secret
-from .conversation import MOST_ANSWERED
-from .link import Link
-from .names import Names
-from .places import Place, place_of
+from .naming import Names
+from .redis.address import ServerPlace, place_of
+from .redis.connection import MOST_ANSWERED
+from .redis.link import Link
 from .ring import Ring
 
 _PASSWORD = "--broker-password-file"  # noqa: S105 - the option
@@ -22,8 +22,8 @@ _PASSWORD = "--broker-password-file"  # noqa: S105 - the option
 class Engine:
     """The servers of a configuration, one at least. Raises `ConfigError`.
 
-    `node` tells this process from all others, and `service` the workers of one service from
-    those of others: each is printable, without a dot, and new at each start.
+    `node` is the id of this process, `service` the id that the workers of one service share. Each
+    is printable, without a dot, and new at each start.
     """
 
     def __init__(self, config: Config, reactor: Any, node: str, service: str = "") -> None:
@@ -31,15 +31,17 @@ class Engine:
         self.service = service or node
         self.names = Names(config.broker_prefix)
         places, password = _places(config)
+        # An answer, and a published message, must have room for the largest message.
         most = max(MOST_ANSWERED, 2 * config.max_message_size)
         self.links = tuple(
             Link(each, reactor, name=f"wsservice-{node}", password=password, most=most)
             for each in places
         )
+        # By the URLs as they are shown, without a login: a new password moves no channel.
         self._ring = Ring([str(each) for each in places])
 
     def of(self, channel: str) -> Link:
-        """The server that has a channel."""
+        """Return the server that has a channel."""
         return self.links[self._ring.place(channel)]
 
     def start(self) -> None:
@@ -48,26 +50,30 @@ class Engine:
             link.start()
 
     def stop(self) -> Deferred[None]:
-        """End all connections. Fires within a second or so."""
+        """End all connections. The Deferred fires within about a second."""
         return DeferredList([link.stop() for link in self.links]).addCallback(lambda _: None)
 
     def check(self) -> str | None:
-        """Why it is not as it should be, for /readyz; None if it is."""
+        """Return why servers are not connected, for /readyz, or None if all are."""
         down = [f"broker {link}: {link.problem}" for link in self.links if not link.up]
         return "; ".join(down) or None
 
     @property
     def figures(self) -> dict[str, dict[str, Any]]:
-        """What was counted of each server."""
+        """The counters of each server, by its URL."""
         return {str(link): link.counted() for link in self.links}
 
     @property
     def states(self) -> dict[str, dict[str, int]]:
-        """How each server is now."""
+        """The current state of each server, by its URL."""
         return {str(link): link.state() for link in self.links}
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `reloading.Part`: the password is read again, for the connections to come."""
+        """Read the password again, and return a function that puts it into effect.
+
+        Open connections stay; later ones log in with it. Raises `ConfigError`.
+        """
+        # The URLs themselves cannot be reloaded: channels would move between servers.
         _, password = _places(config)
 
         def commit() -> list[str]:
@@ -79,17 +85,23 @@ class Engine:
         return commit
 
 
-def _places(config: Config) -> tuple[list[Place], str]:
+def _places(config: Config) -> tuple[list[ServerPlace], bytes]:
     places = [place_of(url) for url in config.broker]
     shown = [str(each) for each in places]
+    # The ring needs different names, and a server given twice would have two links.
     for each in shown:
         if shown.count(each) > 1:
             raise ConfigError(f"--broker: {each} twice is not allowed; give each server once")
     if not config.broker_password_file:
-        return places, ""
+        if any(each.user and not each.password for each in places):
+            raise ConfigError(
+                "--broker: a user without a password is not allowed; give USER:PASSWORD@,"
+                f" or the password by {_PASSWORD}"
+            )
+        return places, b""
     if all(each.password for each in places):
         raise ConfigError(
             f"{_PASSWORD}: {config.broker_password_file!r} is not allowed where each --broker"
             " has a password of its own; give one of the two"
         )
-    return places, read_secret(_PASSWORD, config.broker_password_file, "password").decode()
+    return places, read_password(_PASSWORD, config.broker_password_file)

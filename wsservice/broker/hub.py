@@ -2,119 +2,55 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 
-from ..channels import Position
-from ..config import Config
-from ..envelopes import Fetched, Published
-from ..errors import Away
-from ..history import Missed
-from ..hub import FollowingHub
-from ..log import PeerLogger
-from ..sending import Gathering, no_payload
-from . import framing, scripts
+from ..channels.following import FollowingHub
+from ..channels.history import Missed
+from ..channels.message import ChannelMessage, new_message
+from ..channels.outcome import Published
+from ..channels.query import Position
+from ..clock import monotonic_of
+from ..config.config import Config
+from ..log.peer import PeerLogger, Seldom
+from ..net.gathering import Gathering
+from . import calls, framing, scripts
 from .engine import Engine
 from .framing import FramingError, Heard
-from .link import Link
-from .outbox import Outbox, Publication
-from .questions import NOWHERE, Questions
-from .scripting import Script
-
-LINGERING = 5.0
-"""Seconds for which a channel is still heard after its last connection left."""
-
-MOST_HELD = 1000
-"""Messages of this node that wait until it hears the channel that they are for."""
+from .hearing import HeardChannel, Hearing
+from .outbox import Outbox
+from .past import Past
+from .questions import NOWHERE
+from .queued import QueuedMessage
+from .redis.link import Link
+from .redis.scripting import LuaScript
+from .standing import MisplacedError
 
 MOST_NODES = 10_000
 """Nodes of which it is remembered what came last."""
-
-_AGAIN = 5.0
-"""Seconds after which a channel is tried again that could not be subscribed to."""
 
 _ECHO = 1.0
 """Seconds after which what was published comes back at the latest, once it is known to be."""
 
 _AT_ONCE = 500
-"""Channels that are looked at before others have their turn."""
-
-_SAID_EACH = 10.0
-"""Seconds between two lines of the log on what is passed over."""
+"""Channels that are worked on before others have their turn: some milliseconds."""
 
 _NAMES = 10_000
-"""Names of keys that are kept, since to make one takes time."""
+"""Names of keys that are kept: to make one anew for each message would take time."""
 
-_APPEND, _LOOK, _SINCE = map(Script, (scripts.APPEND, scripts.LOOK, scripts.SINCE))
-
-_LEAST = 1024 * 1024
-_UNLIMITED = 16 * 1024 * 1024
-"""Octets that a message may have at least, and where there is no limit."""
+_APPEND = LuaScript(scripts.APPEND)
 
 _log = PeerLogger(namespace="wsservice")
 
 
-class Envelopes(Protocol):
-    """A connection that is told what others are not, if it speaks the subprotocol."""
-
-    def tell_gap(self, channel: str) -> None:
-        """Some of a channel may be gone."""
-
-
-class Told(NamedTuple):
-    """What became of a message."""
-
-    handed: int
-    """To how many connections of this node it was handed."""
-    dropped: int
-    """How many of them did not take it."""
-    nodes: int | None
-    """How many nodes have connections on the channel, this one included; None if unknown."""
-    is_here: bool
-    """Whether this one is among them."""
-
-
-@attrs.define(eq=False)
-class _Line:
-    """A channel that is heard."""
-
-    channel: str
-    link: Link
-    name: bytes
-    confirmed: bool = False
-    #: Whether the server does not let it be heard.
-    refused: bool = False
-    #: What this node publishes there before, and who wants to know of the history.
-    held: list[Publication] = attrs.field(factory=list)
-    waiting: list[Deferred[None]] = attrs.field(factory=list)
-    #: The place of the last message that came, and what its entry begins with.
-    last: Position | None = None
-    mark: bytes = b""
-    #: Whether nothing came since that was not heard.
-    current: bool = False
-    #: Whether it was heard before the server was away.
-    was_heard: bool = False
-    #: Both, as they were before the server was away.
-    before: tuple[Position | None, bytes] = (None, b"")
-    leaving: IDelayedCall | None = None
-
-    @property
-    def is_coming(self) -> bool:
-        """Whether it will be heard in a moment."""
-        return not self.confirmed and self.link.up and not self.refused
-
-
 @attrs.define
-class Counted:
-    """What is counted of messages that come from nodes, this one included."""
+class HeardCounts:
+    """Counts of the messages that come from nodes, this one included."""
 
     received: int = 0
     #: What was passed over, and keys of Redis that were not what they should be.
@@ -126,46 +62,53 @@ class Counted:
 
 
 @attrs.define(eq=False)
-class Server:
+class HubServer:
     """A server, and what is asked of it."""
 
     link: Link
     outbox: Outbox
-    questions: Questions
-    #: The number of the last message of each node, of those without a place in the history.
+    #: The number of the last message of each node.
     heard: dict[bytes, int] = attrs.field(factory=dict)
     #: What waits to come back, by its number.
-    echoes: dict[int, Publication] = attrs.field(factory=dict)
+    echoes: dict[int, QueuedMessage] = attrs.field(factory=dict)
 
 
 class BrokerHub(FollowingHub):
-    """The hub of a node. What is published goes to a server, and comes back to all nodes.
+    """The hub of a node. A published message goes to a server, and comes back to all nodes.
 
-    So there is one order for all of them. A node hears the channels that it has
-    connections on. Where a history is kept, it is in the server.
+    That gives all nodes the same order. A node hears the channels that it has connections on. A
+    history, if there is one, is in the server.
     """
 
     def __init__(self, config: Config, engine: Engine, reactor: Any) -> None:
         super().__init__()
         self._engine = engine
         self._reactor = reactor
-        self._terms = scripts.Terms.of(config)
-        self._most = _most_of(config)
-        self._fresh = secrets.token_urlsafe(9)
+        self._monotonic = monotonic_of(reactor)
+        self._terms = calls.Terms.of(config)
+        self._most = config.most_to_publish
         self._node = engine.node.encode()
         self._name = lru_cache(_NAMES)(engine.names.of)
-        self._all = [engine.names.one(kind) for kind in ("places", "ages")]
-        self._lines: dict[str, _Line] = {}
+        self._hearing = Hearing(reactor, self._heard, self._confirmed, self._put_to)
+        self._past = Past(
+            engine,
+            reactor,
+            self._hearing,
+            self._name,
+            self._terms,
+            self._most,
+            self._found,
+            self._poisoned,
+        )
         #: Joins what is sent, where there are connections.
         self.gathering: Gathering | None = None
         self._closed = False
-        self._said = -_SAID_EACH
-        self.counted = Counted()
-        self._servers: dict[Link, Server] = {}
+        self._seldom = Seldom(self._monotonic)
+        self.counted = HeardCounts()
+        self._servers: dict[Link, HubServer] = {}
         for link in engine.links:
             outbox = Outbox(link, reactor, partial(self._transmit, link), config.broker_buffer)
-            questions = Questions(reactor, partial(_is_up, link), self._read)
-            self._servers[link] = Server(link, outbox, questions)
+            self._servers[link] = HubServer(link, outbox)
             link.watchers.append(self._changed)
 
     @property
@@ -173,13 +116,13 @@ class BrokerHub(FollowingHub):
         return self._terms is not None
 
     @property
-    def servers(self) -> Sequence[Server]:
+    def servers(self) -> Sequence[HubServer]:
         """Each server, and what is asked of it."""
         return tuple(self._servers.values())
 
     @property
     def figures(self) -> dict[str, int]:
-        """What was counted of messages, by what became of them."""
+        """Return the counts of messages, by outcome."""
         counted = attrs.asdict(self.counted)
         for server in self.servers:
             for name, count in attrs.asdict(server.outbox.counted).items():
@@ -189,11 +132,11 @@ class BrokerHub(FollowingHub):
     @property
     def states(self) -> dict[str, int]:
         """How it is now: messages that wait, channels that are heard, and those that are not."""
-        heard = sum(line.confirmed and line.link.up for line in self._lines.values())
+        heard, unheard = self._hearing.counts()
         return {
             "waiting": sum(server.outbox.waiting for server in self.servers),
             "heard": heard,
-            "unheard": len(self._lines) - heard,
+            "unheard": unheard,
         }
 
     def check(self) -> str | None:
@@ -204,57 +147,53 @@ class BrokerHub(FollowingHub):
         return None
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """See `reloading.Part`: how large a message may be."""
+        """See `Reloadable`: how large a message may be."""
 
         def commit() -> None:
-            self._most = _most_of(config)
+            self._most = self._past.most = config.most_to_publish
 
         return commit
 
     def close(self) -> None:
         """Publish nothing more, and hear nothing more."""
         self._closed = True
-        for line in self._lines.values():
-            _cancel(line)
+        self._hearing.close()
         for server in self.servers:
             server.outbox.close()
 
     # To publish
 
     def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
-        """Send a message to every open connection on a channel, on every node.
+        """Send a message: see `Hub`.
 
-        Returns how many of this node's are on it, and will get it once it comes back
-        from the server; 0, too, where it cannot be published now, and reaches nobody.
-        Raises `TypeError` for a payload that is not bytes, `ValueError` for text that is not
-        UTF-8, or more than nodes take from each other.
+        Return how many connections of this node are on the channel, and will get the message once
+        it comes back from the server; 0 too if it cannot be published now, and reaches nobody.
         """
-        publication = self._publication(channel, payload, isBinary)
+        publication = self._queued(new_message(channel, payload, isBinary))
         if not self._put(publication):
             return 0
-        return len(self._channels.get(channel, ())) + len(self._behind.get(channel, ()))
+        return self.local_count(channel)
 
-    def deliver(self, channel: str, payload: bytes, isBinary: bool = False) -> Deferred[Told]:
-        """The same, and fires with what became of it. Raises as `publish`.
-
-        Fails with `NotPublishedError` where it was published to nobody, `UncertainError`
-        where that is not known.
-        """
-        publication = self._publication(channel, payload, isBinary)
+    def deliver(self, message: ChannelMessage) -> Deferred[Published]:
+        """Send a message: see `Hub`. The outcome counts connections of this node only."""
+        publication = self._queued(message)
         done: Deferred[int] = Deferred()
         publication.done = done
         publication.echo = Deferred()
-        server = self._servers[self._engine.of(channel)]
+        server = self._servers[self._engine.of(message.channel)]
 
-        def published(nodes: int) -> Told | Deferred[Told]:
+        def published(nodes: int) -> Published | Deferred[Published]:
             known = None if nodes < 0 else nodes
             echo = publication.echo
+            # Without a number no connection of this node hears the channel: no echo will come.
             if not publication.number or echo is None:
-                return Told(0, 0, known, False)
+                return Published(0, 0, nodes == 0, known)
+            # The echo may come before or after the answer of the server. Subscribers of this node
+            # have the message only then, so the numbers are not known earlier.
             if not echo.called:
                 echo.addTimeout(_ECHO, self._reactor)
             came = echo.addErrback(lambda _: (0, 0))
-            return came.addCallback(lambda said: Told(said[0], said[1], known, True))
+            return came.addCallback(lambda said: Published(said[0], said[1], nodes == 1, known))
 
         def over(result: Any) -> Any:
             server.echoes.pop(publication.number, None)
@@ -264,127 +203,83 @@ class BrokerHub(FollowingHub):
         self._put(publication)
         return done.addCallback(published).addBoth(over)
 
-    def _publication(self, channel: str, payload: bytes, isBinary: bool) -> Publication:
-        if not isinstance(payload, bytes):
-            raise no_payload(payload)
-        framing.check(payload, isBinary, self._most)
-        return Publication(channel, payload, isBinary)
+    def _queued(self, message: ChannelMessage) -> QueuedMessage:
+        framing.check(message.payload, message.is_binary, self._most)
+        return QueuedMessage(message)
 
-    def _put(self, publication: Publication) -> bool:
-        line = self._lines.get(publication.channel)
-        link = self._engine.of(publication.channel)
-        if line is not None and line.is_coming and len(line.held) < MOST_HELD:
-            # Else who has just come to the channel would not get it.
-            line.held.append(publication)
+    def _put(self, publication: QueuedMessage) -> bool:
+        if self._hearing.hold(publication):
             return True
+        return self._put_to(self._engine.of(publication.message.channel), publication)
+
+    def _put_to(self, link: Link, publication: QueuedMessage) -> bool:
         return self._servers[link].outbox.put(publication)
 
-    def _transmit(self, link: Link, publication: Publication) -> Deferred[int]:
-        channel = publication.channel
-        line = self._lines.get(channel)
+    def _transmit(self, link: Link, publication: QueuedMessage) -> Deferred[int]:
+        channel, payload, is_binary, *_ = publication.message
+        line = self._hearing.get(channel)
+        # The outbox may transmit a message again on a new connection: the echo of the first attempt
+        # is not awaited any more.
         self._servers[link].echoes.pop(publication.number, None)
         publication.number = 0
         if publication.echo is not None and line is not None and line.confirmed:
             publication.number = publication.sequence
             self._servers[link].echoes[publication.number] = publication
         sequence = publication.sequence
-        body = framing.body(self._node, sequence, publication.payload, publication.isBinary)
+        body = framing.body(self._node, sequence, payload, is_binary)
         name = self._name("said", channel)
         if self._terms is None:
             return link.publish(name, framing.framed(body, self._wall()))
-        keys = [*self._keys(channel), self._name("seen", self._engine.node), name]
-        words = scripts.to_append(self._terms, self._fresh, link.publishes, sequence, body)
+        keys = [*self._past.keys(channel), self._name("seen", self._engine.node), name]
+        after, anew = publication.after, publication.anew
+        words = calls.to_append(self._terms, after, anew, link.publishes, sequence, body)
         return link.script(_APPEND, keys, words).addCallback(self._appended, channel)
 
     def _appended(self, said: Any, channel: str) -> int:
-        appended = scripts.appended(said)
-        if appended.healed:
-            self._poisoned(channel, "the key of its history was not what it should be")
+        try:
+            appended = calls.appended(said)
+        except MisplacedError as error:
+            self._past.healed(channel, error.healed)
+            raise
+        self._past.healed(channel, appended.healed)
         return appended.nodes
-
-    def _keys(self, channel: str) -> list[bytes]:
-        return [*self._all, self._name("stream", channel)]
 
     # To hear
 
     def _came_to(self, channel: str) -> None:
-        line = self._lines.get(channel)
+        line = self._hearing.get(channel)
         if line is None:
-            name = self._name("said", channel)
-            line = self._lines[channel] = _Line(channel, self._engine.of(channel), name)
-            self._subscribe(line)
+            self._hearing.begin(channel, self._engine.of(channel), self._name("said", channel))
             return
-        _cancel(line)
+        line.cancel()
         if line.current and line.last is not None:
             self.learned(channel, line.last)
 
     def _left(self, channel: str) -> None:
-        line = self._lines.get(channel)
-        if line is not None:
-            line.leaving = self._reactor.callLater(LINGERING, self._stop_hearing, line)
+        self._hearing.leave(channel)
 
-    def _stop_hearing(self, line: _Line) -> None:
-        _cancel(line)
-        if self._lines.get(line.channel) is line:
-            del self._lines[line.channel]
-            line.link.unsubscribe(line.name)
-            self._release(line)
-
-    def _subscribe(self, line: _Line) -> None:
-        if self._lines.get(line.channel) is line:
-            line.leaving = None
-            subscribed = line.link.subscribe(line.name, partial(self._heard, line))
-            subscribed.addCallbacks(
-                partial(self._confirmed, line), partial(self._not_confirmed, line)
-            )
-
-    def _confirmed(self, line: _Line, _: object) -> None:
-        line.confirmed, line.refused = True, False
-        self._release(line)
+    def _confirmed(self, line: HeardChannel) -> None:
         if self._terms is not None:
-            self._look(line)
+            self._past.look(line)
 
-    def _not_confirmed(self, line: _Line, failure: Failure) -> None:
-        self._release(line)
-        if failure.check(Away):
-            return  # nobody wants to hear it any more
-        line.refused = True
-        _log.error(
-            "the channel {channel} cannot be heard: {why}",
-            channel=line.channel,
-            why=failure.getErrorMessage(),
-        )
-        line.leaving = self._reactor.callLater(_AGAIN, self._subscribe, line)
-
-    def _release_held(self, line: _Line) -> None:
-        held, line.held = line.held, []
-        for publication in held:
-            self._servers[line.link].outbox.put(publication)
-
-    def _release(self, line: _Line) -> None:
-        """What waited for a channel to be heard waits no more."""
-        self._release_held(line)
-        waiting, line.waiting = line.waiting, []
-        for each in waiting:
-            each.callback(None)
-
-    def _heard(self, line: _Line, octets: bytes) -> None:
+    def _heard(self, line: HeardChannel, octets: bytes) -> None:
         try:
-            heard = framing.heard(octets, self._most)
+            heard = framing.heard(line.channel, octets, self._most)
         except FramingError as error:
             self._poisoned(line.channel, str(error))
             return
         server = self._servers[line.link]
         self.counted.received += 1
-        message = Published(line.channel, heard.payload, heard.isBinary, heard.time)
-        if heard.position is None:
-            if self._is_repeated(server, heard):
-                return
-        elif self._terms is not None:
-            message.position = line.last = heard.position
+        message = heard.message
+        if message.offset and self._terms is None:  # another node keeps a history, this one none
+            message = message._replace(offset=0, epoch="")
+        elif message.offset:
+            line.last = message.position
             line.mark = framing.mark(heard)
         came = (0, 0)
-        if self.is_occupied(line.channel):
+        if self._is_repeated(server, heard):
+            self._pass_over(message)
+        elif self.is_occupied(line.channel):
             self._gather()
             came = self.hear(message, kept=True)
         if server.echoes and heard.node == self._node:
@@ -392,14 +287,24 @@ class BrokerHub(FollowingHub):
             if publication is not None and publication.echo is not None:
                 publication.echo.callback(came)
 
+    def _pass_over(self, message: ChannelMessage) -> None:
+        """A message came twice: who speaks the subprotocol is told why an offset is left out."""
+        position = message.position
+        if position is not None and self.follow(message.channel, position):
+            self._tell_gap(message.channel)
+
     def _gather(self) -> None:
         """Join what is sent to each connection of what came in this turn of the reactor."""
         gathering = self.gathering
+        # One read from the server brings many messages. One write to each subscriber for all of
+        # them costs a fraction of one write for each message.
         if gathering is not None and not gathering.under_way:
             gathering.under_way = True
             self._reactor.callLater(0, gathering.end)
 
-    def _is_repeated(self, server: Server, heard: Heard) -> bool:
+    def _is_repeated(self, server: HubServer, heard: Heard) -> bool:
+        # Taken out and put back at the end, so that the node that has been silent for longest is
+        # forgotten first. Node names come from others, so their number needs a limit.
         last = server.heard.pop(heard.node, 0)
         server.heard[heard.node] = max(last, heard.sequence)
         if len(server.heard) > MOST_NODES:
@@ -411,8 +316,7 @@ class BrokerHub(FollowingHub):
 
     def _poisoned(self, channel: str, why: str) -> None:
         self.counted.poisoned += 1
-        if self._reactor.seconds() - self._said >= _SAID_EACH:
-            self._said = self._reactor.seconds()
+        if self._seldom.due():
             _log.warn(
                 "broker: something of the channel {channel} is passed over: {why}; so far {count}",
                 channel=channel,
@@ -422,132 +326,64 @@ class BrokerHub(FollowingHub):
 
     # The history
 
-    # The contract is that of a history that is elsewhere.
-    def position(self, channel: str) -> Deferred[Position]:  # type: ignore[override]
-        """Where a channel is now."""
-        line = self._lines.get(channel)
+    def position(self, channel: str) -> Deferred[Position]:
+        self._check_kept()
+        line = self._hearing.get(channel)
         if line is not None and line.current and line.last is not None:
             return succeed(line.last)
-        return self._ask(channel, None).addCallback(lambda missed: missed.position)
+        return self._past.ask(channel, None).addCallback(lambda missed: missed.position)
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:  # type: ignore[override]
-        """What was published on a channel since a position, the first of it."""
-        line = self._lines.get(channel)
+    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
+        self._check_kept()
+        line = self._hearing.get(channel)
         if since == NOWHERE or (line is not None and line.current and line.last == since):
             return succeed(Missed((), since))
-        return self._ask(channel, since)
+        return self._past.ask(channel, since)
+
+    def _check_kept(self) -> None:
+        if self._terms is None:
+            raise RuntimeError("no history is kept")
 
     def lost_some(self, channel: str) -> bool:
         lost = super().lost_some(channel)
         self.counted.fetched += lost
         return lost
 
-    def _ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
-        """Ask the history, once what is published after its answer is heard."""
-        questions = self._servers[self._engine.of(channel)].questions
-        line = self._lines.get(channel)
-        if line is None or line.confirmed:
-            return questions.ask(channel, since)
-        heard: Deferred[None] = Deferred(line.waiting.remove)
-        line.waiting.append(heard)
-        return heard.addCallback(lambda _: questions.ask(channel, since))
-
-    def _look(self, line: _Line) -> None:
-        """Find out where a channel is, and whether something of it was missed."""
-        if line.confirmed:
-            self._ask(line.channel, None).addErrback(lambda _: None)
-
-    def _read(self, channel: str, since: Position | None) -> Deferred[Missed]:
-        link, keys = self._engine.of(channel), self._keys(channel)
-        if since is None:
-            line = self._lines.get(channel)
-            before = (None, b"") if line is None else line.before
-            said = link.script(_LOOK, keys, scripts.to_look(self._fresh, *before))
-            return said.addCallback(scripts.looked).addCallback(self._looked, channel)
-        assert self._terms is not None  # noqa: S101 - else nobody asks
-        said = link.script(_SINCE, keys, scripts.to_read(self._terms, self._fresh, since))
-        return said.addCallback(scripts.read).addCallback(self._page, channel, since)
-
-    def _looked(self, place: scripts.Place, channel: str) -> Missed:
-        line = self._lines.get(channel)
-        if line is not None:
-            line.before = (None, b"")
-            line.last, line.mark, line.current = place.position, b"", True
-        if place.rolled:
-            _log.warn(
-                "broker: Redis has lost messages of the channel {channel}, which begins anew",
-                channel=channel,
-            )
+    def _found(self, channel: str, position: Position, rolled: bool) -> None:
+        """A server says where a channel is, and whether it has lost messages of it."""
         known = self._places.get(channel)
-        if known is not None and (place.rolled or known != place.position):
+        if known is not None and (rolled or known != position):
             self.lost_some(channel)
-        self.learned(channel, place.position)
-        return Missed((), place.position)
-
-    def _page(self, page: scripts.Page, channel: str, since: Position) -> Missed:
-        if page.gap or not page.entries:
-            return Missed((), page.position, page.gap)
-        entries: list[Fetched] = []
-        for name, rest in page.entries:
-            offset = since.offset + len(entries) + 1
-            try:
-                entry = framing.kept(channel, page.position.epoch, name, rest, self._most)
-            except FramingError as error:
-                if entries:
-                    break  # it is the first of the next ones
-                self._poisoned(channel, str(error))
-                return Missed((), Position(offset, page.position.epoch), gap=True)
-            entries.append(entry)
-        return Missed(entries, Position(entries[-1].offset, page.position.epoch))
+        self.learned(channel, position)
 
     def _changed(self, link: Link) -> None:
         """A server is there again, or away."""
         if self._closed:
             return
         server = self._servers[link]
-        lines = [line for line in self._lines.values() if line.link is link]
         if not link.up:
-            for line in lines:
-                line.was_heard |= line.confirmed
-                if line.current:
-                    line.before = (line.last, line.mark)
-                line.current = False
-                self._release_held(line)
+            for line in self._hearing.lost(link):
+                self.doubt(line.channel)
             return
         server.outbox.flush()
-        server.questions.put()
-        self._resume(iter(lines))
+        self._past.put(link)
+        self._resume(iter(self._hearing.of(link)))
 
-    def _resume(self, lines: Iterator[_Line]) -> None:
+    def _resume(self, lines: Iterator[HeardChannel]) -> None:
         """Find out what was missed of channels, some at once."""
         for line in islice(lines, _AT_ONCE):
             if not line.link.up:
                 return  # when it is there again, all of them have their turn
             if self._terms is not None:
-                self._look(line)
+                self._past.look(line)
             elif line.was_heard:
-                self._tell_gap(line)
+                self._tell_gap(line.channel)
             line.was_heard = False
         for line in lines:
             self._reactor.callLater(0, self._resume, chain((line,), lines))
             break
 
-    def _tell_gap(self, line: _Line) -> None:
+    def _tell_gap(self, channel: str) -> None:
         """Say that something may have been missed, where no history has it."""
-        for member in cast("Iterable[Envelopes]", self.members(line.channel)):
-            member.tell_gap(line.channel)
-
-
-def _most_of(config: Config) -> int:
-    """As many octets as may be published, and as a peer's message may have."""
-    return max(config.max_message_size or _UNLIMITED, _LEAST)
-
-
-def _is_up(link: Link) -> bool:
-    return link.up
-
-
-def _cancel(line: _Line) -> None:
-    leaving, line.leaving = line.leaving, None
-    if leaving is not None and leaving.active():
-        leaving.cancel()
+        for member in self.local_members(channel):
+            member.tell_gap(channel)

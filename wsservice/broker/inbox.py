@@ -1,4 +1,4 @@
-"""What clients send, appended to a stream: at least once, and in its order."""
+"""Append messages of clients to a stream of Redis: at least once, and in their order."""
 
 from __future__ import annotations
 
@@ -11,30 +11,45 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from ..client.backoff import Backoff
-from ..config import Config
+from ..clock import wall_of
+from ..config.config import Config
 from ..errors import BrokerError, Refused
-from ..log import PeerLogger
+from ..log.peer import PeerLogger
+from ..net.backoff import Backoff
 from .engine import Engine
-from .link import LONGEST_DELAY, Link, Script
-from .waiting import FIELDS, Entry, Room, Sender, Waiting
+from .redis.link import LONGEST_DELAY, Link, LuaScript
+from .waiting import FIELDS, LEAST, Entry, InboxSender, Room, Waiting, size_of
 
 REFUSE, DROP = "refuse", "drop"
 
 _UNDER_WAY = Room(10_000, 64 * 1024 * 1024)
-"""What may wait while the server is there, and takes it; of half of it on, who sends is read no
-further. Of large messages there may be four."""
+"""The most messages and octets that may wait while the server is connected.
+
+From half of it on, senders are not read any further. It is never less than four of the largest
+messages.
+"""
 
 _REMEMBERED = 86_400
-"""Seconds for which the server remembers which number of a node was the last."""
+"""Seconds for which Redis remembers a node's last number."""
 
-# A batch that was sent twice, since there was no answer, is appended once.
-_APPEND = Script(
+# If an answer is lost, the same batch is sent again. The script appends it once, since it knows the
+# node's last number. The number has a sum: once a wrong number, too large, made the script count
+# every message of a node as appended, and none was. With a wrong sum the whole batch is appended,
+# so a message may come twice, but at least once.
+_APPEND = LuaScript(
     """
-local last = tonumber(redis.call('GET', KEYS[2]) or '') or 0
 local size, node, service, remembered = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local count = tonumber(ARGV[5])
 local names = {unpack(ARGV, 6, 5 + count)}
+local function counted(last)
+  return string.format('%.0f %.0f', last, last * 3 % 9973)
+end
+local last = tonumber(ARGV[6 + count]) - 1
+local kept = redis.pcall('GET', KEYS[2])
+if type(kept) == 'string' then
+  local number = tonumber(string.match(kept, '^(%d+) %d+$'))
+  if number and number > last and kept == counted(number) then last = number end
+end
 for first = 6 + count, #ARGV, count do
   if tonumber(ARGV[first]) > last then
     local said = {'XADD', KEYS[1], 'MAXLEN', '~', size, '*', 'node', node, 'service', service}
@@ -46,7 +61,7 @@ for first = 6 + count, #ARGV, count do
     last = tonumber(ARGV[first])
   end
 end
-return redis.call('SET', KEYS[2], string.format('%.0f', last), 'EX', remembered)
+return redis.call('SET', KEYS[2], counted(last), 'EX', remembered)
 """
 )
 
@@ -54,7 +69,7 @@ _log = PeerLogger(namespace="wsservice")
 
 
 class Inbox:
-    """Appends what clients send to the stream of a configuration, at the server that has it."""
+    """Appends messages of clients to the stream of a configuration, on the stream's server."""
 
     def __init__(
         self,
@@ -65,12 +80,13 @@ class Inbox:
     ) -> None:
         self.name = config.inbox
         self.link = engine.of(config.inbox)
-        #: Messages, by what became of them.
+        #: Messages by their outcome.
         self.appended = self.dropped = self.refused = 0
         self._node = engine.node
         self._service = engine.service
         self._keys = (config.inbox.encode(), engine.names.of("inbox", engine.node))
         self._reactor = reactor
+        self._wall = wall_of(reactor)
         self._waiting = Waiting()
         self._backoff = Backoff(random, LONGEST_DELAY)
         self._problem: str | None = None
@@ -85,7 +101,7 @@ class Inbox:
         _log.info("inbox: stream {name} at {link}", name=self.name, link=str(self.link))
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """See `reloading.Part`: how much there may be, and what becomes of the rest."""
+        """Return a function that puts a configuration's limits into effect."""
 
         away = Room(config.inbox_buffer, config.inbox_bytes)
         messages = max(_UNDER_WAY.messages, away.messages)
@@ -100,33 +116,33 @@ class Inbox:
 
         return commit
 
-    # What there is to say of it
+    # Figures
 
     @property
     def waiting(self) -> int:
-        """Messages that are not appended yet."""
+        """The number of messages that are not appended yet."""
         return len(self._waiting)
 
     @property
     def figures(self) -> dict[str, int]:
-        """Messages, by what became of them. The sum of several is one of all."""
+        """The messages by their outcome. The figures of several workers can be added."""
         return {"appended": self.appended, "dropped": self.dropped, "refused": self.refused}
 
     @property
     def states(self) -> dict[str, int]:
-        """How it is now, likewise."""
+        """The current state. The figures of several workers can be added."""
         return {"waiting": self.waiting}
 
     def check(self) -> str | None:
-        """Why it is not as it should be, for /readyz; None if it is, but for the link."""
+        """Return why Redis refuses messages, for /readyz, or None. It does not check the link."""
         return None if self._problem is None else f"inbox: {self._problem}"
 
     # Messages
 
     @property
     def refuses(self) -> bool:
-        """Whether there is no room for even an empty message, so that nobody new is let in."""
-        return not self._drops and not self._waiting.fits(self._room, 0)
+        """True if an empty message has no room, so that new connections are refused."""
+        return not self._drops and not self._waiting.fits(self._room, LEAST)
 
     @property
     def _is_away(self) -> bool:
@@ -138,22 +154,29 @@ class Inbox:
 
     @property
     def is_pressed(self) -> bool:
-        """Whether the server is there and does not keep up, so that who sends is to wait."""
-        return not self._is_away and not self._waiting.fits(self._half, 0)
+        """True if the server is connected and does not keep up, so that senders must wait.
+
+        It is false while the server is away: waiting could then take for ever.
+        """
+        return not self._is_away and not self._waiting.fits(self._half, LEAST)
 
     def wait(self, go_on: Callable[[], object]) -> None:
-        """Have somebody told when it is so no more."""
+        """Call a function once the inbox is not pressed any more."""
         self._held.append(go_on)
 
     def _let_go(self) -> None:
-        # One after another: each may have more to say.
+        # One at a time, since each connection may send so much that the inbox is pressed again.
         while self._held and not self.is_pressed:
             self._held.popleft()()
 
-    def take(self, sender: Sender, payload: bytes, is_binary: bool) -> bool:
-        """Append a message, soon. False where there is no room, and its sender is to be told so."""
-        if self._waiting.fits(self._room, len(payload)) and not self._is_over:
-            self._waiting.put(sender, payload, is_binary, self._reactor.seconds())
+    def take(self, sender: InboxSender, payload: bytes, is_binary: bool) -> bool:
+        """Queue a message to be appended.
+
+        Returns False if there is no room and the sender's connection must be closed. Without room
+        and with `--inbox-away drop`, the message is dropped and the result is True.
+        """
+        if self._waiting.fits(self._room, size_of(sender, payload)) and not self._is_over:
+            self._waiting.put(sender, payload, is_binary, self._wall())
             if self._call is None and not self._sending:
                 self._later(0)
             return True
@@ -166,7 +189,7 @@ class Inbox:
         return self._drops
 
     def _say(self, kind: str, count: int, what: str) -> None:
-        """Say that messages were left out: when it begins, and then each time it was tenfold."""
+        """Log that messages were left out: the first, and then each time the count is tenfold."""
         if count >= max(1, 10 * self._said[kind]):
             self._said[kind] = count
             _log.warn("inbox: {count} messages {what} so far", count=count, what=what)
@@ -185,6 +208,7 @@ class Inbox:
 
     def _send(self) -> None:
         self._call = None
+        # One batch at a time, so that the order holds when a connection is lost.
         if self._sending or not self.link.up:
             return
         batch = self._waiting.batch()
@@ -209,12 +233,14 @@ class Inbox:
         self._problem = None
         self._backoff.reset()
         self._let_go()
-        # What came meanwhile leaves with what else this read brings about.
+        # At once: messages that came meanwhile leave in the same write as the other commands that
+        # this read causes.
         self._send()
 
     def _were_not(self, failure: Failure) -> None:
         failure.trap(BrokerError)
         self._sending = False
+        # The batch stays at the head of the queue, so it is sent again before any other.
         if failure.check(Refused) is not None and self._problem != str(failure.value):
             self._problem = str(failure.value)
             _log.warn("inbox: cannot append, {why}", why=self._problem)
@@ -224,7 +250,10 @@ class Inbox:
     # The end
 
     def stop(self, within: float) -> Deferred[None]:
-        """Append what waits, for so many seconds at most. Fires when that is done, or given up."""
+        """Append the waiting messages within `within` seconds.
+
+        Returns a Deferred that fires when all are appended or the time is over.
+        """
         if not self._waiting:
             self._is_over = True
             return succeed(None)

@@ -1,9 +1,24 @@
-"""What is published by way of one server, in its order, and none of it twice.
+"""Publish messages through one server, in their order, and none of them twice.
 
-Each message has a number, which grows with each. Where no answer came it may have been
-published, or not: it is sent again, under its number, as soon as the server is there again, and
-before anything else. Who hears a number that is not larger than the last of that node knows it
-already. So a message that was asked for once is published once, or not at all.
+These rules hold at any time:
+
+1. Numbers grow. A message gets the next number when it is first sent, and keeps it.
+2. With a history, Redis knows each node's last number, under an id that is new whenever all data or
+   the record of the node begins anew. Both are its `Standing`. Each message names the standing that
+   it comes after, and Redis takes it only there: in a pipeline, only after the message before it. A
+   copy that arrives late, or ahead of another message, changes nothing.
+3. If Redis does not take a message, it answers its standing. While such messages wait, no new
+   message is sent. Once all sent messages are answered, they are sent again by their numbers.
+4. A message without an answer may have been published: it is in doubt, and stays so. It is sent
+   again before all others. Redis under the same id knows the outcome. If Redis has another id, or a
+   last number smaller than one that it took, nobody knows the outcome: the message is not published
+   again, and is reported as uncertain.
+5. A message that is not in doubt and fails has reached nobody, and will not.
+
+Without a history Redis knows no numbers. Nodes then ignore a number that is not larger than the
+last one that they heard of that node.
+
+See docs/decisions/one-order.md.
 """
 
 from __future__ import annotations
@@ -16,130 +31,124 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from ..clock import monotonic_of
 from ..errors import Away, NotPublishedError, Refused, UncertainError, Unknown
-from ..log import PeerLogger
+from ..log.peer import PeerLogger, Seldom
+from .queued import QueuedMessage
+from .standing import UNKNOWN, MisplacedError, Standing
 
 PATIENCE = 4.0
-"""Seconds that whoever waits for what becomes of a message waits at most: less than
-`publisher.TIMEOUT`."""
+"""Seconds after which a publisher gets an answer, known or not: less than `publisher.TIMEOUT`, so
+that an HTTP client reads 504 and does not run into a timeout of its own."""
 
 MOST_OCTETS = 64 * 1024 * 1024
-"""Octets of messages that may wait for a server, however few they are."""
+"""The most octets of messages that wait for a server, with their overhead."""
+
 
 DOUBTED = 600.0
-"""Seconds for which a message is sent again that may have been published: much less than it is
-known there, `scripts.SEEN`."""
+"""Seconds for which a message in doubt is sent again. Much less than `calls.SEEN`, after which
+Redis could not tell a repeated message from a new one."""
 
 TROUBLED = 60.0
-"""Seconds after which a server that refused a message may take the next one, for all that is
-known."""
+"""Seconds after which the error of a server that refused a message is no longer reported."""
+
+RECOVERING = 10_000
+"""Messages that may wait at a connected server until earlier ones are sent again."""
 
 _SOON = 0.05
-"""Seconds after which it is tried again, where a server that is there takes no more."""
+"""Seconds until messages are sent again to a connected server that took no more."""
+
+_ROUNDS = 3
+"""The most times that messages are sent again at once without one of them being taken."""
 
 _PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"})
-"""Errors of a server in whose place, or after which, there is another soon."""
-
-_SAID_EACH = 10.0
-"""Seconds between two lines of the log that say that messages are lost."""
+"""Errors that pass: of a server that is replaced by another, or that is about to be ready."""
 
 _log = PeerLogger(namespace="wsservice")
 
 
-class Server(Protocol):
-    """What is asked of a link."""
+class OutboxLink(Protocol):
+    """The part of a link that the outbox reads."""
 
     @property
     def up(self) -> bool:
-        """Whether it is connected."""
+        """True if it is connected."""
 
     @property
     def problem(self) -> str | None:
-        """Why it is not."""
-
-
-@attrs.define(eq=False)
-class Publication:
-    """A message to be published. `done` fires with how many nodes heard it, -1 if unknown.
-
-    It fails with `NotPublishedError` or `UncertainError`; None where nobody wants to know.
-    """
-
-    channel: str
-    payload: bytes
-    isBinary: bool
-    done: Deferred[int] | None = None
-    #: Its number, 0 before it was sent for the first time.
-    sequence: int = 0
-    #: Whether it may have been published.
-    doubtful: bool = False
-    #: When it was sent first, in seconds of the reactor.
-    sent: float = 0.0
-    over: bool = False
-    #: Fires with what became of it here once it came back, and the number that it then has.
-    echo: Deferred[tuple[int, int]] | None = None
-    number: int = 0
-    deadline: IDelayedCall | None = None
+        """The reason that it is not connected."""
 
 
 @attrs.define
-class Counted:
-    """What is counted of messages that are published here."""
+class PublishedCounts:
+    """Counters of the messages that are published here."""
 
-    #: Those that were, those that reached nobody, and those of which it is not known.
+    #: Messages that were published, that reached nobody, and whose outcome is unknown.
     published: int = 0
     refused: int = 0
     uncertain: int = 0
-    #: How often one was sent again.
+    #: How often a message was sent again.
     resent: int = 0
+    #: How often Redis had a last number that this node never gave it, or gave long ago.
+    poisoned: int = 0
 
 
 class Outbox:
-    """Publishes by a server. `transmit` sends one, and fires with how many heard it.
+    """Publishes through a server.
 
-    While the server is away, up to `room` messages wait for it.
+    `transmit` sends a message. Its Deferred fires with the number of nodes that heard it, or fails
+    with a `BrokerError` or `MisplacedError`. While the server is away, up to `room` messages wait.
     """
 
     def __init__(
         self,
-        link: Server,
+        link: OutboxLink,
         reactor: Any,
-        transmit: Callable[[Publication], Deferred[int]],
+        transmit: Callable[[QueuedMessage], Deferred[int]],
         room: int,
     ) -> None:
         self._link = link
         self._reactor = reactor
+        self._monotonic = monotonic_of(reactor)
         self._transmit = transmit
         self._room = room
         self._sequence = 0
-        # Those that were sent, and are to be sent again; and those that were not.
-        self._again: dict[Publication, None] = {}
-        self._waiting: dict[Publication, None] = {}
+        # The standing of Redis by its last answer, and once it has taken all sent messages.
+        self._standing = self._believed = UNKNOWN
+        self._taken = 0
+        self._under_way = 0
+        # Messages that were sent and must be sent again, and messages that were never sent.
+        self._again: dict[QueuedMessage, None] = {}
+        self._waiting: dict[QueuedMessage, None] = {}
+        # Messages of both that count against the room. Those that may be published always stay.
+        self._kept: set[QueuedMessage] = set()
         self._octets = 0
+        self._is_recovering = False
+        self._rounds = 0
         self._later: IDelayedCall | None = None
-        self._said = -_SAID_EACH
-        self.counted = Counted()
+        self._seldom = Seldom(self._monotonic)
+        self.counted = PublishedCounts()
         self._problem: str | None = None
         self._refused = 0.0
 
     @property
     def problem(self) -> str | None:
-        """Why the server refused the last one, a moment ago; None where it takes them, or may."""
-        if self._reactor.seconds() - self._refused > TROUBLED:
+        """The error of a server that refused the last message within a minute, or None."""
+        if self._monotonic() - self._refused > TROUBLED:
             return None
         return self._problem
 
     @property
     def waiting(self) -> int:
-        """How many messages wait for the server."""
+        """The number of messages that wait for the server."""
         return len(self._again) + len(self._waiting)
 
-    def expect(self, publication: Publication) -> None:
-        """Somebody waits for what becomes of it, and from now on not for ever."""
+    def expect(self, publication: QueuedMessage) -> None:
+        """Give a message a deadline of `PATIENCE`, since somebody waits for its outcome."""
         publication.deadline = self._reactor.callLater(PATIENCE, self._too_late, publication)
 
-    def put(self, publication: Publication) -> bool:
-        """Publish a message. False where it is clear already that it reaches nobody."""
+    def put(self, publication: QueuedMessage) -> bool:
+        """Publish a message. Returns False if it is certain already that it reaches nobody."""
         if publication.over:
             return False
         if self.waiting or not self._link.up:
@@ -148,13 +157,19 @@ class Outbox:
         return away is None or self._keep(publication, away)
 
     def flush(self) -> None:
-        """The server is there, or may be: send what waits for it."""
+        """Send the waiting messages, if the server is connected."""
         self._forget_call()
+        if self._again and self._under_way:
+            return  # until all is answered, since the server's standing is unknown before that
+        self._again = dict.fromkeys(sorted(self._again, key=_number))
         while self._link.up and self.waiting:
             publication = next(iter(self._again or self._waiting))
+            if self._is_too_old(publication):
+                # Redis may soon forget the node's numbers, and would take a copy for a new message.
+                self._fail(publication, "the server was away for too long")
+                continue
             if publication.sequence:
-                if self._reactor.seconds() - publication.sent > DOUBTED:
-                    self._fail(publication, "the server was away for too long")
+                if self._is_decided(publication):
                     continue
                 self.counted.resent += publication.doubtful
                 away = self._ask(publication)
@@ -164,6 +179,8 @@ class Outbox:
                 self._flush_in(_SOON)
                 return
             self._forget(publication)
+        if not self.waiting:
+            self._is_recovering = False
 
     def close(self) -> None:
         """Publish nothing more."""
@@ -173,56 +190,108 @@ class Outbox:
 
     # To send
 
-    def _send(self, publication: Publication) -> str | None:
-        """Send one for the first time; why that cannot be."""
+    def _send(self, publication: QueuedMessage) -> str | None:
+        """Send a message for the first time. Returns None, or why it could not be sent."""
         self._sequence += 1
         publication.sequence = self._sequence
-        publication.sent = self._reactor.seconds()
+        publication.sent = self._monotonic()
         away = self._ask(publication)
         if away is not None:
             publication.sequence = 0
         return away
 
-    def _ask(self, publication: Publication) -> str | None:
+    def _ask(self, publication: QueuedMessage) -> str | None:
+        """Send a message. Returns None, or why it could not be sent."""
+        before = self._believed
+        publication.after = before
+        publication.anew = not self._under_way and self._is_behind
+        publication.under_way = True
+        self._believed = Standing(before.life, publication.sequence)
+        self._under_way += 1
         sending = True
         away: list[str] = []
 
         def failed(failure: Failure) -> None:
+            self._has_answer(publication)
             if sending and failure.check(Away):
+                self._believed = before
                 away.append(failure.getErrorMessage())
             else:
                 self._failed(publication, failure)
+                self._go_on()
+
+        def answered(nodes: int) -> None:
+            self._has_answer(publication)
+            self._took(Standing(publication.after.life, publication.sequence))
+            self._answered(publication, nodes)
+            self._go_on()
 
         answer = self._transmit(publication)
-        answer.addCallbacks(lambda nodes: self._answered(publication, nodes), failed)
+        answer.addCallbacks(answered, failed)
         sending = False
         return away[0] if away else None
 
-    def _has_room(self, publication: Publication) -> bool:
-        there = self._octets + len(publication.payload)
-        return len(self._waiting) < self._room and there <= MOST_OCTETS
+    def _has_answer(self, publication: QueuedMessage) -> None:
+        publication.under_way = False
+        self._under_way -= 1
 
-    def _keep(self, publication: Publication, problem: str) -> bool:
-        """Have one wait that was not sent, if there is room for it."""
+    def _took(self, standing: Standing) -> None:
+        """Note the standing of Redis after it has taken a number."""
+        self._standing = standing
+        self._taken = standing.last
+        self._rounds = 0
+
+    def _go_on(self) -> None:
+        """Send more once all sent messages are answered, so that the server's standing is known."""
+        if self._under_way:
+            return
+        self._believed = self._standing
+        if not self.waiting:
+            self._is_recovering = False
+        elif self._is_recovering and self._rounds < _ROUNDS:
+            self._rounds += 1
+            self.flush()
+        else:
+            # Messages that Redis keeps refusing must not be sent again without a pause.
+            self._flush_in(_SOON)
+
+    def _has_room(self, publication: QueuedMessage) -> bool:
+        there = self._octets + publication.octets
+        room = self._room
+        if self._is_recovering and self._link.up:
+            room = max(room, RECOVERING)
+        return len(self._kept) < room and there <= MOST_OCTETS
+
+    def _keep(self, publication: QueuedMessage, problem: str) -> bool:
+        """Queue a message that was not published, if there is room for it."""
         if not self._has_room(publication):
             self._fail(publication, problem)
             return False
-        publication.sequence = 0
-        self._waiting[publication] = None
-        self._octets += len(publication.payload)
+        if self._is_recovering and publication.sent is None:
+            # It would have been sent now, so its age counts from now on, as that of sent ones.
+            publication.sent = self._monotonic()
+        where = self._again if publication.sequence else self._waiting
+        where[publication] = None
+        self._kept.add(publication)
+        self._octets += publication.octets
         self._flush_in(_SOON)
         return True
 
-    def _forget(self, publication: Publication) -> None:
-        """Have one wait no more."""
+    def _is_too_old(self, publication: QueuedMessage) -> bool:
+        sent = publication.sent
+        return sent is not None and self._monotonic() - sent > DOUBTED
+
+    def _forget(self, publication: QueuedMessage) -> None:
+        """Remove a message from the queues."""
         self._again.pop(publication, None)
-        if publication in self._waiting:
-            del self._waiting[publication]
-            self._octets -= len(publication.payload)
+        self._waiting.pop(publication, None)
+        if publication in self._kept:
+            self._kept.remove(publication)
+            self._octets -= publication.octets
 
-    # What comes of it
+    # Outcomes
 
-    def _answered(self, publication: Publication, nodes: int) -> None:
+    def _answered(self, publication: QueuedMessage, nodes: int) -> None:
         self._problem = None
         self.counted.published += 1
         if not publication.over:
@@ -230,37 +299,77 @@ class Outbox:
             if publication.done is not None:
                 publication.done.callback(nodes)
 
-    def _failed(self, publication: Publication, failure: Failure) -> None:
+    def _failed(self, publication: QueuedMessage, failure: Failure) -> None:
         error = failure.value
+        if isinstance(error, MisplacedError):
+            self._misplaced(publication, error.standing)
+            return
         if publication.over:
-            return  # whoever asked for it was told that it is not known
+            return  # its publisher was told that the outcome is unknown
         if isinstance(error, Unknown):
-            publication.doubtful = True
+            self._doubt(publication)
         elif isinstance(error, Refused):
-            self._problem, self._refused = error.text, self._reactor.seconds()
+            self._problem, self._refused = error.text, self._monotonic()
             if error.kind not in _PASSING:
                 self._fail(publication, error.text)
                 return
         elif not isinstance(error, Away):
             _log.failure("broker {link}: an answer to a message", failure, link=str(self._link))
-            publication.doubtful = True
+            self._doubt(publication)
             self._fail(publication, "an answer that makes no sense")
             return
         if publication.doubtful:
-            # Not now: the link may be about to find out that its connection is over.
+            # Later: the link may be about to find out that its connection is over.
             self._again[publication] = None
             self._flush_in(_SOON)
         else:
             self._keep(publication, str(error))
 
-    def _too_late(self, publication: Publication) -> None:
+    def _doubt(self, publication: QueuedMessage) -> None:
+        publication.doubtful = True
+        publication.life = publication.after.life
+
+    def _misplaced(self, publication: QueuedMessage, standing: Standing) -> None:
+        """Note that Redis did not take a message, and its standing; send the message again."""
+        if standing.life != self._standing.life:
+            self._taken = 0
+        is_told = standing != self._standing
+        self._standing = standing
+        self._is_recovering = True
+        is_wrong = standing.last > self._sequence or self._is_behind
+        if not publication.over and not self._is_decided(publication):
+            # A message that was never taken has a larger number than all taken ones.
+            is_wrong |= publication.sequence <= standing.last
+            self._again[publication] = None
+        self.counted.poisoned += is_told and is_wrong
+
+    def _is_decided(self, publication: QueuedMessage) -> bool:
+        """Return True if the standing of Redis decides the outcome of a message in doubt."""
+        if not publication.doubtful or not publication.life:
+            return False  # it was sent without an id of Redis, which never takes such a message
+        life, last = self._standing
+        if life != publication.life or not self._taken <= last <= self._sequence:
+            self._fail(publication, "the server has lost what it knew of it")
+            return True
+        if publication.sequence > last:
+            return False
+        self._took(self._standing)
+        self._answered(publication, -1)
+        return True
+
+    @property
+    def _is_behind(self) -> bool:
+        """True if Redis, under the same id, has lost a number that it has taken."""
+        return self._standing.last < self._taken
+
+    def _too_late(self, publication: QueuedMessage) -> None:
         publication.deadline = None
-        if publication.sequence:
-            publication.doubtful = True
+        if publication.under_way:
+            self._doubt(publication)
         self._fail(publication, self._link.problem or "it gave no answer in time")
 
-    def _fail(self, publication: Publication, problem: str) -> None:
-        """Publish one no more."""
+    def _fail(self, publication: QueuedMessage, problem: str) -> None:
+        """Give a message up: as uncertain if it is in doubt, otherwise as published to nobody."""
         self._end(publication)
         if publication.doubtful:
             self.counted.uncertain += 1
@@ -272,17 +381,16 @@ class Outbox:
             error = NotPublishedError(f"it was published to nobody; broker {self._link}: {problem}")
         if publication.done is not None:
             publication.done.errback(error)
-        elif self._reactor.seconds() - self._said >= _SAID_EACH:
-            self._said = self._reactor.seconds()
+        elif self._seldom.due():
             _log.warn(
-                "a message is lost, {error}; so far {refused} were published to nobody, and of"
-                " {uncertain} it is not known",
+                "a message is lost, {error}; so far {refused} were published to nobody, and the"
+                " outcome of {uncertain} is unknown",
                 error=str(error),
                 refused=self.counted.refused,
                 uncertain=self.counted.uncertain,
             )
 
-    def _end(self, publication: Publication) -> None:
+    def _end(self, publication: QueuedMessage) -> None:
         publication.over = True
         deadline, publication.deadline = publication.deadline, None
         if deadline is not None:
@@ -297,3 +405,7 @@ class Outbox:
         later, self._later = self._later, None
         if later is not None and later.active():
             later.cancel()
+
+
+def _number(publication: QueuedMessage) -> int:
+    return publication.sequence

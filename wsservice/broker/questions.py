@@ -1,4 +1,4 @@
-"""What is asked of the history in Redis. Who asks the same shares one answer."""
+"""Ask the history in Redis. Equal questions share one answer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from ..channels import Position
+from ..channels.history import Missed
+from ..channels.query import Position
+from ..channels.question import HistoryQuestion
 from ..errors import Away, Unknown
-from ..history import Missed
-from ..hub.question import Question
-from ..log import PeerLogger
+from ..log.peer import PeerLogger
 
 ASKED_AT_ONCE = 64
-"""Questions that a server is asked before it has answered the first."""
+"""The most questions to a server that have no answer yet.
+
+Thousands of connections come back at once after a restart. Published messages must not wait behind
+all of their questions.
+"""
 
 _SOON = 0.05
-"""Seconds after which it is asked again what was not answered."""
+"""Seconds until an unanswered question is asked again."""
 
 NOWHERE = Position(0, "")
-"""Where a channel is whose history cannot be read."""
+"""The position of a channel whose history cannot be read."""
 
 _log = PeerLogger(namespace="wsservice")
 
 
-class Questions:
-    """What is asked of one server. `read` asks it, while it is `ready`.
+class ServerQuestions:
+    """The questions to one server. `read` asks it a question, while `ready` returns True.
 
-    What fails since the server is away is asked again, once `put` is called.
+    Questions that fail because the server is away are asked again once `put` is called.
     """
 
     def __init__(
@@ -43,23 +47,26 @@ class Questions:
         self._reactor = reactor
         self._ready = ready
         self._read = read
-        self._open: dict[tuple[str, Position | None], Question] = {}
-        self._waiting: dict[Question, None] = {}
+        self._open: dict[tuple[str, Position | None], HistoryQuestion] = {}
+        self._waiting: dict[HistoryQuestion, None] = {}
         self._asked = 0
         self._later: IDelayedCall | None = None
 
     def ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
-        """Ask, as soon as that is possible: cancel it to ask no more."""
+        """Return a Deferred of the messages of a channel since a position.
+
+        With None it asks for the current position only. Cancel the Deferred to stop asking.
+        """
         question = self._open.get((channel, since))
         if question is None:
-            question = self._open[channel, since] = Question(channel, since)
+            question = self._open[channel, since] = HistoryQuestion(channel, since)
             self._waiting[question] = None
         asker = question.asker(partial(self._abandoned, question))
         self.put()
         return asker
 
     def put(self) -> None:
-        """Ask what waits."""
+        """Ask the waiting questions, up to the limit."""
         while self._waiting and self._asked < ASKED_AT_ONCE and self._ready():
             question = next(iter(self._waiting))
             del self._waiting[question]
@@ -68,7 +75,7 @@ class Questions:
             answer.addBoth(self._answered, question)
 
     def _put_soon(self) -> None:
-        """Where the server is still there, or not yet known not to be."""
+        """Ask again soon, if the server is still connected or not known to be away."""
         if self._later is None and self._ready():
             self._later = self._reactor.callLater(_SOON, self._put_now)
 
@@ -76,16 +83,16 @@ class Questions:
         self._later = None
         self.put()
 
-    def _abandoned(self, question: Question) -> None:
+    def _abandoned(self, question: HistoryQuestion) -> None:
         if question in self._waiting:
-            # They come and go while the server is away.
+            # Connections come and go while the server is away. Their questions must not pile up.
             del self._waiting[question]
             self._close(question)
 
-    def _close(self, question: Question) -> None:
+    def _close(self, question: HistoryQuestion) -> None:
         del self._open[question.channel, question.since]
 
-    def _answered(self, answer: Missed | Failure, question: Question) -> None:
+    def _answered(self, answer: Missed | Failure, question: HistoryQuestion) -> None:
         self._asked -= 1
         if isinstance(answer, Failure):
             if answer.check(Away, Unknown):
@@ -100,6 +107,8 @@ class Questions:
                 channel=question.channel,
                 why=answer.getErrorMessage(),
             )
+            # A gap, not an error: the connection goes on with new messages, and the client knows
+            # that some are missing.
             answer = Missed((), NOWHERE, gap=question.since not in (None, NOWHERE))
         self._close(question)
         question.answer(answer, self._reactor)

@@ -1,31 +1,25 @@
-"""A behaviour whose messages go to the inbox too, before it gets them."""
+"""Put the messages of a behaviour's clients into the inbox, before the behaviour gets them."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from ..policy import CloseCode
-from ..reading import Hold
-from ..server import ServerProtocol
+from ..protocol.options import subclass
+from ..protocol.owner import Hold
+from ..server.behaviours import ServerProtocol
 from .inbox import Inbox
 
 _REASON = "messages cannot be taken now"
 
 
 def receiving(protocol: type[ServerProtocol], inbox: Inbox) -> type[ServerProtocol]:
-    """A behaviour like another, with an inbox. Connections of the other are as they were."""
-    namespace: dict[str, Any] = {
-        "__module__": protocol.__module__,
-        "__qualname__": protocol.__qualname__,
-        "__doc__": protocol.__doc__,
-        "_inbox": inbox,
-    }
-    return type(protocol.__name__, (_Receiving, protocol), namespace)
+    """Return a behaviour like another, with an inbox. The other is not changed."""
+    return subclass(protocol, (_Receiving,), {"_inbox": inbox})
 
 
 class _Receiving(ServerProtocol):
-    """Puts each message in the inbox; where that takes none, closes with 1013."""
+    """Puts each message into the inbox. Closes with `--overload-code` if the inbox is full."""
 
     _inbox: Inbox
     _turned_away = False
@@ -36,15 +30,16 @@ class _Receiving(ServerProtocol):
         super()._onOpen()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
-        # What comes behind one that was not taken is not taken either: what was has no hole.
+        # Messages behind one that was not taken are not taken either, so that the stream has no
+        # hole in a client's messages.
         if self._turned_away or not self._inbox.take(self, payload, isBinary):
             self._turn_away()
             return None
-        if self._inbox.is_pressed and not self._holds & Hold.INBOX:
-            self._hold(Hold.INBOX)
-            self._inbox.wait(partial(self._release, Hold.INBOX))
+        if self._inbox.is_pressed and not self._reader.holds & Hold.INBOX:
+            self._reader.hold(Hold.INBOX)
+            self._inbox.wait(partial(self._reader.release, Hold.INBOX))
         return super().onMessage(payload, isBinary)
 
     def _turn_away(self) -> None:
         self._turned_away = True
-        self._fail_connection(CloseCode.TRY_AGAIN_LATER, _REASON)
+        self.fail_connection(self._common.limits.overload_code, _REASON)

@@ -1,9 +1,9 @@
-"""Which of several servers has a channel: consistent hashing. PURE.
+"""Choose the server of a channel among several, by consistent hashing. PURE.
 
-Each server has many points on a ring of numbers, and a channel is on the server of the first
-point behind its own. So where one more server is given, only the channels between its points
-and those before them move, a share that is the new server's. Points come of SHA-256 over
-what a server is called: all nodes, whatever their version of Python, agree.
+Each server has many points on a ring of numbers. A channel is on the server of the first point
+behind its own. If a server is added, only the channels between its points and the points before
+them move: the share of the new server. A point is a SHA-256 of the server's name, so all nodes
+agree, whatever their version of Python.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 POINTS = 160
-"""Of each server. With so many, the share of one differs from another's by some 10 %."""
+"""Points of each server. With 160 the shares of two servers differ by about 10 %."""
 
 
 def _point(text: str) -> int:
+    # Not Python's own hash, which differs between processes. A channel's name may have halves of
+    # surrogate pairs, which UTF-8 refuses.
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 class Ring:
-    """Puts each channel on one of some servers, at least one, which have different names.
+    """Assigns each channel to one of at least one server with different names.
 
-    It is the same whatever order they are given in.
+    The order of the names has no influence. Raises `ValueError` for names that are equal.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -36,8 +38,8 @@ class Ring:
         self._places = [names.index(name) for _, name in points]
 
     def place(self, channel: str) -> int:
-        """The place, among those that were given, of the server that has a channel."""
-        if self._only:
+        """Return the index of a channel's server among the given names."""
+        if self._only:  # the usual case, for which no channel need be hashed
             return 0
         at = bisect_right(self._points, _point(channel))
         return self._places[at % len(self._places)]

@@ -1,61 +1,51 @@
-"""What Redis does in one step: the history of channels, as scripts in Lua. PURE.
+"""Keep the history of channels in Redis, by scripts in Lua that are one step each. PURE.
 
-As in `history`, a channel's messages are numbered from 1 on, and an epoch tells to which
-numbering a number belongs. All that is remembered of all channels is in two keys, `places`
-and `ages`, and the messages of each in a stream, whose entries are called OFFSET-MILLISECONDS.
-What is forgotten is forgotten by the step that makes room; keys expire besides, so that
-nothing stays for ever where nobody publishes any more. Times are those of the server's clock.
+As in `history`, a channel's messages are numbered from 1 on, and an epoch tells to which numbering
+a number belongs. Two keys, `places` and `ages`, hold the state of all channels. A stream for each
+channel holds its messages, whose entries have the names OFFSET-MILLISECONDS. The step that makes
+room forgets old messages. Keys expire too, so that nothing stays for ever if nobody publishes any
+more. Times are those of the server's clock.
 
-`places` is a hash. It has, by the name of a channel's stream, five numbers: that of its
-epoch, the last offset, the first that is kept, since when that is there, and octets of all
-that are kept; and, by names that no stream has,
+`places` is a hash. By the name of a channel's stream it has these fields, in this order: the
+channel's number, the last offset, the first offset that is kept, the time of that message, the
+octets of all kept messages, the beginning of the channel's epoch, the sum of the numbers, and the
+beginning of the epoch once more, so that a changed octet shows. By names that no stream has, it has
 
-    id         what the epochs of this server begin with
-    count      how many were given: an odd one is a channel's, an even one is told of
-               channels that have nothing yet
-    forgotten  the largest of a channel that was forgotten, -1 if none
+    id         the beginning of all data, and of epochs of channels without messages
+    count      the last number given: a channel gets an odd one, and channels without messages are
+               told an even one
+    forgotten  the largest number of a forgotten channel, -1 if there is none
     octets     those of all channels
+    sum        of these three
 
-`ages` has the streams by when they were published on last.
+`ages` has the streams by the time of their last message. `seen`, one for each node, has the number
+of the node's last message, the beginning of its numbers there, and a sum.
+
+These rules hold:
+
+1. No epoch comes again. Each call brings new random octets, `fresh`, and a call is made once. All
+   data or a channel that begins with them has an epoch that was never there before, even if the
+   server lost the end of its data and counts anew.
+2. A message is taken only after the one that its node names: if `id` and `seen` are as it says.
+   Otherwise the answer is what they are, and no message is touched.
+3. A script reads only data that a script wrote: numbers have at most 15 digits and the right sum.
+   Otherwise all data begins anew. So nodes can read every answer.
+4. Data that may be wrong begins anew, so that a client that comes back is told of a gap.
+
+The Lua text must be the same on all nodes that share a prefix.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
-
-import attrs
-
-from ..channels import Position
-from ..config import Config
-from .framing import EPOCH, LARGEST
-
 ENTRY_OVERHEAD = 250
-"""Octets that it takes to keep a message, besides its own."""
+"""Octets that a message in a stream takes besides its own, as counted for `--history-bytes`."""
 
 CHANNEL_OVERHEAD = 1000
-"""Octets that it takes to remember a channel, besides its name."""
-
-MOST_CHANNELS = 1_000_000
-"""Channels that are remembered; of more, those published on longest ago are forgotten."""
-
-PAGE = 64
-"""Messages that are given at once."""
-
-PAGE_OCTETS = 1024 * 1024
-"""Octets of them after which no more are given, though there is room."""
-
-REMEMBERED = 86_400.0
-"""Seconds for which a channel's place is remembered at least, after its last message."""
-
-LONGEST = 30 * 86_400.0
-"""And at most, with all that is kept, where messages are kept for any time."""
-
-SEEN = 3600.0
-"""Seconds for which it is known what a node published last."""
+"""Octets that a remembered channel takes besides its name."""
 
 _COMMON = """
 local places, ages, stream = KEYS[1], KEYS[2], KEYS[3]
+local fresh = ARGV[1]
 local ENTRY, CHANNEL = ENTRY_OCTETS, CHANNEL_OCTETS
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -64,34 +54,60 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- The sum of numbers. If a number was changed, the sum differs, but for one time in 9973.
+local function sum(a, b, c, d, e)
+  return (a * 3 + b * 7 + c * 11 + d * 13 + e * 17) % 9973
+end
+
+local kept = redis.call('HMGET', places, 'id', 'count', 'forgotten', 'octets', 'sum', stream)
+local id, count, forgotten = kept[1], tonumber(kept[2]), tonumber(kept[3])
+local octets, place, wrong = tonumber(kept[4]), nil, 0
+
 local function unpacked(packed)
-  if not packed then return nil end
-  local number, last, first, since, octets =
-    string.match(packed, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+  if not packed or #packed > 150 then return nil end
+  local number, last, first, since, octets, own, proof =
+    string.match(packed, '^(%d+) (%d+) (%d+) (%d+) (%d+) ([%w_-]+) (%d+) %6$')
   if not number then return nil end
-  return {number = tonumber(number), last = tonumber(last), first = tonumber(first),
-          since = tonumber(since), octets = tonumber(octets)}
+  number, last, first = tonumber(number), tonumber(last), tonumber(first)
+  since, octets = tonumber(since), tonumber(octets)
+  if #own > 40 or sum(number, last, first, since, octets) ~= tonumber(proof)
+      or number >= count or last >= 1e15 or first > last + 1 then
+    return nil
+  end
+  return {number = number, last = last, first = first, since = since, octets = octets, own = own}
 end
 
 local function packed(place)
-  return string.format('%.0f %.0f %.0f %.0f %.0f',
-                       place.number, place.last, place.first, place.since, place.octets)
+  return string.format('%.0f %.0f %.0f %.0f %.0f %s %.0f %s',
+                       place.number, place.last, place.first, place.since, place.octets, place.own,
+                       sum(place.number, place.last, place.first, place.since, place.octets),
+                       place.own)
 end
 
-local kept = redis.call('HMGET', places, 'id', 'count', 'forgotten', 'octets', stream)
-local id, count = kept[1], tonumber(kept[2])
-local forgotten, octets = tonumber(kept[3]), tonumber(kept[4])
-local place = unpacked(kept[5])
+local function common()
+  return 'count', whole(count), 'forgotten', whole(forgotten), 'octets', whole(octets),
+    'sum', sum(count, forgotten, octets, 0, 0)
+end
 
-local function begin_all(fresh)
+local function begin_all()
   -- Nothing that was told before holds any more.
   redis.call('UNLINK', places, ages)
   id, count, forgotten, octets, place = fresh, 0, -1, 0, nil
-  redis.call('HSET', places, 'id', id, 'count', '0', 'forgotten', '-1', 'octets', '0')
+  redis.call('HSET', places, 'id', id, common())
 end
 
-local function epoch(number)
-  return id .. '.' .. whole(number)
+local sound = id and #id <= 40 and string.match(id, '^[%w_-]+$')
+  and count and forgotten and octets and count < 1e15
+  and sum(count, forgotten, octets, 0, 0) == tonumber(kept[5])
+if sound then place = unpacked(kept[6]) end
+if not sound or (kept[6] and not place) then
+  wrong = redis.call('EXISTS', places)
+  begin_all()
+end
+
+local function epoch(place)
+  if place then return place.own .. '.' .. whole(place.number) end
+  return id .. '.' .. whole(count)
 end
 
 local function forget(name, known)
@@ -109,18 +125,49 @@ APPEND = (
     _COMMON
     + """
 local seen, said = KEYS[4], KEYS[5]
-local fresh, size, lasts, most, channels = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]),
-  tonumber(ARGV[4]), tonumber(ARGV[5])
-local remembered, known_for, publish = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local sequence, body = ARGV[9], ARGV[10]
+local life, after, anew, sequence = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local size, lasts, most, channels = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]),
+  tonumber(ARGV[9])
+local remembered, known_for, publish, body = tonumber(ARGV[10]), ARGV[11], ARGV[12], ARGV[13]
 
-local before = redis.call('GET', seen)
-if before and tonumber(before) and tonumber(before) >= tonumber(sequence) then
-  return {0, '', 0, -1, 0}
+if not place and redis.call('HLEN', places) ~= redis.call('ZCARD', ages) + 5 then
+  wrong = 1
+  begin_all()
 end
--- First of all what writes and takes memory: where it may not, nothing is done.
-redis.call('SET', seen, sequence, 'PX', known_for)
-if not (id and count and forgotten and octets) then begin_all(fresh) end
+local before, last, chain, proof = redis.pcall('GET', seen), nil, nil, nil
+if type(before) == 'string' and #before <= 60 then
+  last, chain, proof = string.match(before, '^(%d+) ([%w_-]+) (%d+)$')
+end
+if not last or #last > 15 or sum(tonumber(last), 0, 0, 0, 0) ~= tonumber(proof) then
+  if before then wrong = 1 end
+  last, chain = '0', fresh
+  redis.call('SET', seen, '0 ' .. chain .. ' 0', 'PX', known_for)
+end
+if anew == '1' and life == id .. '.' .. chain and last == after then
+  -- It has taken numbers that it does not know any more, and so lost the end of all.
+  begin_all()
+end
+if life ~= id .. '.' .. chain or last ~= after then
+  return {id .. '.' .. chain, tonumber(last), wrong}
+end
+-- First of all what takes memory, or may be something else: where it may not, nothing is done.
+local stamp = whole(now)
+redis.call('ZADD', ages, stamp, stream)
+redis.call('SET', seen, sequence .. ' ' .. chain .. ' ' .. sum(tonumber(sequence), 0, 0, 0, 0),
+           'PX', known_for)
+
+-- Numbers anew what is published from now on on the channel.
+local function begin_channel()
+  if place then
+    octets = octets - place.octets
+    forgotten = math.max(forgotten, place.number)
+  end
+  if redis.call('TYPE', stream).ok == 'stream' then redis.call('UNLINK', stream) end
+  count = count + 2
+  place = {number = count - 1, last = 0, first = 1, since = now, octets = CHANNEL + #stream,
+           own = fresh}
+  octets = octets + place.octets
+end
 
 -- The oldest entries of a stream, some of them, those that are no newer than `oldest`.
 local function drop(name, known, some, oldest)
@@ -160,18 +207,13 @@ for _ = 1, place and place.last % 16 > 0 and 0 or 32 do
 end
 
 if not place then
-  local there = redis.call('ZCARD', ages)
-  if there >= channels then
+  if redis.call('ZCARD', ages) > channels then
     local oldest = redis.call('ZRANGE', ages, 0, 0)[1]
     forget(oldest, unpacked(redis.call('HGET', places, oldest)))
   end
-  if redis.call('TYPE', stream).ok == 'stream' then redis.call('UNLINK', stream) end
-  count = count + 2
-  place = {number = count - 1, last = 0, first = 1, since = now, octets = CHANNEL + #stream}
-  octets = octets + place.octets
+  begin_channel()
 end
 
-local wrong = 0
 if lasts > 0 and place.first <= place.last and place.since + lasts <= now
     and redis.call('EXISTS', stream) == 0 then
   -- All of it was too old.
@@ -179,6 +221,7 @@ if lasts > 0 and place.first <= place.last and place.since + lasts <= now
   place.octets, place.first = CHANNEL + #stream, place.last + 1
 end
 place.last = place.last + 1
+local offset = whole(place.last)
 local needed = ENTRY + #body
 if CHANNEL + #stream + needed > most then
   -- It is passed on, but not kept, and what came before it leads nowhere.
@@ -186,15 +229,23 @@ if CHANNEL + #stream + needed > most then
   octets = octets - place.octets + CHANNEL + #stream
   place.octets, place.first = CHANNEL + #stream, place.last + 1
 else
-  local entry = whole(place.last) .. '-' .. whole(now)
+  local entry = offset .. '-' .. stamp
   local added = redis.pcall('XADD', stream, entry, '1', body)
   if added.err and redis.call('TYPE', stream).ok == 'stream' then
-    -- Somebody else has added to it.
-    redis.call('UNLINK', stream)
-    octets = octets - place.octets + CHANNEL + #stream
-    place.octets, place.first = CHANNEL + #stream, place.last
-    added = redis.pcall('XADD', stream, entry, '1', body)
     wrong = 1
+    local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+    if newest and newest[2][1] == '1' and string.match(newest[2][2], '^[tb] [%w_-]+ %d+\\n') then
+      -- It has messages that its place knows nothing of, so that offsets would come again.
+      begin_channel()
+      place.last, offset = 1, '1'
+      entry = '1-' .. stamp
+    else
+      -- Somebody else has added to it.
+      redis.call('UNLINK', stream)
+      octets = octets - place.octets + CHANNEL + #stream
+      place.octets, place.first = CHANNEL + #stream, place.last
+    end
+    added = redis.pcall('XADD', stream, entry, '1', body)
   end
   if added.err then
     -- What is not ours is left alone.
@@ -211,7 +262,6 @@ else
   end
 end
 
-redis.call('ZADD', ages, whole(now), stream)
 for _ = 1, 256 do
   if octets <= most then break end
   local those = redis.call('ZRANGE', ages, 0, 1)
@@ -232,8 +282,7 @@ for _ = 1, 256 do
   end
 end
 
-redis.call('HSET', places, 'count', whole(count), 'forgotten', whole(forgotten),
-           'octets', whole(octets), stream, packed(place))
+redis.call('HSET', places, stream, packed(place), common())
 if place.first <= place.last then
   redis.call('PEXPIRE', stream, lasts > 0 and lasts or whole(remembered))
 end
@@ -241,20 +290,18 @@ if place.last % 16 == 1 then
   redis.call('PEXPIRE', places, whole(2 * remembered))
   redis.call('PEXPIRE', ages, whole(2 * remembered))
 end
-local numbered = epoch(place.number)
-local heard = redis.call(publish, said, table.concat(
-  {'1', whole(place.last), numbered, whole(now), body}, ' '))
-return {place.last, numbered, now, heard, wrong}
+local heard = redis.call(publish, said,
+  '1 ' .. offset .. ' ' .. epoch(place) .. ' ' .. stamp .. ' ' .. body)
+return {heard, wrong}
 """
 )
 
 LOOK = (
     _COMMON
     + """
-local fresh, since, since_epoch, mark = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-if not (id and count and forgotten and octets) then begin_all(fresh) end
+local since, since_epoch, mark = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local rolled = 0
-if place and since and since_epoch == epoch(place.number) then
+if place and since and since_epoch == epoch(place) then
   if since > place.last then
     rolled = 1
   elseif mark ~= '' and redis.call('TYPE', stream).ok == 'stream' then
@@ -262,33 +309,27 @@ if place and since and since_epoch == epoch(place.number) then
     if there and string.sub(there[2][2], 1, #mark) ~= mark then rolled = 1 end
   end
 end
-if rolled == 1 then
-  -- What somebody has was never published, by what is known here: number anew.
-  forget(stream, place)
-  place = nil
-  redis.call('HSET', places, 'forgotten', whole(forgotten), 'octets', whole(octets))
-end
-if not place then return {0, epoch(count), rolled} end
-return {place.last, epoch(place.number), rolled}
+-- What somebody has was never published, by what is known here: the end of all is lost.
+if rolled == 1 then begin_all() end
+return {place and place.last or 0, epoch(place), rolled, wrong}
 """
 )
 
 SINCE = (
     _COMMON
     + """
-local fresh, since, since_epoch = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local since, since_epoch = tonumber(ARGV[2]), ARGV[3]
 local lasts, most, most_octets = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if not (id and count and forgotten and octets) then begin_all(fresh) end
-local last, first, at = 0, 1, epoch(count)
-if place then last, first, at = place.last, place.first, epoch(place.number) end
-local gap = {1, last, at}
+local last, first, at = 0, 1, epoch(place)
+if place then last, first = place.last, place.first end
+local gap = {1 + wrong, last, at}
 
-local own, number = string.match(since_epoch, '^(.*)%.(%d+)$')
-if own ~= id then return gap end
-number = tonumber(number)
-if not place or number ~= place.number then
+if not place or since_epoch ~= at then
   -- Right only for one who was there before the channel's first message, and
   -- if none that began since was forgotten: it might have been this one.
+  local own, number = string.match(since_epoch, '^(.*)%.(%d+)$')
+  if own ~= id then return gap end
+  number = tonumber(number)
   local begun = place and place.number or count
   if since ~= 0 or number <= forgotten or number > begun then return gap end
 end
@@ -315,116 +356,3 @@ end
 return #page > 3 and page or gap
 """
 )
-
-
-@attrs.frozen
-class Terms:
-    """What of each channel is kept in Redis, and of all together, as a configuration says."""
-
-    size: int
-    seconds: float
-    octets: int
-    channels: int = MOST_CHANNELS
-
-    @classmethod
-    def of(cls, config: Config) -> Terms | None:
-        """Those of a configuration; None where it asks for no history."""
-        if not config.history_size:
-            return None
-        return cls(config.history_size, config.history_seconds, config.history_bytes)
-
-    @property
-    def milliseconds(self) -> int:
-        """How long messages are kept; 0 for any time."""
-        return math.ceil(self.seconds * 1000)
-
-    @property
-    def remembered(self) -> int:
-        """For how many milliseconds it is remembered where a channel is."""
-        return int(1000 * (max(self.seconds, REMEMBERED) if self.seconds else LONGEST))
-
-
-class AnswerError(ValueError):
-    """A script answered what it never does."""
-
-    def __init__(self) -> None:
-        super().__init__("an answer that makes no sense")
-
-
-class Appended(NamedTuple):
-    """What became of a message that was appended, and published."""
-
-    nodes: int
-    """How many heard it; -1 where it was published before, and is not again."""
-    healed: bool = False
-    """Whether the stream of its channel was not what it should be."""
-
-
-class Place(NamedTuple):
-    """Where a channel is now."""
-
-    position: Position
-    rolled: bool = False
-    """Whether what somebody has is nothing that Redis knows of: it has lost its end."""
-
-
-class Page(NamedTuple):
-    """Some of what came on a channel: pairs of what an entry is called, and what is in it."""
-
-    position: Position
-    gap: bool
-    entries: list[tuple[bytes, bytes]]
-
-
-def to_append(
-    terms: Terms, fresh: str, publish: bytes, sequence: int, body: bytes
-) -> list[bytes | str | int]:
-    """The arguments of `APPEND`. `fresh` is what epochs are to begin with, where none do yet."""
-    kept = [terms.size, terms.milliseconds, terms.octets, terms.channels]
-    for_as_long = [terms.remembered, int(SEEN * 1000)]
-    return [fresh, *kept, *for_as_long, publish, sequence, body]
-
-
-def to_look(fresh: str, at: Position | None, mark: bytes) -> list[bytes | str | int]:
-    """The arguments of `LOOK`: whether the message `at` a place begins with a mark, too."""
-    if at is None:
-        return [fresh, "", "", mark]
-    return [fresh, at.offset, at.epoch, mark]
-
-
-def to_read(terms: Terms, fresh: str, since: Position) -> list[bytes | str | int]:
-    """The arguments of `SINCE`."""
-    return [fresh, since.offset, since.epoch, terms.milliseconds, PAGE, PAGE_OCTETS]
-
-
-def appended(said: Any) -> Appended:
-    """What `APPEND` answered. Raises `AnswerError`."""
-    match said:
-        case [int(), bytes(), int(), int(nodes), int(healed)]:
-            return Appended(nodes, bool(healed))
-    raise AnswerError
-
-
-def looked(said: Any) -> Place:
-    """What `LOOK` answered. Raises `AnswerError`."""
-    match said:
-        case [int(last), bytes(epoch), int(rolled)]:
-            return Place(_position(last, epoch), bool(rolled))
-    raise AnswerError
-
-
-def read(said: Any) -> Page:
-    """What `SINCE` answered. Raises `AnswerError`."""
-    match said:
-        case [int(gap), int(last), bytes(epoch), *rest] if len(rest) % 2 == 0:
-            if all(type(each) is bytes for each in rest):
-                entries = list(zip(rest[::2], rest[1::2], strict=True))
-                return Page(_position(last, epoch), bool(gap), entries)
-    raise AnswerError
-
-
-def _position(last: int, epoch: bytes) -> Position:
-    text = epoch.decode("latin-1")
-    if not 0 <= last < LARGEST or not EPOCH.fullmatch(text):
-        raise AnswerError
-    return Position(last, text)

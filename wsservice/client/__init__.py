@@ -1,60 +1,30 @@
-"""The client: `connect`, and the program `python -m wsservice.client`.
+"""Connect to a server: `connect`, and `ReconnectingClient`, which stays connected.
 
-The map. Imports run one way, downwards in this list::
+It may import `channels`, `protocol` and what lies below them, and nothing of a server; `__main__`
+forwards to `cli`.
 
-    urls.py         a URL, taken apart
-    answer.py       what the opening handshake is answered
-    credentials.py  names, passwords, tokens, and where they may not be seen
-    cookies.py      cookies, and the file that they are kept in
-    proxies.py      proxies: their URLs, and which one to take
-    options.py      ClientConfig: the settings of a connection
-    redirects.py    where a redirect leads, and what may be told there
-    handshake.py    the request that a client opens with
-    trace.py        what is said before a connection is open, for -v
-    security.py     TLS: whom to trust, who one is, what went wrong
-    backoff.py      when to try again                                         PURE
-    opening.py      the opening handshake: asks, and hears what is said
-    ended.py        why a connection is over
-    pinging.py      how long a round trip takes
-    protocol.py     ClientProtocol, and the factory that makes one
-    addresses.py    from a name to addresses
-    negotiation.py  what is said to a proxy
-    tunnel.py       a connection through a proxy
-    endpoints.py    the way to a server, one endpoint through the other
-    inbox.py        what came, until it is asked for
-    gate.py         who wants to send waits for room
-    stream.py       ClientConnection: `async for message in connection`
-    connecting.py   connect(): from a URL to an open connection
-    outbox.py       what is to be sent, kept while there is no connection
-    arrivals.py     which messages have arrived
-    resuming.py     what was missed meanwhile: wsservice.v1
-    staying.py      one connection after another
-    service.py      ReconnectingClient: stays connected, as a Twisted service
-    status.py       the program's exit statuses
-    reaching.py     its command line's part on connecting
-    printing.py     how a message is printed                                  PURE
-    talking.py      its command line's part on what is sent and printed
-    completion.py   completion of its options in a shell
-    command.py      its command line
-    goal.py         what is waited for: so many messages, a match, a close    PURE
-    outcome.py      what an end means: an exit status, and words
-    talk.py         the program's connection: patient with what still comes
-    outgoing.py     what is to be sent, no faster than it is taken, over one or many
-    session.py      one run of it: connect, talk, end with a status
-    terminal.py     standard input and output
-    script.py       its face to scripts: lines in, payloads out
-    typed.py        what is typed at the prompt: a message, or a /command       PURE
-    pretty.py       JSON, indented                                           PURE
-    stats.py        what went over a connection, counted                      PURE
-    display.py      the lines that a person sees                             PURE
-    history.py      what was typed, kept in a file
-    attachment.py   a file that is to be sent
-    completer.py    what Tab makes of what is typed
-    console.py      a terminal with a person at it
-    prompt.py       its face to a person
-    tutorial.py     its part in the tutorial
-    faces.py        which face it has
-    __main__.py     the program
+The modules::
+
+    __main__.py    `python -m wsservice.client`: the program, which lives in `wsservice.cli`
+    addresses.py   from a name to addresses
+    arrivals.py    the messages that have arrived at the server
+    connecting.py  connect(): from a URL to an open connection
+    ended.py       the reason of a connection's end
+    endpoints.py   the way to a server, one endpoint through the other
+    gate.py        senders that wait for room
+    inbox.py       received messages that nobody has asked for yet
+    opening.py     the opening handshake, the client's side
+    options.py     ClientConfig: the settings of a connection
+    outbox.py      messages to send, kept while there is no connection
+    pinging.py     the time of a round trip
+    protocol.py    ClientProtocol, and the factory that makes one
+    resuming.py    missed messages, by wsservice.v1
+    security.py    TLS: authorities, certificates of one's own, errors in words
+    service.py     ReconnectingClient: stays connected, as a Twisted service
+    staying.py     one connection after another
+    stream.py      ClientConnection: `async for message in connection`
+    trace.py       the way to an open connection, told for -v
+    web/           the web around a connection: URLs, cookies, credentials, proxies
 """
 
 from .connecting import connect

@@ -1,4 +1,4 @@
-"""From a name to addresses."""
+"""Resolve host names to addresses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
     IHostResolution,
-    IReactorPluggableNameResolver,
     IResolutionReceiver,
 )
 from zope.interface import implementer
 
+from ..net.dialing import resolved
 from .options import Pins
 
 _KINDS: dict[int | None, tuple[type[IAddress], ...] | None] = {
@@ -29,7 +29,7 @@ _KINDS: dict[int | None, tuple[type[IAddress], ...] | None] = {
 
 @implementer(IHostnameResolver)
 class Resolver:
-    """Looks up names as a reactor does, but for hosts that are pinned to addresses."""
+    """Look up names as the reactor does, except for hosts that are pinned to addresses."""
 
     def __init__(self, reactor: Any, pins: Pins, ip_version: int | None) -> None:
         self._reactor = reactor
@@ -44,51 +44,24 @@ class Resolver:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Twisted's."""
+        """Look up a name, or use its pin. Twisted calls it."""
         kinds = addressTypes or self._kinds
-        pinned = self._pins.get((hostName, portNumber)) or self._pins.get(("*", portNumber))
+        name = hostName.removesuffix(".")
+        pinned = self._pins.get((name, portNumber)) or self._pins.get(("*", portNumber))
         if pinned is None:
             resolution: IHostResolution = self._reactor.nameResolver.resolveHostName(
                 resolutionReceiver, hostName, portNumber, kinds, transportSemantics
             )
             return resolution
-        resolution = _Pinned(hostName)
-        resolutionReceiver.resolutionBegan(resolution)
-        for address in (_address(each, portNumber) for each in pinned):
-            if kinds is None or isinstance(address, tuple(kinds)):
-                resolutionReceiver.addressResolved(address)
-        resolutionReceiver.resolutionComplete()
-        return resolution
-
-
-@implementer(IHostResolution)
-class _Pinned:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def cancel(self) -> None:
-        """Nothing is under way."""
+        addresses: list[Any] = [_address(each, portNumber) for each in pinned]
+        if kinds is not None:
+            addresses = [each for each in addresses if isinstance(each, tuple(kinds))]
+        return resolved(resolutionReceiver, hostName, addresses)
 
 
 def _address(text: str, port: int) -> IPv4Address | IPv6Address:
     kind = IPv4Address if ipaddress.ip_address(text).version == 4 else IPv6Address
     return kind("TCP", text, port)
-
-
-@implementer(IReactorPluggableNameResolver)
-class ReactorWith:
-    """A reactor that looks up names by another resolver; all else is the reactor's own."""
-
-    def __init__(self, reactor: Any, resolver: Resolver) -> None:
-        self._reactor = reactor
-        self.nameResolver = resolver
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        """Twisted's. Nobody asks for it here."""
-        raise TypeError("this reactor has the resolver that it was made with")
 
 
 @implementer(IResolutionReceiver)
@@ -98,7 +71,7 @@ class _Receiver:
         self.found: Deferred[list[str]] = Deferred()
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """It is waited for."""
+        """Do nothing: the resolution is not cancelled."""
 
     def addressResolved(self, address: Any) -> None:
         self._addresses.append(address.host)
@@ -111,7 +84,7 @@ class _Receiver:
 
 
 def look_up(resolver: IHostnameResolver, host: str, port: int) -> Deferred[list[str]]:
-    """The addresses of a host. Fails with `DNSLookupError` where there is none."""
+    """Return the addresses of a host. Fails with `DNSLookupError` if it has none."""
     receiver = _Receiver()
     resolver.resolveHostName(receiver, host, port)
     return receiver.found

@@ -1,4 +1,4 @@
-"""Which of the messages that were sent have arrived."""
+"""Track which sent messages have arrived at the server."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 _ASK = 1.0
-"""Seconds after which a server is asked whether it has what was sent to it."""
+"""Seconds after sending until a ping asks whether the messages have arrived."""
 
 
 class Line(Protocol):
-    """What is needed of a connection."""
+    """A connection that answers pings."""
 
     def ping(self) -> Deferred[float]:
-        """Fires when all that was sent before has arrived."""
+        """Send a ping. Fires when its pong comes: all that was sent before has then arrived."""
 
 
 class Arrivals:
-    """Counts what a connection took, and what of it a pong says has arrived.
+    """Count the messages that a connection took, and those that a pong confirms.
 
-    Where something was sent, it is asked for a second later, and not again
-    before that was answered: many messages cost no more pings than few.
+    A ping follows a second after a message, and no other ping before its pong: many messages cost
+    no more pings than few.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
@@ -34,17 +34,17 @@ class Arrivals:
         self._next_question: IDelayedCall | None = None
 
     def begin(self, line: Line) -> None:
-        """There is a connection."""
+        """Start to count for a new connection."""
         self._line = line
         self._asked = False
 
     def sent(self, count: int = 1) -> None:
-        """The connection took so many messages."""
+        """Count messages that the connection took."""
         self._sent += count
         self._ask_later()
 
     def lost(self) -> int:
-        """The connection is over: so many messages are not known to have arrived."""
+        """Stop counting: the connection ended. Return the number of messages not confirmed."""
         if self._next_question is not None:
             self._next_question.cancel()
             self._next_question = None
@@ -68,5 +68,5 @@ class Arrivals:
                 self._ask_later()
 
         self._asked = True
-        # Where the connection ends, whoever knows it tells us.
+        # The error is ignored: the owner of the connection calls `lost` when it ends.
         line.ping().addCallbacks(answered, lambda _: None)

@@ -1,18 +1,18 @@
-"""Why a connection is over, or is about to be."""
+"""Explain why a connection ended, or is about to end."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..config.close_codes import CloseCode
 from ..errors import ConnectionClosed
 from ..escape import escape
-from ..policy import CloseCode
 
 _IN_ORDER = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
 
 
 def why_ended(connection: Any) -> ConnectionClosed:
-    """The error for whoever wants something of a connection that is closing or closed."""
+    """Return the error for a caller who uses a connection that is closing or closed."""
     if connection.failedByMe:
         code, reason = connection.localCloseCode, connection.wasNotCleanReason or ""
         return _ended(f"closed with {code}", code or CloseCode.ABNORMAL, reason)
@@ -27,8 +27,8 @@ def why_ended(connection: Any) -> ConnectionClosed:
         return _ended("the connection is closing", connection.localCloseCode, "", True)
     if by_us:
         return _ended("the server did not answer our close", CloseCode.ABNORMAL, "", True)
-    # What is ours to know: the network's own words would only say the same again.
-    is_ours = connection.droppedByMe and not connection._peer_finished
+    # The reason is kept only if it is ours: that of the network would repeat the message.
+    is_ours = connection.droppedByMe and not connection.peer_finished
     reason = connection.wasNotCleanReason if is_ours else ""
     return _ended("the connection was lost without a close frame", CloseCode.ABNORMAL, reason or "")
 

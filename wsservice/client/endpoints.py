@@ -1,8 +1,9 @@
-"""The way to a server: which endpoints, one through the other."""
+"""Build the endpoint of a server, directly or through a proxy, with or without TLS."""
 
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import attrs
@@ -10,26 +11,29 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..errors import ConfigError
 from ..escape import escape
-from .addresses import ReactorWith, Resolver, look_up
-from .negotiation import NegotiationError, http_connect, socks5
+from ..http.hostname import address_of
+from ..net.dialing import HostEndpoint
+from .addresses import Resolver, look_up
 from .options import ClientConfig
-from .proxies import Proxy, proxy_for
 from .security import HostSecurity, Security
-from .trace import Trace
-from .tunnel import TunnelEndpoint
+from .trace import HandshakeTrace
+from .web.negotiation import NegotiationError, http_connect, socks5
+from .web.proxies import Proxy, proxy_for
+from .web.tunnel import TunnelEndpoint
 
 _NO_LIMIT = 86400.0
 
 
 @attrs.frozen
 class Way:
-    """How to reach a server. `security` is None where no TLS is spoken with it."""
+    """The way to a server. `security` is None without TLS to the server."""
 
     endpoint: IStreamClientEndpoint
     security: HostSecurity | None
@@ -37,35 +41,36 @@ class Way:
 
 
 class ProxyError(Exception):
-    """What went wrong with a proxy, in words that name it."""
+    """A proxy failed. The text names it."""
 
 
 class ProxyTLSError(ProxyError):
-    """What went wrong with the TLS of a proxy."""
+    """TLS with a proxy failed."""
 
 
-def way_to(config: ClientConfig, reactor: Any, trace: Trace) -> Way:
-    """The way that the settings tell. Raises `ConfigError` where they do not tell one.
+def way_to(config: ClientConfig, reactor: Any, trace: HandshakeTrace) -> Way:
+    """Return the way to the server of these settings. Raises `ConfigError`.
 
-    It has the connection that the network gives: TLS, if any, is yet to be spoken.
+    The endpoint connects the network and wraps TLS around it; the handshake of TLS happens later.
     """
     target = config.target
     proxy = proxy_for(target, config.proxy, os.environ)
     resolver = Resolver(reactor, config.pins, config.ip_version)
-    resolving = ReactorWith(reactor, resolver)
-    # Each of these is for one address; all of it is for `connect` to bound.
+    # Each of these limits is for one address; `connect` bounds the whole attempt.
     timeout = config.connect_timeout or _NO_LIMIT
     endpoint: Any
     if target.socket is not None:
         endpoint = UNIXClientEndpoint(reactor, target.socket, timeout=timeout)
     elif proxy is None:
-        endpoint = HostnameEndpoint(resolving, target.host, target.port, timeout=timeout)
+        _check_kind(target.host, config.ip_version)
+        endpoint = HostEndpoint(reactor, target.host, target.port, timeout, resolver)
     else:
-        to_proxy: Any = HostnameEndpoint(resolving, proxy.host, proxy.port, timeout=timeout)
+        _check_kind(proxy.host, config.ip_version)
+        to_proxy: Any = HostEndpoint(reactor, proxy.host, proxy.port, timeout, resolver)
         security = None
         if proxy.scheme == "https":
-            # Who we are is for the server to know, and what is said to the proxy is
-            # read by whoever it is: neither our certificate nor `insecure` is for it.
+            # The proxy may read all that is sent to it. So it gets no client certificate, and
+            # `insecure`, which is for the server, does not apply to it.
             security = Security(ca=config.ca).for_host(proxy.host)
             to_proxy = wrapClientTLS(security, to_proxy)
         endpoint = _ThroughProxy(proxy, to_proxy, security, config, resolver, trace)
@@ -75,9 +80,18 @@ def way_to(config: ClientConfig, reactor: Any, trace: Trace) -> Way:
     return Way(wrapClientTLS(security, endpoint), security, proxy)
 
 
+def _check_kind(host: str, ip_version: int | None) -> None:
+    address = address_of(host)
+    if address is not None and ip_version not in (None, address.version):
+        raise ConfigError(
+            f"--ipv{ip_version}: {host} is an IPv{address.version} address;"
+            f" give a name or an IPv{ip_version} address, or leave --ipv{ip_version} out"
+        )
+
+
 @implementer(IStreamClientEndpoint)
 class _ThroughProxy:
-    """Connects through a proxy. Fails with `ProxyError`."""
+    """Connect through a proxy. Fails with `ProxyError`."""
 
     def __init__(
         self,
@@ -86,24 +100,25 @@ class _ThroughProxy:
         security: HostSecurity | None,
         config: ClientConfig,
         resolver: Resolver,
-        trace: Trace,
+        trace: HandshakeTrace,
     ) -> None:
         self._proxy = proxy
         self._to_proxy = to_proxy
         self._security = security
         self._target = config.target
+        self._ip_version = config.ip_version
         self._resolver = resolver
         self._trace = trace
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Twisted's."""
+        """Connect. Twisted calls it."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         host = self._target.host
         if self._proxy.scheme == "socks5":
             addresses = await look_up(self._resolver, host, self._target.port)
-            # It tries one. Of the two kinds this is the one that nearly all can reach.
+            # The proxy tries only one address, and nearly all proxies can reach IPv4.
             host = next((each for each in addresses if ":" not in each), addresses[0])
         self._trace.note(f"through the proxy {escape(str(self._proxy))}")
         ask = http_connect if self._proxy.scheme.startswith("http") else socks5
@@ -121,7 +136,8 @@ class _ThroughProxy:
             error.ConnectionClosed,
             error.DNSLookupError,
         ) as problem:
-            raise ProxyError(f"the proxy {self._proxy}: {reason(Failure(problem))}") from None
+            why = reason(Failure(problem), self._ip_version)
+            raise ProxyError(f"the proxy {self._proxy}: {why}") from None
 
 
 _REASONS = {
@@ -132,10 +148,16 @@ _REASONS = {
 }
 
 
-def reason(failure: Failure) -> str:
-    """Why somebody could not be reached, printable."""
+def reason(failure: Failure, ip_version: int | None = None) -> str:
+    """Return a printable reason why a host could not be reached, by `ip_version` only, if given."""
+    if ip_version is not None and failure.check(error.DNSLookupError):
+        return f"its name is not known, or has no IPv{ip_version} address"
     for kind, text in _REASONS.items():
         if failure.check(kind):
             return text
+    if failure.check(socket.gaierror):  # of an address, whose zone is not of this machine
+        return "this machine has no such address, or zone of one"
     number = getattr(failure.value, "osError", None)
-    return escape(os.strerror(number).lower() if isinstance(number, int) else str(failure.value))
+    if isinstance(number, int):
+        return escape(os.strerror(number).lower())
+    return escape(str(failure.value)) or type(failure.value).__name__

@@ -1,4 +1,4 @@
-"""Who wants to send waits here for room, one behind the other."""
+"""Let senders wait for room, in order."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from zope.interface import implementer
 
 @implementer(IPushProducer)
 class Gate:
-    """Lets through while there is room. A producer: paused, it lets nobody through."""
+    """Let senders pass while there is room. It is a producer: while paused, nobody passes."""
 
     def __init__(self) -> None:
-        #: Whether there is no room.
+        #: True while there is no room.
         self.paused = False
         self._waiting: dict[Deferred[Any], Callable[[], None]] = {}
         self._error: Callable[[], Exception] | None = None
 
     def enter(self, act: Callable[[], None]) -> Deferred[None]:
-        """Act when it is this one's turn: fires when it did, or fails with what it raised.
+        """Call `act` when it is this sender's turn. Fires then, or fails with the error of `act`.
 
-        Cancelled, it does not act. Fails with the error given to `shut` from then on.
+        If cancelled before, `act` is not called. After `shut`, it fails with the error of `shut`.
         """
         if self._error is not None:
             return fail(self._error())
@@ -34,7 +34,7 @@ class Gate:
         return entered
 
     def shut(self, error: Callable[[], Exception]) -> None:
-        """Let nobody through any more: each gets an error, made for it."""
+        """Let nobody pass from now on. `error` makes an error for each sender."""
         self._error = error
         while self._waiting:
             entered = next(iter(self._waiting))
@@ -52,4 +52,4 @@ class Gate:
             execute(act).chainDeferred(entered)
 
     def stopProducing(self) -> None:
-        """Who shuts it says why."""
+        """Do nothing: `shut` follows, with the reason."""

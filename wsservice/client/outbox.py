@@ -1,4 +1,4 @@
-"""What is to be sent, kept while there is no connection, or one that has enough."""
+"""Queue messages to send, while there is no connection or it has enough."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 
-from ..sending import OVERHEAD, Sent
+from ..protocol.sending import OVERHEAD_OCTETS
 
 Payload: TypeAlias = tuple[bytes, bool]
-"""Of a message, and whether it is binary."""
+"""The payload of a message, and True if it is binary."""
 
 
 def messages(count: int) -> str:
-    """So many messages, in words."""
+    """Return a number of messages in words."""
     return "1 message" if count == 1 else f"{count} messages"
 
 
 class Outbox:
-    """Messages for one connection, or for one after another, in order.
+    """Queue messages for one connection after another, in order.
 
-    One is handed over when the connection's transport takes it at once, so that
-    what waits is still here when the connection is lost. `limit` is how many
-    octets are kept before `pause` is called, 0 for any number; `resume` is when
-    half of it was sent. `sent` is told how many more messages were handed over.
+    A message leaves the queue when the connection's transport takes it at once, so that all others
+    are still here if the connection is lost. When more than `limit` octets are queued, `pause` is
+    called, and `resume` when half of them are sent; 0 is no limit. `sent` is called with the number
+    of messages that have just left.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class Outbox:
         self._sent = sent
         self._kept: deque[Payload] = deque()
         self._size = 0
-        # A `ClientProtocol`, or whatever has its `sendMessage` and `has_room`.
+        # A `ClientProtocol`, or another object with its `sendMessage` and `has_room`.
         self._line: Any = None
         self._emptied: list[Deferred[None]] = []
-        #: Whether more than the limit was kept, and half of that was not sent yet.
+        #: True from the time the limit is passed until half of it is sent.
         self.full = False
 
     def __len__(self) -> int:
@@ -53,26 +53,26 @@ class Outbox:
 
     @property
     def octets(self) -> int:
-        """Octets of the messages that are kept."""
-        return self._size - OVERHEAD * len(self._kept)
+        """Octets of the queued messages."""
+        return self._size - OVERHEAD_OCTETS * len(self._kept)
 
     def put(self, payloads: Iterable[Payload]) -> None:
-        """Send these, now or later."""
+        """Queue messages, and send them if the connection has room."""
         for each in payloads:
             self._kept.append(each)
-            self._size += len(each[0]) + OVERHEAD
+            self._size += len(each[0]) + OVERHEAD_OCTETS
         self._send()
         if 0 < self._limit < self._size and not self.full:
             self.full = True
             self._pause()
 
     def begin(self, line: Any) -> None:
-        """There is a connection: send what is kept."""
+        """Send the queued messages on a new connection."""
         self._line = line
         self.go_on()
 
     def go_on(self) -> None:
-        """The connection has room."""
+        """Send more: the connection has room."""
         self._send()
         if not self._kept:
             emptied, self._emptied = self._emptied, []
@@ -83,16 +83,16 @@ class Outbox:
             self._resume()
 
     def lost(self) -> None:
-        """The connection is over."""
+        """Keep messages until the next connection: this one is over."""
         self._line = None
 
     def forget(self) -> None:
-        """Do not send what is kept."""
+        """Drop the queued messages."""
         self._kept.clear()
         self._size = 0
 
     def empty(self) -> Deferred[None]:
-        """Fires when nothing is kept any more. Fails with the error given to `end`."""
+        """Fire when the queue is empty. Fails with the error given to `end`."""
         if not self._kept:
             return succeed(None)
         emptied: Deferred[None] = Deferred(self._emptied.remove)
@@ -100,7 +100,7 @@ class Outbox:
         return emptied
 
     def end(self, error: Callable[[], Exception]) -> None:
-        """Nothing will be sent any more: who waits for that gets an error, made for each."""
+        """End: `error` makes an error for each Deferred of `empty` that still waits."""
         emptied, self._emptied = self._emptied, []
         for each in emptied:
             each.errback(error())
@@ -115,12 +115,12 @@ class Outbox:
                 self._sent(count)
 
     def _hand_over(self) -> None:
-        # Asked before each: one that is large may fill the send buffer by itself, and
-        # the next would be taken for too much.
+        # `has_room` is read before each message: one large message may fill the send buffer, and
+        # the slow-client policy would then apply to the next.
         line, kept = self._line, self._kept
         while line is not None and kept and line.has_room:
             payload, is_binary = kept[0]
-            if line.sendMessage(payload, is_binary) is Sent.CLOSED:
+            if not line.sendMessage(payload, is_binary):
                 return
             kept.popleft()
-            self._size -= len(payload) + OVERHEAD
+            self._size -= len(payload) + OVERHEAD_OCTETS

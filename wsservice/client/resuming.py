@@ -1,4 +1,4 @@
-"""Going on where a lost connection ended: the subprotocol `wsservice.v1`, this end of it."""
+"""Resume after a lost connection: the client's side of the subprotocol `wsservice.v1`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from urllib.parse import quote
 
 import attrs
 
-from ..channels import ChannelError, Position, asked_for, channel_of
-from ..envelopes import SUBPROTOCOL, EnvelopeError, Opened, opened
-from ..policy import CloseCode
+from ..channels.envelopes import SUBPROTOCOL, EnvelopeError, Opened, opened
+from ..channels.query import ChannelError, Position, asked_for, channel_of
+from ..config.close_codes import CloseCode
+from ..protocol.fragments import TOO_BIG
 from .options import ClientConfig
 
-NOT_SPOKEN = f"the server does not speak {SUBPROTOCOL}: what is missed is lost"
-"""What `not_spoken` has to say."""
+NOT_SPOKEN = f"the server does not speak {SUBPROTOCOL}: missed messages are lost"
+"""The warning for `not_spoken`."""
 
 _OVERHEAD = 16 * 1024
-"""Octets of an envelope besides its payload, as far as we wait for them."""
+"""The most octets of an envelope besides its payload."""
 
 _EXPANSION = 6
-"""Octets that JSON makes of one, at most."""
+"""The most octets that JSON makes of one octet."""
 
 
 class Resuming:
-    """Knows up to where this end has each channel's messages, and asks for what comes after.
+    """Track the position in each channel's messages, and ask for later ones.
 
-    Called are `missed(channel)` where messages were missed that are gone, and
-    `not_spoken()` where a server does not speak the subprotocol, so that nothing
-    can be known of that.
+    `missed(channel)` is called if missed messages are gone, and `not_spoken()` if the server does
+    not speak the subprotocol, so that nothing is known of missed messages.
     """
 
     def __init__(
@@ -49,38 +49,38 @@ class Resuming:
         try:
             asked = asked_for(self._query, self._channel, True)
         except ChannelError:
-            self._channels = ()  # which the server will say
+            self._channels = ()  # the server refuses the name, and says why
         else:
             self._channels += asked.channels
             self._places.update(asked.since)
 
     @property
     def config(self) -> ClientConfig:
-        """The settings of the next connection."""
+        """The settings of the next connection, which ask for missed messages."""
         if not self._places:
             return self._config
         url = self._config.url.removesuffix(self._query).removesuffix("?")
         return attrs.evolve(self._config, url=f"{url}?{self._asking()}")
 
     def connected(self, connection: Any) -> None:
-        """A connection is open."""
+        """Check that the new connection speaks the subprotocol."""
         if connection.websocket_protocol_in_use != SUBPROTOCOL:
             self._not_spoken()
 
-    def take(self, text: bytes, isBinary: bool) -> Opened | None:
-        """What is in an envelope that came; None where that is no message, or came before.
+    def take(self, text: bytes, is_binary: bool) -> Opened | None:
+        """Return the message in an envelope; None if it holds no message, or one that came before.
 
         Raises `EnvelopeError`.
         """
-        if isBinary:
-            raise EnvelopeError("octets are no envelope")
+        if is_binary:
+            raise EnvelopeError("a binary message is not an envelope")
         envelope = opened(text)
         if envelope.channel in self._channels and not self._move(envelope):
             return None
         return None if envelope.payload is None else envelope
 
     def _move(self, envelope: Opened) -> bool:
-        """Take note of a channel's position; false where it is one that was passed already."""
+        """Store a channel's position. Return False if the message came before."""
         place, position = self._places.get(envelope.channel), envelope.position
         if position is None:
             if envelope.gap:
@@ -97,7 +97,7 @@ class Resuming:
         return True
 
     def _asking(self) -> str:
-        """A query that asks for what comes after the positions of now."""
+        """Return the query that asks for messages after the current positions."""
         left = dict(self._places)
         parts = [_at(left.pop(self._channel, None))]
         for part in self._query.split("&"):
@@ -112,7 +112,7 @@ class Resuming:
 
 
 def _speaking(config: ClientConfig) -> ClientConfig:
-    """The settings, with the subprotocol offered, and room for envelopes."""
+    """Return settings that offer the subprotocol, and leave room for envelopes."""
     offered = dict.fromkeys((*config.subprotocols, SUBPROTOCOL))
     largest = config.max_message_size
     return attrs.evolve(
@@ -123,9 +123,9 @@ def _speaking(config: ClientConfig) -> ClientConfig:
 
 
 def _is_hole(place: Position, position: Position, same: bool, is_message: bool) -> bool:
-    """Whether something came between two positions that was never told to be gone."""
+    """Return True if messages between two positions are missing without a notice."""
     if is_message:
-        # The first of an epoch comes after a position from before it.
+        # The first message of an epoch follows any position of an earlier one.
         return position.offset != (place.offset + 1 if same else 1)
     return place != position
 
@@ -137,12 +137,11 @@ def _at(position: Position | None) -> str:
 
 
 class Unwrapping:
-    """Takes messages out of their envelopes. Mixed in before a behaviour."""
+    """Take messages out of their envelopes. Mix in before a behaviour."""
 
     # Autobahn's
     websocket_protocol_in_use: str | None
-    _fail_connection: Callable[[int, str], None]
-    _too_big: Callable[[], None]
+    fail_connection: Callable[[int, str], None]
 
     _resuming: Resuming
 
@@ -151,12 +150,12 @@ class Unwrapping:
             try:
                 envelope = self._resuming.take(payload, isBinary)
             except EnvelopeError as error:
-                self._fail_connection(CloseCode.INVALID_PAYLOAD, str(error))
+                self.fail_connection(CloseCode.INVALID_PAYLOAD, str(error))
                 return None
             if envelope is None or envelope.payload is None:
                 return None
-            payload, isBinary = envelope.payload, envelope.isBinary  # noqa: N806 - Autobahn's name
+            payload, isBinary = envelope.payload, envelope.is_binary  # noqa: N806 - Autobahn's name
         if 0 < self._resuming.max_message_size < len(payload):
-            self._too_big()
+            self.fail_connection(CloseCode.TOO_BIG, TOO_BIG)
             return None
         return super().onMessage(payload, isBinary)  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""TLS as a client speaks it: whom it trusts, who it is, and what went wrong."""
+"""Set up TLS for a client: trusted authorities, its own certificate, and errors in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,23 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity import VerificationError
-from twisted.internet.abstract import isIPAddress, isIPv6Address
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
-    optionsForClientTLS,
+    platformTrust,
     trustRootFromCertificates,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import ConfigError
 from ..escape import escape
-from ..transports import tls_reason
+from ..http.hostname import address_of, certified_name
+from ..net.transports import tls_reason
+from ..private.of_pyopenssl import verify_result
 from .options import ClientConfig
 
 _NOT_TLS = {
@@ -35,22 +39,23 @@ _NOT_TLS = {
     "unexpected message",
     "record layer failure",
 }
+_MOST_NAMES = 4
+_LONGEST_NAME = 100
+"""The most names of a certificate that are shown, and the most characters of each."""
+
 _NOT_VERIFIED = "certificate verify failed"
-_lib: Any = getattr(SSL, "_lib", None)
-_ffi: Any = getattr(SSL, "_ffi", None)
 
 
 class EncryptedKeyError(ConfigError):
-    """A key needs a pass phrase, and none was given."""
+    """A key is encrypted, and no pass phrase was given."""
 
 
 class Security:
-    """What TLS is spoken with. Made once: it reads the files.
+    """The TLS settings of a client. Making it reads the files.
 
-    `ca` is a file of certificates to trust in place of the system's; `cert` has the
-    client's certificate and its chain, `key` its key, if that is in another file,
-    and `password` what the key is encrypted with. `insecure` verifies nothing.
-    Raises `ConfigError` where a file cannot be used.
+    `ca` is a file of certificates to trust in place of the system's. `cert` holds the client's
+    certificate and its chain, and `key` its key, if that is in another file; `password` decrypts
+    the key. `insecure` verifies nothing. Raises `ConfigError` if a file cannot be used.
     """
 
     def __init__(
@@ -76,49 +81,70 @@ class Security:
 
     @classmethod
     def of(cls, config: ClientConfig) -> Security:
-        """That of a client's settings."""
+        """Return the TLS settings of a client's configuration. Raises `ConfigError`."""
         return cls(config.ca, config.cert, config.key, config.key_password, config.insecure)
 
     def for_host(self, host: str) -> HostSecurity:
-        """What a connection to a host is made with."""
+        """Return the TLS of a connection to a host.
+
+        Raises `ConfigError` for a name that no certificate can have.
+        """
+        name = certified_name(host)
         if self._insecure:
-            return HostSecurity(_Unverified(host, self._identity))
-        return HostSecurity(
-            optionsForClientTLS(
-                host, trustRoot=self._trusted, extraCertificateOptions=dict(self._identity)
-            )
-        )
+            return HostSecurity(_ForHost(name, CertificateOptions(**self._identity)))
+        try:
+            wanted = DNS_ID(name) if address_of(name) is None else IPAddress_ID(name)
+        except ValueError:
+            raise ConfigError(
+                f"{escape(host)!r} is not allowed with TLS; no certificate can be for that name"
+            ) from None
+        trusted = platformTrust() if self._trusted is None else self._trusted
+        options = CertificateOptions(trustRoot=trusted, **self._identity)
+        return HostSecurity(_ForHost(name, options, wanted))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class HostSecurity:
-    """The TLS of one connection, which can say what went wrong with it."""
+    """The TLS of one connection. It can explain a failure."""
 
     def __init__(self, creator: Any = None) -> None:
         self._creator = creator
         self._connection: SSL.Connection | None = None
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Twisted's: the connection of OpenSSL."""
+        """Return OpenSSL's connection. Twisted calls it."""
         self._connection = self._creator.clientConnectionForTLS(tlsProtocol)
         return self._connection
 
     def why(self, error: BaseException | None) -> str:
-        """What is wrong, in words, printable."""
+        """Return a printable reason for a failure."""
         if isinstance(error, VerificationError):
-            return "the certificate is not for this host"
+            names = ", ".join(getattr(self._creator, "names", ()))
+            return "the certificate is not for this host" + (names and f", it is for {names}")
         reasons = tls_reason(error)
         if _NOT_VERIFIED in reasons:
-            said = _verify_result(self._connection)
+            said = verify_result(self._connection)
             return f"the certificate cannot be trusted: {said}" if said else reasons
         if set(reasons.split(", ")) & _NOT_TLS:
             return f"the server does not speak it ({reasons})"
         if "certificate required" in reasons:
-            return f"the server wants a certificate of yours ({reasons})"
+            return f"the server asks for a client certificate ({reasons})"
         return reasons or "the server broke off"
 
+    def cure(self, error: BaseException | None) -> str:
+        """Return a hint to follow `why`; "" for none.
+
+        It names options of the program; the settings have the same names.
+        """
+        reasons = tls_reason(error)
+        if _NOT_VERIFIED in reasons:
+            return "; give the certificate of its authority by --ca"
+        if set(reasons.split(", ")) & _NOT_TLS:
+            return "; give a ws: URL for a server without TLS"
+        return "; give one by --cert" if "certificate required" in reasons else ""
+
     def described(self) -> Sequence[str]:
-        """What was agreed upon: the version and cipher, and whose certificate it is."""
+        """Return lines about the handshake: version, cipher, and the server's certificate."""
         connection = self._connection
         if connection is None:
             return []
@@ -134,34 +160,69 @@ class HostSecurity:
         return lines
 
 
-class _Unverified:
-    """Takes whatever certificate comes."""
+class _ForHost:
+    """Make a connection for one host. With `wanted`, only a certificate for it is accepted.
 
-    def __init__(self, host: str, identity: dict[str, Any]) -> None:
-        self._name = None if isIPAddress(host) or isIPv6Address(host) else host.encode()
-        self._options = CertificateOptions(**identity)
+    With `wanted` None, any certificate is accepted. Twisted's own class refuses names with `_`, or
+    with `--` in the third and fourth place.
+    """
+
+    def __init__(
+        self, name: str, options: CertificateOptions, wanted: DNS_ID | IPAddress_ID | None = None
+    ) -> None:
+        # An address is not sent as a server name (RFC 6066, 3).
+        self._name = name.encode() if address_of(name) is None else None
+        self._options = options
+        self._wanted = wanted
+        #: The names in the server's certificate, printable.
+        self.names: list[str] = []
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection = self._options.clientConnectionForTLS(tlsProtocol)
         if self._name is not None:
             connection.set_tlsext_host_name(self._name)
+        if self._wanted is not None:
+            mode = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+            connection.set_verify(mode, _verifier(tlsProtocol, self._wanted, self.names))
         return connection
 
 
+def _verifier(tlsProtocol: Any, wanted: Any, names: list[str]) -> Callable[..., bool]:
+    protocol: Any = tlsProtocol
+
+    def verify(_connection: Any, certificate: X509, _error: int, depth: int, ok: int) -> bool:
+        nonlocal protocol
+        if depth != 0:  # the certificate of an authority
+            return bool(ok)
+        # The protocol holds the connection: a reference back would be a cycle.
+        told, protocol = protocol, None
+        try:
+            patterns = extract_patterns(certificate)
+            names[:] = [_shown(each) for each in patterns[:_MOST_NAMES]]
+            verify_service_identity(patterns, [wanted], [])
+        except Exception as error:
+            # A certificate without any names is not for this host either.
+            problem = error if isinstance(error, VerificationError) else VerificationError([])
+            if told is not None:
+                told.failVerification(Failure(problem))
+            return False
+        return bool(ok)
+
+    return verify
+
+
+def _shown(pattern: Any) -> str:
+    """Return a name of a certificate, printable, because the server chose it."""
+    name = getattr(pattern, "pattern", "")
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    return escape(text[:_LONGEST_NAME])
+
+
 def is_of_the_certificate(error: BaseException | None) -> bool:
-    """Whether an error is that a server's certificate is not trusted, or for another name."""
+    """Return True if a server's certificate is not trusted, or is for another name."""
     if isinstance(error, SSL.Error):
         return _NOT_VERIFIED in tls_reason(error)
     return isinstance(error, VerificationError)
-
-
-def _verify_result(connection: Any) -> str:
-    # pyOpenSSL keeps it to itself.
-    try:
-        number = _lib.SSL_get_verify_result(connection._ssl)
-        return escape(_ffi.string(_lib.X509_verify_cert_error_string(number)).decode())
-    except AttributeError:
-        return ""
 
 
 def _read(field: str, path: str) -> bytes:
@@ -188,9 +249,9 @@ def _identity(cert: str, key: str | None, password: str | None) -> dict[str, Any
     except TypeError:
         if password is not None:  # it is not encrypted at all
             return _identity(cert, key, None)
-        raise EncryptedKeyError(f"--{field}: the key in {path!r} wants a pass phrase") from None
+        raise EncryptedKeyError(f"--{field}: the key in {path!r} needs a pass phrase") from None
     except ValueError:
-        what = "no key in PEM" if password is None else "no key that this pass phrase opens"
+        what = "no key in PEM" if password is None else "no key that this pass phrase decrypts"
         raise ConfigError(f"--{field}: {path!r} has {what}") from None
     identity: dict[str, Any] = {
         "privateKey": private,

@@ -1,4 +1,4 @@
-"""A client that stays connected, as a Twisted service."""
+"""Stay connected to a server, as a Twisted service."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 
+from ..config.close_codes import CloseCode
 from ..errors import ConnectionClosed
-from ..log import PeerLogger
-from ..policy import CloseCode
+from ..log.peer import PeerLogger
 from .arrivals import Arrivals
 from .gate import Gate
-from .inbox import Inbox, Message
+from .inbox import Inbox, Message, Messages
 from .options import ClientConfig
 from .outbox import Outbox, messages
 from .protocol import ClientProtocol
@@ -26,8 +26,8 @@ from .stream import encoded
 _log = PeerLogger(namespace="wsservice")
 
 
-class ReconnectingClient(Service):
-    """Stays connected to a WebSocket server.
+class ReconnectingClient(Messages, Service):
+    """Stay connected to a WebSocket server.
 
     ::
 
@@ -41,21 +41,20 @@ class ReconnectingClient(Service):
             async for message in client:
                 ...
 
-    The settings are those of `connect`. With a `protocol`, a subclass of
-    `ClientProtocol`, each connection is one of these, and calls back; without,
-    messages (text is `str`, binary is `bytes`) are read from the service, over
-    all its connections, as from a `ClientConnection`.
+    The settings are those of `connect`. With a `protocol`, a subclass of `ClientProtocol`, each
+    connection is an instance of it, with its callbacks. Without one, messages (text is `str`,
+    binary is `bytes`) are read from the service, over all its connections, as from a
+    `ClientConnection`.
 
-    When the connection is lost, or closed by the server with whatever code, it
-    connects again: after a random time of up to a second, the next time up to
-    two, and so on up to a minute; and not before the server wants it to
-    (Retry-After, up to five minutes). A connection that lasted ten seconds
-    begins this anew. It gives up where trying again cannot help: a certificate
-    that is not trusted, an HTTP status from 400 to 499 but for 408, 425 and 429.
+    When the connection is lost, or the server closes it with any code, the service connects again:
+    after a random time of up to one second, then up to two, and so on up to a minute; and not
+    before the time that the server names (Retry-After, up to five minutes). After a connection of
+    ten seconds, the times begin anew. The service gives up when another attempt cannot help: after
+    a certificate that is not trusted, or an HTTP status from 400 to 499, except 408, 425 and 429.
 
-    With `resume`, a server that speaks `wsservice.v1` and keeps a history is asked,
-    after each loss, for what was sent on the URL's channels meanwhile: it comes
-    first, and in order. Where it is gone, `missed` is called.
+    With `resume`, the service asks after each loss for the messages missed on the URL's channels.
+    They come first, and in order. The server must speak `wsservice.v1` and keep a history. `missed`
+    is called if the messages are gone.
 
     Raises `ConfigError` for a URL or setting that is not allowed.
     """
@@ -72,7 +71,7 @@ class ReconnectingClient(Service):
         if reactor is None:
             from twisted.internet import reactor
         self.config = ClientConfig(url=url, **settings)
-        #: The open connection, None while there is none.
+        #: The open connection; None while there is none.
         self.connection: ClientProtocol | None = None
         self._reactor = reactor
         self._behaviour = protocol
@@ -105,7 +104,7 @@ class ReconnectingClient(Service):
         self._emptied: Deferred[None] | None = None
         self._error: Callable[[], Exception] | None = None
 
-    # Twisted's
+    # Called by Twisted
 
     def startService(self) -> None:
         """Connect, and stay connected."""
@@ -115,11 +114,11 @@ class ReconnectingClient(Service):
         self._staying.start()
 
     def stopService(self) -> Deferred[None]:
-        """Close the connection with 1000, and make no other: fires when it is over.
+        """Close the connection with 1000, and make no other. Fires when it is over.
 
-        What `send` kept is sent before, where there is a connection: the server
-        has `ClientConfig.close_timeout` seconds to take it, and as many to answer
-        the close. Without one it is forgotten; `when_sent` waits for it.
+        Queued messages are sent before, if there is a connection: the server has
+        `ClientConfig.close_timeout` seconds to take them, and as many to answer the close. Without
+        a connection they are dropped; wait for `when_sent` to avoid that.
         """
         super().stopService()
         if self._error is not None:
@@ -130,47 +129,46 @@ class ReconnectingClient(Service):
             self._stop()
         return stopped
 
-    # What may be overridden
+    # Methods to override
 
     def retrying(self, error: Exception, delay: float) -> None:
-        """There is no connection, and why; the next attempt is in `delay` seconds. Is logged."""
+        """Handle a failed or lost connection; the next attempt is in `delay` seconds. Logs it."""
         _log.info(
             "[{who}] {error}; trying again in {delay:.1f} s", who=self, error=error, delay=delay
         )
 
     def may_be_lost(self, count: int) -> None:
-        """The last so many messages that were sent may not have arrived. Is logged.
+        """Handle a loss: the last `count` sent messages may not have arrived. Logs it.
 
-        They left this process, and the connection was lost before the server
-        answered a ping behind them.
+        They left this process, and the connection was lost before the server answered a ping that
+        followed them.
         """
         _log.warn("[{who}] {what} may have been lost", who=self, what=messages(count))
 
     def missed(self, channel: str) -> None:
-        """Messages of a channel were missed, with `resume`, and are gone. Is logged."""
+        """Handle missed messages of a channel that are gone, with `resume`. Logs it."""
         _log.warn(
             "[{who}] messages of the channel {channel!r} were missed", who=self, channel=channel
         )
 
-    # What may be asked for
+    # Methods to call
 
     def send(self, message: Message) -> Deferred[None]:
         """Send text (`str`) or binary (`bytes`), now or once there is a connection.
 
-        Fires when it is sent or kept. When as much is kept as
-        `ClientConfig.send_buffer` says, it waits until there is room; cancelled
-        by then, the message is not sent. Messages are sent in order. Fails with
-        `ConnectionClosed` where the service was stopped, and with the error that
-        made it give up. Raises `TypeError` for what is no message.
+        Fires when the message is sent or queued. While `ClientConfig.send_buffer` octets are
+        queued, it waits for room; if cancelled by then, the message is not sent. Messages are sent
+        in order. Fails with `ConnectionClosed` if the service was stopped, or with the error that
+        made it give up. Raises `TypeError` for any other type of message.
         """
         payload = encoded(message)
         return self._gate.enter(lambda: self._outbox.put([payload]))
 
     def recv(self) -> Deferred[Message]:
-        """Fires with the next message: `str` or `bytes`. Cancelled, it takes none.
+        """Fire with the next message: `str` or `bytes`. If cancelled, no message is lost.
 
-        Fails as `send` does. Raises `RuntimeError` while another `recv` waits, and
-        where it is a protocol's `onMessage` that gets the messages.
+        Fails as `send` does. Raises `RuntimeError` while another `recv` waits, and if a protocol's
+        `onMessage` gets the messages.
         """
         if self._behaviour is not None:
             name = self._behaviour.__name__
@@ -178,19 +176,19 @@ class ReconnectingClient(Service):
         return self._inbox.get()
 
     def when_sent(self) -> Deferred[None]:
-        """Fires when nothing is kept that `send` took. Fails as `send` does."""
+        """Fire when no message is queued. Fails as `send` does."""
         if self._outbox and self._error is not None:
             return fail(self._error())
         return self._outbox.empty()
 
     def when_connected(self) -> Deferred[ClientProtocol]:
-        """Fires with the open connection, or the next one. Fails as `send` does."""
+        """Fire with the open connection, or the next one. Fails as `send` does."""
         if self.connection is not None:
             return succeed(self.connection)
         return self._when(self._awaiting)
 
     def when_ended(self) -> Deferred[None]:
-        """Fires when the service was stopped. Fails with the error that made it give up."""
+        """Fire when the service was stopped. Fails with the error that made it give up."""
         return self._when(self._ends)
 
     def _when(self, those: list[Deferred[Any]]) -> Deferred[Any]:
@@ -199,19 +197,6 @@ class ReconnectingClient(Service):
         if self._error is not None:
             self._tell(self._error)
         return waiting
-
-    def __aiter__(self) -> ReconnectingClient:
-        return self
-
-    async def __anext__(self) -> Message:
-        if self._inbox.ready:
-            return self._inbox.take()
-        try:
-            return await self.recv()
-        except ConnectionClosed as closed:
-            if closed.in_order:
-                raise StopAsyncIteration from None
-            raise
 
     async def __aenter__(self) -> ReconnectingClient:
         self.startService()
@@ -225,7 +210,7 @@ class ReconnectingClient(Service):
     ) -> None:
         await self.stopService()
 
-    # What happens
+    # Events
 
     def _connected(self, connection: ClientProtocol) -> None:
         self.connection = connection
@@ -242,7 +227,7 @@ class ReconnectingClient(Service):
         self.connection = None
         self._outbox.lost()
         count = self._arrivals.lost()
-        # An answer to our close is one to all that was sent before.
+        # An answer to our close also confirms all that was sent before.
         if count and not (connection.wasClean and connection.closedByMe):
             self.may_be_lost(count)
         if self._emptied is not None:
@@ -257,7 +242,7 @@ class ReconnectingClient(Service):
             self.connection.resume_reading()
 
     def _resuming(self) -> Resuming:
-        # What may be overridden is asked for when it is called.
+        # `missed` is looked up at each call, so that it may be overridden.
         return Resuming(self.config, lambda channel: self.missed(channel), self._cannot_resume)
 
     def _cannot_resume(self) -> None:
@@ -270,12 +255,12 @@ class ReconnectingClient(Service):
 
     def _stop(self) -> None:
         self._gate.shut(_stopped)
-        # The server's answer to our close is behind what waits to be read.
+        # The server's answer to our close comes after the messages that are not read yet.
         self._inbox.discard_more()
         emptied = self._emptied = succeed(None) if self.connection is None else self._outbox.empty()
         if self.config.close_timeout:
             emptied.addTimeout(self.config.close_timeout, self._reactor)
-        emptied.addBoth(self._close).addCallback(lambda _: self._over(_stopped))
+        emptied.addBoth(self._close).addBoth(lambda _: self._over(_stopped))
 
     def _close(self, _: object) -> Deferred[None]:
         self._emptied = None
@@ -288,6 +273,12 @@ class ReconnectingClient(Service):
 
     def _over(self, error: Callable[[], Exception]) -> None:
         self._error = error
+        if self._inbox.discarded:
+            _log.info(
+                "[{who}] messages dropped because they came after its end: {count}",
+                who=self,
+                count=self._inbox.discarded,
+            )
         if self._outbox:
             _log.warn("[{who}] not sent: {what}", who=self, what=messages(len(self._outbox)))
         self._gate.shut(error)
@@ -315,7 +306,7 @@ def _stopped() -> ConnectionClosed:
 
 
 class _Sending:
-    """Tells when a connection has room for more. Mixed in before a behaviour."""
+    """Tell the service when a connection has room. Mix in before a behaviour."""
 
     _client: ReconnectingClient
 
@@ -325,7 +316,7 @@ class _Sending:
 
 
 class _Reading(ClientProtocol):
-    """Puts messages where they are read from."""
+    """A connection that puts messages into the inbox of the service."""
 
     _client: ReconnectingClient
 

@@ -1,4 +1,4 @@
-"""Staying connected: Twisted's `ClientService`, for connections that have shaken hands."""
+"""Stay connected: Twisted's `ClientService`, for connections after the opening handshake."""
 
 from __future__ import annotations
 
@@ -17,39 +17,42 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..clock import monotonic_of
+from ..config.close_codes import CloseCode
 from ..errors import CertificateError, ConfigError, ConnectionClosed, HandshakeError
 from ..escape import escape
-from ..policy import CloseCode
-from .backoff import Backoff
+from ..log.peer import PeerLogger
+from ..net.backoff import Backoff
 from .connecting import open_connection
 from .ended import why_ended
 from .options import ClientConfig
 from .protocol import ClientProtocol
 from .resuming import Resuming, Unwrapping
 
+_log = PeerLogger(namespace="wsservice")
+
 _STABLE = 10.0
 """Seconds after which a connection counts as one that worked."""
 
 _MAY_PASS = (408, 425, 429)
-"""HTTP statuses that blame the client, and may be others in a while all the same."""
+"""HTTP statuses that blame the client, but may change with time."""
 
 
 def is_permanent(error: BaseException | None) -> bool:
-    """Whether trying again would only fail again."""
+    """Return True if another attempt would fail too."""
     if isinstance(error, HandshakeError):
         return 400 <= (error.status or 0) < 500 and error.status not in _MAY_PASS
     return isinstance(error, ConfigError | CertificateError)
 
 
 class Staying:
-    """Connects, and again when that fails or the connection is over, until it is stopped.
+    """Connect, and reconnect after a failure or a loss, until stopped.
 
-    `protocol` is what each connection is. Called are: `connected(connection)`
-    once one is open, `lost(connection, error)` when it is over, `retrying(error,
-    delay)` when the next attempt is to be in `delay` seconds, and `failed(error)`
-    when there is to be none, since trying again cannot help. Where `retries` is
-    false, no attempt that failed is followed by another one. With `resuming`, each
-    connection asks for what was missed since the one before.
+    Each connection is a `protocol`. It calls `connected(connection)` once one is open,
+    `lost(connection, error)` when it is over, `retrying(error, delay)` when the next attempt is in
+    `delay` seconds, and `failed(error)` when it gives up because another attempt cannot help. With
+    `retries` False, it gives up after any failed attempt. With `resuming`, each connection asks for
+    the messages missed since the one before.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Staying:
     ) -> None:
         self._config = config
         self._reactor = reactor
+        self._monotonic = monotonic_of(reactor)
         self._connected = connected
         self._lost = lost
         self._retrying = retrying
@@ -91,45 +95,42 @@ class Staying:
         self._service.startService()
 
     def stop(self) -> Deferred[None]:
-        """Close the connection with 1000, or give up connecting: fires when there is none."""
+        """Close the connection with 1000, or stop connecting. Fires when there is no connection."""
         if self._next_turn is not None and self._next_turn.active():
             self._next_turn.cancel()
         return self._service.stopService()
 
     def again(self) -> None:
-        """Connect anew, and wait for nothing: where there is no connection, or as one is lost."""
+        """Connect again at once, without a connection or while one is being lost."""
         self.stop()
         self.start()
 
     def __repr__(self) -> str:
-        # Twisted's log has it. The URL's path and query may be secret.
+        # Twisted's log shows it. The URL's path and query may be secret.
         return escape(self._config.target.authority)
 
     def attempt(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """What Twisted's service takes for connecting: it fires when hands were shaken."""
-        config = self._config if self._resuming is None else self._resuming.config
-        opening: Deferred[Any] = maybeDeferred(
-            open_connection, config, self._protocol, self._reactor
-        )
+        """Connect for Twisted's service. Fires after the opening handshake."""
+        opening: Deferred[Any] = maybeDeferred(self._open)
         attempt: Deferred[IProtocol] = Deferred(lambda _: opening.cancel())
 
         def opened(connection: ClientProtocol) -> None:
             self._connection = connection
-            self._connected_at = self._reactor.seconds()
+            self._connected_at = self._monotonic()
             proxy: Any = factory.buildProtocol(connection.transport.getPeer())
             self._proxy = proxy
             proxy.makeConnection(_Polite(connection))
             attempt.callback(proxy)
             if self._resuming is not None:
-                self._resuming.connected(connection)
-            self._connected(connection)
+                self._tell(self._resuming.connected, connection)
+            self._tell(self._connected, connection)
 
         def not_opened(failure: Failure) -> None:
             self._error = failure.value
             is_last = not self._retries or is_permanent(failure.value)
             if is_last and not failure.check(CancelledError):
-                # Twisted's service would try again at whatever error. It is stopped in
-                # the next turn, since this may be within its attempt to begin.
+                # Twisted's service would try again after any error. It is stopped in the next turn,
+                # because this may run within its attempt to start.
                 self._next_turn = self._reactor.callLater(0, self._give_up)
             else:
                 attempt.errback(failure)
@@ -137,42 +138,55 @@ class Staying:
         opening.addCallbacks(opened, not_opened)
         return attempt
 
+    def _open(self) -> Deferred[Any]:
+        config = self._config if self._resuming is None else self._resuming.config
+        return open_connection(config, self._protocol, self._reactor)
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+        """Call back. An exception is logged, so that the next connection is made all the same."""
+        try:
+            callback(*args)
+        except Exception:
+            _log.failure("[{who}] a callback failed", who=self)
+
     def _give_up(self) -> None:
         self._service.stopService()
         self._failed(self._error)
 
     def over(self, connection: ClientProtocol) -> None:
-        """A connection is over."""
+        """Handle the end of a connection."""
         if connection is not self._connection:
             return  # it was given up before it was open
         self._connection = None
-        if self._reactor.seconds() - self._connected_at >= _STABLE:
+        if self._monotonic() - self._connected_at >= _STABLE:
             self._backoff.reset()
         self._error = why_ended(connection)
-        self._lost(connection, self._error)
+        self._tell(self._lost, connection, self._error)
         self._proxy.connectionLost(Failure(self._error))
 
     def _delay(self, _attempt: int) -> float:
-        # Twisted's service counts from one anew with each connection, however short.
+        # Twisted's service resets its count of attempts at each connection, even a short one.
         delay = self._backoff.delay(getattr(self._error, "retry_after", None))
-        # Whoever is told may want to stop, which must not be in the midst of this.
-        self._next_turn = self._reactor.callLater(0, self._retrying, self._error, delay)
+        # The callback may stop the service, which is not allowed within this call.
+        self._next_turn = self._reactor.callLater(0, self._tell, self._retrying, self._error, delay)
         return delay
 
 
 class _Linked:
-    """Tells when a connection is over. Mixed in before a behaviour."""
+    """Report the end of a connection. Mix in before a behaviour."""
 
     _staying: Staying
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)  # type: ignore[misc]
-        self._staying.over(self)  # type: ignore[arg-type]
+        try:
+            super().connectionLost(reason)  # type: ignore[misc]
+        finally:
+            self._staying.over(self)  # type: ignore[arg-type]
 
 
 @implementer(IStreamClientEndpoint)
 class _Endpoint:
-    """What Twisted's service connects to."""
+    """The endpoint of Twisted's service."""
 
     def __init__(self, staying: Staying) -> None:
         self._staying = staying
@@ -185,7 +199,7 @@ class _Endpoint:
 
 
 class _Polite:
-    """What Twisted's service takes for a transport."""
+    """The transport of Twisted's service: losing it sends a close frame."""
 
     def __init__(self, connection: ClientProtocol) -> None:
         self._connection = connection

@@ -1,44 +1,63 @@
-"""What is said before a connection is open, line by line, as curl's -v shows it."""
+"""Show the handshakes line by line, as curl's -v does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..escape import escape
-from .credentials import is_secret
+from ..escape import MASK, escape, is_secret, masked, shown_query, shown_subprotocol, shown_url
+
+_SUBPROTOCOL = "sec-websocket-protocol"
+_URLS = {"location", "content-location", "link", "origin", "referer", "refresh"}
 
 
-class Trace:
-    """Tells `write` each line, printable, without secrets. Tells nobody if that is None."""
+class HandshakeTrace:
+    """Call `write` with each line, printable and without secrets; with None, do nothing.
 
-    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+    `secrets` are texts that no line shows anywhere.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None] | None = None, secrets: Sequence[str] = ()
+    ) -> None:
         self._write = write
+        self._secrets = secrets
 
     def note(self, text: str) -> None:
-        """Something that happened. The text is printable."""
+        """Show an event. The text is printable."""
         if self._write is not None:
             self._write(f"* {text}")
 
     def sent(self, head: bytes) -> None:
-        """The head of a request."""
+        """Show the head of a request."""
         self._head(">", head)
 
     def received(self, head: bytes) -> None:
-        """The head of an answer."""
+        """Show the head of an answer."""
         self._head("<", head)
 
     def _head(self, mark: str, head: bytes) -> None:
         if self._write is None:
             return
-        for line in head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n"):
-            self._write(f"{mark} {escape(_without_secret(line))}")
+        first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        # In the line of a request, the query ends before the version.
+        target, space, version = first.rpartition(" ") if mark == ">" else ("", "", first)
+        for line in [f"{shown_query(target)}{space}{version}", *map(_without_secret, lines)]:
+            self._write(f"{mark} {escape(masked(line, self._secrets))}")
         self._write(mark)
 
 
 def _without_secret(line: str) -> str:
     name, colon, value = line.partition(":")
-    if not colon or " " in name or not is_secret(name):
+    lowered = name.lower()
+    if not colon:
         return line
-    scheme, space, _ = value.strip().partition(" ")
-    shown = f"{scheme} ***" if space and name.lower().endswith("authorization") else "***"
+    if lowered == _SUBPROTOCOL:
+        shown = ", ".join(shown_subprotocol(each.strip()) for each in value.split(","))
+    elif lowered in _URLS:
+        shown = shown_url(value.strip())
+    elif is_secret(name):
+        scheme, space, _ = value.strip().partition(" ")
+        shown = f"{scheme} {MASK}" if space and lowered.endswith("authorization") else MASK
+    else:
+        return line
     return f"{name}: {shown}"

@@ -1,13 +1,13 @@
-"""What others ask of this node, answered by what is known here."""
+"""Answer the questions of other nodes from what this node knows."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ..admin import presence
-from ..admin.listing import Wanted
-from ..admin.people import People
+from ..directory import presence
+from ..directory.listing import Wanted
+from ..directory.people import People
 from .facts import Facts
 from .questions import (
     AskChannels,
@@ -22,7 +22,7 @@ from .questions import (
 
 
 class Answering:
-    """Answers questions, out of `people` and `facts`."""
+    """Answer questions of other nodes from `people` and `facts`."""
 
     def __init__(self, people: People, facts: Callable[[], Awaitable[Facts]]) -> None:
         self._people = people
@@ -37,7 +37,10 @@ class Answering:
         }
 
     async def answer(self, question: Question[Any]) -> Mapping[str, Any]:
-        """The answer to a question, as it is said."""
+        """Return the answer to a question, as JSON.
+
+        Raises `UnansweredError` if a worker is late.
+        """
         return await self._answers[type(question)](question)
 
     async def _tell_facts(self, _question: AskFacts) -> Mapping[str, Any]:
@@ -49,19 +52,23 @@ class Answering:
         return await self._people.members(channel, wanted)
 
     async def _count(self, question: AskCount) -> Mapping[str, Any]:
-        return {"total": (await self._listed(question.channel, Wanted(1)))["total"]}
+        listed = await self._listed(question.channel, Wanted(0))
+        return {"total": listed["total"], **_missing(listed)}
 
     async def _list(self, question: AskList) -> Mapping[str, Any]:
         listed = await self._listed(question.channel, Wanted(question.limit, question.after))
         rows, more = part_of(listed["connections"], listed["next"] is not None)
-        return {"rows": rows, "more": more}
+        return {"rows": rows, "more": more, **_missing(listed)}
 
     async def _channels(self, question: AskChannels) -> Mapping[str, Any]:
-        part = presence.Part(question.limit, question.after)
+        part = presence.ChannelsWanted(question.limit, question.after)
         listed = await self._people.channels(part)
         sizes = [[each["channel"], each["connections"]] for each in listed["channels"]]
         rows, more = part_of(sizes, listed["next"] is not None)
-        return {"rows": rows, "more": more, "total": listed["total"]}
+        said = {"rows": rows, "more": more, "total": listed["total"], **_missing(listed)}
+        if said["total"] is None:
+            said |= {"total": listed["at_most"], "exact": False}
+        return said
 
     async def _close(self, question: AskClose) -> Mapping[str, Any]:
         id_ = str(question.connection)
@@ -69,4 +76,10 @@ class Answering:
 
     async def _send(self, question: AskSend) -> Mapping[str, Any]:
         id_ = str(question.connection)
-        return {"outcome": await self._people.send(id_, question.payload, question.is_binary)}
+        outcome = await self._people.send(id_, question.payload, question.is_binary)
+        return {"outcome": outcome.value}
+
+
+def _missing(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the member `missing` if the list names workers that did not answer; else nothing."""
+    return {"missing": listed["missing"]} if listed.get("missing") else {}

@@ -1,4 +1,4 @@
-"""Asking other nodes."""
+"""Ask other nodes questions."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ T = TypeVar("T")
 
 
 class Unheard(enum.Enum):
-    """Why there is no answer."""
+    """The reason why an answer is missing."""
 
     NOBODY = "nobody"
-    """It was not asked: nobody listens there, or the broker is away."""
+    """The question did not arrive: no node listens there, or the broker is down."""
     LATE = "late"
-    """It gave no answer in time that makes sense, or there is no knowing whether it was asked."""
+    """No valid answer came in time, or it is unknown whether the question arrived."""
     WRONG = "wrong"
-    """It does not understand the question."""
+    """The node does not understand the question."""
 
 
 ANSWERED = "answered"
 
 Publish = Callable[[str, bytes], Deferred[int]]
-"""Sends octets to a node; fires with how many heard them."""
+"""Send octets to a node. Fires with the number of receivers."""
 
 Own = Callable[[Question[Any]], Awaitable[Mapping[str, Any]]]
-"""Answers for this node."""
+"""Answer a question for this node."""
 
 
 @attrs.define(eq=False)
@@ -51,7 +51,7 @@ class _Pending:
 
 
 class Asking:
-    """Asks nodes: others by `publish`, and this one, whose name is `node`, by `own`."""
+    """Ask nodes questions: others by `publish`, and this one, named `node`, by `own`."""
 
     def __init__(self, node: str, publish: Publish, own: Own, reactor: Any) -> None:
         self.node = node
@@ -63,7 +63,7 @@ class Asking:
         self.outcomes = Counter(dict.fromkeys((ANSWERED, *(each.value for each in Unheard)), 0))
 
     async def ask(self, questions: Mapping[str, Question[T]]) -> dict[str, T | Unheard]:
-        """What nodes answer, each to its question; all together, within `WITHIN`."""
+        """Ask each node its question, all at once. Return the answers by node, within `WITHIN`."""
         others = {node: each for node, each in questions.items() if node != self.node}
         waiting = {node: self._ask(node, each) for node, each in others.items()}
         answers: dict[str, T | Unheard] = {}
@@ -91,15 +91,15 @@ class Asking:
         return done
 
     def heard(self, answer: Answered) -> None:
-        """A node answers. Raises `MalformedError` for what makes no sense.
+        """Take an answer from a node. Raises `MalformedError` for an invalid one.
 
-        What nobody waits for any more is none of that.
+        An answer that nobody waits for any more is ignored.
         """
         pending = self._pending.get(answer.id)
         if pending is None:
             return
         if pending.node != answer.sender:
-            raise MalformedError("an answer of another node than was asked")
+            raise MalformedError("an answer of a node that was not asked")
         if answer.said is None:
             self._settle(answer.id, Unheard.WRONG)
             return
@@ -111,7 +111,7 @@ class Asking:
         self._settle(answer.id, value)
 
     def end(self) -> None:
-        """Wait for no answer any more."""
+        """Give up on all answers."""
         for id_ in tuple(self._pending):
             self._settle(id_, Unheard.LATE)
 

@@ -1,4 +1,4 @@
-"""Whether a value that came from elsewhere is what it should be. PURE."""
+"""Validate values that came from elsewhere. PURE."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 LARGEST = 2**63 - 1
-"""The largest whole number that is taken."""
+"""The largest whole number that is accepted."""
 
 
 class MalformedError(ValueError):
-    """What came is nothing that a node says; the text has nothing of it."""
+    """An invalid value. The text quotes nothing of it."""
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    raise MalformedError("a number that is none")
+    raise MalformedError("a number is not finite")
 
 
 def parsed(octets: bytes, most: int) -> Mapping[str, Any]:
-    """The object that is said in JSON, in at most so many octets. Raises `MalformedError`."""
+    """Parse a JSON object of at most `most` octets. Raises `MalformedError`."""
     if len(octets) > most:
         raise MalformedError(f"more than {most} octets")
     try:
@@ -28,51 +28,54 @@ def parsed(octets: bytes, most: int) -> Mapping[str, Any]:
     except MalformedError:
         raise
     except (ValueError, RecursionError):
-        raise MalformedError("no JSON") from None
+        raise MalformedError("not JSON") from None
     return an_object(said, "it")
 
 
 def an_object(value: object, what: str) -> Mapping[str, Any]:
-    """An object. Raises `MalformedError`, as all of these do, which names `what` it is."""
+    """Return `value` if it is an object.
+
+    Raises `MalformedError`, as all these functions do; its text names the value by `what`.
+    """
     if not isinstance(value, dict):
-        raise MalformedError(f"{what} is no object")
+        raise MalformedError(f"{what} is not an object")
     return value
 
 
 def a_list(value: object, what: str, most: int) -> list[Any]:
-    """A list of at most so many."""
+    """Return `value` if it is a list of at most `most` elements."""
     if not isinstance(value, list) or len(value) > most:
-        raise MalformedError(f"{what} is no list, or has more than {most}")
+        raise MalformedError(f"{what} is not a list, or has more than {most}")
     return value
 
 
 def a_number(value: object, what: str, least: int = 0, most: int = LARGEST) -> int:
-    """A whole number within bounds."""
+    """Return `value` if it is a whole number from `least` to `most`."""
     if type(value) is not int or not least <= value <= most:
-        raise MalformedError(f"{what} is no whole number from {least} to {most}")
+        raise MalformedError(f"{what} is not a whole number from {least} to {most}")
     return value
 
 
 def seconds(value: object, what: str) -> float:
-    """Seconds, none less than 0."""
+    """Return `value` if it is a number of seconds, at least 0."""
     if type(value) not in (int, float) or not isinstance(value, int | float):
-        raise MalformedError(f"{what} is no number")
+        raise MalformedError(f"{what} is not a number")
     if isinstance(value, int) and value > LARGEST:
         raise MalformedError(f"{what} is too large")
     if not math.isfinite(value) or value < 0:
-        raise MalformedError(f"{what} is no time")
+        raise MalformedError(f"{what} is not a time")
     return float(value)
 
 
 def a_text(value: object, what: str, most: int) -> str:
-    """Text of at most so many characters, whatever they are."""
+    """Return `value` if it is text of at most `most` characters. Any character may occur."""
     if not isinstance(value, str) or len(value) > most:
-        raise MalformedError(f"{what} is no text, or has more than {most} characters")
+        raise MalformedError(f"{what} is not text, or has more than {most} characters")
     return value
 
 
 def a_line(value: object, what: str, most: int) -> str:
-    """The same, and all of it printable."""
+    """Return `value` if it is printable text of at most `most` characters."""
     text = a_text(value, what, most)
     if not text.isprintable():
         raise MalformedError(f"{what} is not printable")
@@ -80,14 +83,14 @@ def a_line(value: object, what: str, most: int) -> str:
 
 
 def a_switch(value: object, what: str) -> bool:
-    """True or false."""
+    """Return `value` if it is true or false."""
     if not isinstance(value, bool):
         raise MalformedError(f"{what} is neither true nor false")
     return value
 
 
 def member(said: Mapping[str, Any], name: str) -> Any:
-    """A member that has to be there."""
+    """Return a required member of an object."""
     try:
         return said[name]
     except KeyError:

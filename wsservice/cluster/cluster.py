@@ -1,4 +1,4 @@
-"""A node among others: put together, started, stopped."""
+"""Run this node among the nodes of a service."""
 
 from __future__ import annotations
 
@@ -15,35 +15,41 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from .. import __version__
-from ..admin import Face
-from ..admin.face import most_to_publish
-from ..broker.names import Names
-from ..config import Config
+from ..broker.naming import Names
+from ..channels.presence import PresenceQuestions
+from ..clock import monotonic_of, wall_of
+from ..config.config import Config
+from ..directory.outcomes import UnansweredError
 from ..errors import BrokerError
-from ..lines import rfc3339
-from ..log import PeerLogger
+from ..log.lines import rfc3339
+from ..log.peer import PeerLogger
 from . import registry
 from .answering import Answering
 from .asking import Asking, Unheard
 from .checking import MalformedError
 from .facts import Broker, Facts, within
-from .figures import ClusterFigures
 from .home import Home
 from .people import ClusterPeople
 from .questions import MOST_OF_ANSWER, Asked, AskFacts, answered, not_understood, read
-from .registry import Entry, Registry
+from .registry import RegisteredNode, Registry
 
 _MOST_AT_ONCE = 64
-"""Questions of others that are being answered at once; others are not."""
+"""The most questions of other nodes that are answered at once; more get no answer."""
+
+_PRESENCE_AT_ONCE = 16
+"""The most questions about a channel's presence that this node asks the others at once.
+
+It is less than `_MOST_AT_ONCE`, because other nodes ask at the same time.
+"""
 
 _ENVELOPE = 64 * 1024
-"""Octets that a message has at most besides what it brings."""
+"""Octets that a message may have in addition to its payload."""
 
 _LAST_WORDS = 1.0
-"""Seconds in which the others are told at the end."""
+"""Seconds that this node has, when it stops, to tell the others."""
 
 _QUIET = 60.0
-"""Seconds from one line of the log about messages that make no sense to the next."""
+"""The least seconds between two log lines about malformed messages."""
 
 SAID, FAILED = "said", "failed"
 ANSWERED, NOT_UNDERSTOOD, TOO_MANY = "answered", "not understood", "too many"
@@ -51,55 +57,58 @@ ANSWERED, NOT_UNDERSTOOD, TOO_MANY = "answered", "not understood", "too many"
 _log = PeerLogger(namespace="wsservice")
 
 
-class Link(registry.Link, Protocol):
-    """What is needed of a link to the broker."""
+class ClusterLink(registry.RegistryLink, Protocol):
+    """A connection to the broker, as a node of a cluster needs it."""
 
     problem: str | None
     version: str
     watchers: list[Callable[[Any], None]]
 
     def publish(self, name: bytes, payload: bytes) -> Deferred[int]:
-        """Publish, and tell how many heard it."""
+        """Publish a message. Fires with the number of receivers."""
 
     def subscribe(self, name: bytes, heard: Callable[[bytes], None]) -> Deferred[None]:
-        """Hear what is published."""
+        """Call `heard` with each message that is published on a name."""
 
     def unsubscribe(self, name: bytes) -> None:
-        """Hear it no more."""
+        """Stop hearing a name."""
 
 
-class Engine(Protocol):
-    """What is needed of all links."""
+class BrokerLinks(Protocol):
+    """All links to brokers, as a node of a cluster needs them."""
 
     node: str
     names: Names
 
     @property
-    def links(self) -> Sequence[Link]:
-        """All of them."""
+    def links(self) -> Sequence[ClusterLink]:
+        """All links."""
 
-    def of(self, channel: str) -> Link:
-        """The one that has a channel."""
+    def of(self, channel: str) -> ClusterLink:
+        """Return the link to the server that has a channel."""
 
 
 class Cluster:
-    """The nodes that meet at `engine`, this one, which is `home`, among them.
+    """The nodes that meet at `engine`; this one is `home`.
 
-    A message to a connection of another node may have `longest` octets.
+    `longest` is the most octets of a message to a connection of another node.
     """
 
-    def __init__(self, engine: Engine, home: Home, longest: int, reactor: Any) -> None:
+    def __init__(self, engine: BrokerLinks, home: Home, longest: int, reactor: Any) -> None:
         self.node = engine.node
         self._engine = engine
         self._home = home
         self._reactor = reactor
+        self._monotonic = monotonic_of(reactor)
         self._link = engine.of(registry.HOME)
-        # A message is in base64.
+        # base64 makes four octets of three.
         self._most = max(MOST_OF_ANSWER, longest // 3 * 4) + _ENVELOPE
         self._answering = Answering(home.people, self._own_facts)
         self._asking = Asking(self.node, self._say, self._answering.answer, reactor)
         self._registry = Registry(self._link, engine.names, self.node, reactor)
         self.people = ClusterPeople(home.people, self._registry, self._asking, longest)
+        #: Asks all nodes for the presence of a channel.
+        self.presence = PresenceQuestions(self.people.presence, _PRESENCE_AT_ONCE, reactor)
         self._running = False
         self._began = ""
         self._beat = LoopingCall(self._beat_once)
@@ -112,7 +121,7 @@ class Cluster:
         self.beats = Counter({SAID: 0, FAILED: 0})
         self.answers = Counter({ANSWERED: 0, NOT_UNDERSTOOD: 0, TOO_MANY: 0, FAILED: 0})
 
-    # As `figures.Counted` has it
+    # The attributes of `CountedCluster`
 
     @property
     def count(self) -> int:
@@ -129,20 +138,20 @@ class Cluster:
     # Begin and end
 
     def start(self) -> None:
-        """Say that this node is there, and answer the others. Once is enough."""
+        """Register this node, and answer other nodes. Idempotent."""
         if self._running:
             return
         self._running = True
-        self._began = rfc3339(self._reactor.seconds())
+        self._began = rfc3339(wall_of(self._reactor)())
         self._home.start()
         self._link.subscribe(self._channel(self.node), self._heard).addErrback(self._deaf)
         self._link.watchers.append(self._link_changed)
-        # Before there is a broker, there is nobody to be told.
+        # A beat without a link to the broker would only fail.
         self._beat.start(registry.BEAT, now=self._link.up)
         _log.info("this is node {node}", node=self.node)
 
     def stop(self) -> Deferred[None]:
-        """Say that it is not there any more. Fires when that is said, or a second later."""
+        """Remove this node from the registry. Fires when that is done, or after a second."""
         if not self._running:
             return succeed(None)
         self._running = False
@@ -154,7 +163,7 @@ class Cluster:
         leaving = self._registry.leave()
         return leaving.addTimeout(_LAST_WORDS, self._reactor).addErrback(lambda _: None)
 
-    # What this node is
+    # The facts of this node
 
     async def _own_facts(self) -> Facts:
         doing = await self._home.doing()
@@ -175,7 +184,7 @@ class Cluster:
         )
         return within(facts)
 
-    def _link_changed(self, link: Link) -> None:
+    def _link_changed(self, link: ClusterLink) -> None:
         if link.up:
             self._beat_once()
 
@@ -183,15 +192,22 @@ class Cluster:
         if self._beating:
             return
         self._beating = True
-        beat = Deferred.fromCoroutine(self._say_that_it_is_there())
-        beat.addErrback(lambda failure: _log.failure("cannot say that this node is there", failure))
+        Deferred.fromCoroutine(self._say_that_it_is_there()).addErrback(self._not_said)
+
+    def _not_said(self, failure: Failure) -> None:
+        self.beats[FAILED] += 1
+        # An error that nobody foresaw. The next beat is tried all the same, and does not log it
+        # again.
+        if self._failing is None:
+            _log.failure("cannot register this node", failure)
+            self._failing = failure.getErrorMessage()
 
     async def _say_that_it_is_there(self) -> None:
         try:
             await self._registry.say(await self._own_facts())
         except BrokerError as error:
             self.beats[FAILED] += 1
-            # That it is away, it says itself.
+            # The link itself logs that the broker is down.
             if self._link.up and self._failing is None:
                 _log.warn("others cannot see this node: {why}", why=str(error))
                 self._failing = str(error)
@@ -203,7 +219,7 @@ class Cluster:
         finally:
             self._beating = False
 
-    # What comes and goes by the broker
+    # Messages by way of the broker
 
     def _channel(self, node: str) -> bytes:
         return self._engine.names.of("node", node)
@@ -224,10 +240,10 @@ class Cluster:
                 self._asking.heard(message)
         except MalformedError as error:
             self._malformed += 1
-            if self._reactor.seconds() >= self._quiet_until:
-                self._quiet_until = self._reactor.seconds() + _QUIET
+            if self._monotonic() >= self._quiet_until:
+                self._quiet_until = self._monotonic() + _QUIET
                 _log.warn(
-                    "what came from another node makes no sense, {why}; {count} so far",
+                    "a message of another node is malformed, {why}; {count} so far",
                     why=str(error),
                     count=self._malformed,
                 )
@@ -246,6 +262,10 @@ class Cluster:
         assert asked.question is not None  # noqa: S101 - else there is nothing to answer
         try:
             said = await self._answering.answer(asked.question)
+        except UnansweredError:
+            # A worker here is late. The other node takes silence as "unknown", which is true.
+            self.answers[FAILED] += 1
+            return
         finally:
             self._under_way -= 1
         self.answers[ANSWERED] += 1
@@ -256,15 +276,15 @@ class Cluster:
         _log.failure("cannot answer another node", failure)
 
     def _reply(self, asked: Asked, message: bytes) -> None:
-        # Who does not hear it, waits no longer than for one that is gone.
+        # A node that does not get the answer waits no longer than for a node that is gone.
         self._say(asked.sender, message).addErrback(lambda _: None)
 
     # All nodes
 
     async def facts(self) -> dict[str, Any]:
-        """What each node is and does, as the JSON of /cluster has it; raises nothing."""
+        """Return the facts of all nodes, as the JSON of /cluster. Raises nothing."""
         known = await self._registry.known()
-        own = Entry(None, 0.0)
+        own = RegisteredNode(None, 0.0)
         entries = {**known.others, self.node: own}
         looks = [self._look(node, entries[node], known.problem) for node in sorted(entries)]
         nodes = await gatherResults(map(Deferred.fromCoroutine, looks))
@@ -276,15 +296,15 @@ class Cluster:
             "problem": known.problem,
         }
 
-    async def _look(self, node: str, entry: Entry, problem: str | None) -> dict[str, Any]:
-        """What a node says of itself now, or said when it was last heard of."""
-        began = self._reactor.seconds()
+    async def _look(self, node: str, entry: RegisteredNode, problem: str | None) -> dict[str, Any]:
+        """Return a node's facts of now, or the last known ones if it does not answer."""
+        began = self._monotonic()
         answer: Facts | Unheard = Unheard.NOBODY
         if node == self.node or problem is None:
             answer = (await self._asking.ask({node: AskFacts()}))[node]
         up = isinstance(answer, Facts)
         facts = answer if isinstance(answer, Facts) else entry.facts
-        took = self._reactor.seconds() - began
+        took = self._monotonic() - began
         said = dict.fromkeys(_MEMBERS) if facts is None else facts.as_json()
         return {
             "node": node,
@@ -295,15 +315,9 @@ class Cluster:
         }
 
 
-def open_cluster(
-    config: Config, reactor: Any, engine: Engine, home: Home, face: Face | None
-) -> Cluster:
-    """The nodes that meet at `engine`, shown by the admin `face`, if there is one."""
-    cluster = Cluster(engine, home, most_to_publish(config), reactor)
-    if face is not None:
-        face.join(cluster)
-        face.figures.registry.register(ClusterFigures(cluster))
-    return cluster
+def open_cluster(config: Config, reactor: Any, engine: BrokerLinks, home: Home) -> Cluster:
+    """Return the cluster of the nodes that meet at `engine`."""
+    return Cluster(engine, home, config.most_to_publish, reactor)
 
 
 _MEMBERS = tuple(each.name for each in attrs.fields(Facts))

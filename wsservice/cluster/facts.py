@@ -1,4 +1,4 @@
-"""What a node says of itself, in the registry and to who asks. PURE."""
+"""The facts that a node tells about itself, in the registry and in answers. PURE."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import attrs
 
-from ..escape import escape
+from ..escape import escape_once
 from .checking import a_line, a_list, a_number, a_switch, an_object, member, seconds
 
 SHORT = 256
-"""Characters of each text."""
+"""The most characters of each text."""
 
 _MOST_REASONS = 16
 _MOST_BROKERS = 16
@@ -18,7 +18,7 @@ _MOST_BROKERS = 16
 
 @attrs.frozen
 class Broker:
-    """A broker, as a node sees it. `problem` is why it is not up, None where it is."""
+    """A broker, as a node sees it. `problem` says why it is down; None if it is up."""
 
     name: str
     up: bool
@@ -27,7 +27,7 @@ class Broker:
 
     @classmethod
     def of(cls, value: object) -> Broker:
-        """As a node has said it. Raises `MalformedError`."""
+        """Parse a broker from the facts of a node. Raises `MalformedError`."""
         said = an_object(value, "a broker")
         problem = member(said, "problem")
         return cls(
@@ -40,10 +40,10 @@ class Broker:
 
 @attrs.frozen
 class Facts:
-    """A node: `host` and `pid` tell where it is, `started` when it began, in RFC 3339.
+    """The facts about a node. `host` and `pid` locate it; `started` is a time in RFC 3339.
 
-    `workers` is 1 where it is one process. `lag` is how late its reactor was at worst in the
-    last ten seconds, or those of its workers, in seconds. `reasons` are why it is not ready.
+    `workers` is 1 for a service in one process. `lag` is the largest lag of its reactors in the
+    last ten seconds, in seconds. `reasons` say why it is not ready.
     """
 
     host: str
@@ -59,7 +59,7 @@ class Facts:
 
     @classmethod
     def of(cls, value: object) -> Facts:
-        """As a node has said it. Raises `MalformedError`."""
+        """Parse the facts that a node has sent. Raises `MalformedError`."""
         said = an_object(value, "a node's facts")
         texts = [a_line(member(said, each), each, SHORT) for each in _TEXTS]
         host, version, python, started = texts
@@ -79,7 +79,7 @@ class Facts:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """As it is said."""
+        """Return the facts as JSON, for another node."""
         brokers = [attrs.asdict(each) for each in self.brokers]
         return {**attrs.asdict(self), "reasons": list(self.reasons), "brokers": brokers}
 
@@ -88,7 +88,7 @@ _TEXTS = ("host", "version", "python", "started")
 
 
 def within(facts: Facts) -> Facts:
-    """The same, with no more of each than is taken by who reads it."""
+    """Return the facts, cut to the lengths that a reading node accepts."""
     brokers = tuple(
         Broker(_cut(each.name), each.up, _cut(each.version), each.problem and _cut(each.problem))
         for each in facts.brokers[:_MOST_BROKERS]
@@ -99,5 +99,5 @@ def within(facts: Facts) -> Facts:
 
 
 def _cut(text: str) -> str:
-    line = text if text.isprintable() else escape(text)
+    line = escape_once(text)
     return line if len(line) <= SHORT else line[: SHORT - 1] + "\u2026"

@@ -1,4 +1,4 @@
-"""The figures of a cluster, as one of its nodes has them."""
+"""Report the figures of a cluster to Prometheus, as one node sees them."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from prometheus_client.registry import Collector
 _PREFIX = "wsservice_cluster_"
 
 
-class Counted(Protocol):
-    """What is asked of a cluster."""
+class CountedCluster(Protocol):
+    """The counts of a cluster."""
 
     @property
     def count(self) -> int:
-        """Nodes that there are."""
+        """The number of nodes."""
 
     @property
     def beats(self) -> Mapping[str, int]:
-        """How often this node said that it is there, by what became of it."""
+        """Beats with which this node registered itself, by outcome."""
 
     @property
     def questions(self) -> Mapping[str, int]:
-        """Questions to other nodes, by what became of them."""
+        """Questions to other nodes, by outcome."""
 
     @property
     def answers(self) -> Mapping[str, int]:
-        """Questions of other nodes, by what became of them."""
+        """Questions of other nodes, by outcome."""
 
     @property
     def malformed(self) -> int:
-        """What came by the broker and made no sense."""
+        """Malformed messages that came by way of the broker."""
 
 
 class ClusterFigures(Collector):
-    """Shows how a cluster does."""
+    """Collect the metrics of a cluster."""
 
-    def __init__(self, cluster: Counted) -> None:
+    def __init__(self, cluster: CountedCluster) -> None:
         self._cluster = cluster
 
     def collect(self) -> Iterator[Metric]:
-        """As `prometheus_client` has it."""
+        """Yield the metric families. `prometheus_client` calls it at each scrape."""
         cluster = self._cluster
         yield GaugeMetricFamily(
             _PREFIX + "nodes",
-            "Nodes that are there, with this one; 0 where the broker cannot be asked.",
+            "Nodes of the service, this one included; 0 if the broker does not answer.",
             cluster.count,
         )
-        yield _counters("beats", "How often this node said that it is there.", cluster.beats)
+        yield _counters("beats", "Registrations of this node.", cluster.beats)
         yield _counters("questions", "Questions to other nodes.", cluster.questions)
         yield _counters("answers", "Questions of other nodes.", cluster.answers)
         yield CounterMetricFamily(
-            _PREFIX + "malformed", "What came by the broker and made no sense.", cluster.malformed
+            _PREFIX + "malformed",
+            "Malformed messages that came by way of the broker.",
+            cluster.malformed,
         )
 
 

@@ -1,4 +1,4 @@
-"""This node, as the others see it."""
+"""Describe this node to the others."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any, Protocol, cast
 
 import attrs
 
-from ..admin import Admin, Check
-from ..admin.lag import Lag
-from ..admin.people import LocalPeople, People
-from ..admin.tracing import Traces
-from ..hub import LocalHub
+from ..channels.contract import Hub
+from ..directory.lag import Lag
+from ..directory.people import LocalPeople, People
+from ..directory.readiness import Check, reasons_of
+from ..directory.tracing import Traces
 
 
 @attrs.frozen
 class Doing:
-    """What a node does: its processes that serve, its connections, and how late its reactor was,
-    at worst in the last ten seconds."""
+    """The load of a node.
+
+    `workers` is the number of serving processes, `connections` that of its connections, and `lag`
+    the largest lag of its reactors in the last ten seconds, in seconds.
+    """
 
     workers: int
     connections: int
@@ -25,30 +28,25 @@ class Doing:
 
 
 class Home(Protocol):
-    """A node that is here."""
+    """The node that runs here."""
 
     people: People
 
     async def doing(self) -> Doing:
-        """What it does now."""
+        """Return its load of now."""
 
     def reasons(self) -> list[str]:
-        """Why it is not ready."""
+        """Return the reasons why it is not ready; an empty list if it is."""
 
     def start(self) -> None:
-        """Measure what is measured all the time."""
+        """Start to measure the lag of the reactor."""
 
     def stop(self) -> None:
-        """Measure it no more."""
-
-
-def reasons_of(checks: Sequence[Check]) -> Callable[[], list[str]]:
-    """What tells why a service is not ready, by its checks, which may become more."""
-    return lambda: [reason for check in checks if (reason := check()) is not None]
+        """Stop measuring it."""
 
 
 class LocalHome:
-    """A node in one process, whose connections are `people`, all of them `everybody`."""
+    """A node in one process. `people` finds its connections; `everybody` counts them."""
 
     def __init__(
         self,
@@ -63,24 +61,23 @@ class LocalHome:
         self._lag = Lag(reactor)
 
     async def doing(self) -> Doing:
-        """As `Home` has it."""
+        """Return one worker, the connections of this process, and its lag."""
         return Doing(1, len(self._everybody), self._lag.lately)
 
     def start(self) -> None:
-        """As `Home` has it."""
+        """Start to measure the lag of this reactor. Idempotent."""
         self._lag.start()
 
     def stop(self) -> None:
-        """As `Home` has it."""
+        """Stop measuring it. Idempotent."""
         self._lag.stop()
 
 
-def local_home(
-    hub: LocalHub, admin: Admin | None, checks: Sequence[Check], reactor: Any
-) -> LocalHome:
-    """The node that a service in one process is."""
-    if admin is not None:
-        people = admin.people
-    else:
+def local_home(hub: Hub, people: People | None, checks: Sequence[Check], reactor: Any) -> LocalHome:
+    """Return the node of a service in one process.
+
+    `people` are the connections of `hub`; by default they are made here.
+    """
+    if people is None:
         people = LocalPeople(lambda: cast("Iterable[Any]", hub), hub, Traces(reactor))
     return LocalHome(people, hub, reasons_of(checks), reactor)

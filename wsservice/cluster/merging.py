@@ -1,4 +1,4 @@
-"""Parts of the lists of several nodes, put together as one. PURE."""
+"""Merge parts of the lists of several nodes into one. PURE."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 import attrs
 
-from ..admin.ids import Id
-from ..admin.listing import Wanted
-from ..admin.presence import Part as ChannelsWanted
-from .questions import Channels, Part
+from ..directory.ids import Id
+from ..directory.listing import Wanted
+from ..directory.presence import ChannelsWanted
+from .questions import ChannelsPart, ListPart
 
 
 @attrs.frozen
 class Portion:
-    """What of a node's list is to be asked for."""
+    """A part of one node's list: at most `limit` connections, with numbers above `after`."""
 
     limit: int
     after: int
 
 
 def portions(wanted: Wanted, totals: Mapping[str, int]) -> tuple[dict[str, Portion], bool]:
-    """What to ask of which nodes, and whether there is more on others.
+    """Return the part to ask each node for, and whether more nodes follow.
 
-    The whole list has one node's connections after another's, in the order of their names.
-    `totals` are those that answered, and how many connections each has.
+    The whole list holds the connections node by node, in the order of the nodes' names. `totals`
+    are the numbers of connections of the nodes that answered.
     """
     asked: dict[str, Portion] = {}
     sure = 0
@@ -36,7 +36,7 @@ def portions(wanted: Wanted, totals: Mapping[str, int]) -> tuple[dict[str, Porti
         if sure >= wanted.limit:
             return asked, True
         if node == wanted.node:
-            # How many of them are behind that one is not known.
+            # The totals do not tell how many of this node's connections follow `after`.
             asked[node] = Portion(wanted.limit, wanted.after)
         else:
             asked[node] = Portion(wanted.limit - sure, 0)
@@ -44,10 +44,10 @@ def portions(wanted: Wanted, totals: Mapping[str, int]) -> tuple[dict[str, Porti
     return asked, False
 
 
-def listed(wanted: Wanted, parts: Mapping[str, Part], more: bool) -> dict[str, Any]:
-    """A part of the whole list, but for its total, of what nodes have said, by their names.
+def listed(wanted: Wanted, parts: Mapping[str, ListPart], more: bool) -> dict[str, Any]:
+    """Return a part of the whole list, without its total, from the `parts` of nodes, by name.
 
-    `more` tells whether there is more on others.
+    `more` tells whether other nodes have more connections.
     """
     shown: list[dict[str, Any]] = []
     for node in sorted(parts):
@@ -63,16 +63,17 @@ def listed(wanted: Wanted, parts: Mapping[str, Part], more: bool) -> dict[str, A
     return {"connections": shown, "next": shown[-1]["id"] if more and shown else None}
 
 
-def channels(wanted: ChannelsWanted, parts: Sequence[Channels]) -> dict[str, Any]:
-    """A part of all channels: the connections on one are added up over all nodes.
+def channels(wanted: ChannelsWanted, parts: Sequence[ChannelsPart]) -> dict[str, Any]:
+    """Return a part of all channels; connections are added up over all nodes, or workers.
 
-    How many channels there are in all is known where only one node has any, or all are here:
-    else `total` is None, and `at_most` many there are.
+    `total` is exact if all channels are here, or if only one node has channels and knows their
+    number. Otherwise it is None, and `at_most` is an upper bound.
     """
     sizes: Counter[str] = Counter()
     for part in parts:
         sizes.update(dict(part.sizes))
-    # Of what comes behind the end of a part, its node may have some too.
+    # Another node may have connections on a channel behind the end of its part, so that a sum there
+    # would be too small.
     ends = [part.sizes[-1][0] for part in parts if part.more]
     known = sorted(name for name in sizes if not ends or name <= min(ends))
     shown = known[: wanted.limit]
@@ -81,7 +82,7 @@ def channels(wanted: ChannelsWanted, parts: Sequence[Channels]) -> dict[str, Any
     total: int | None = None
     if wanted.after is None and not ends:
         total = len(sizes)
-    elif sum(bool(part.total) for part in parts) < 2:
+    elif sum(bool(part.total) for part in parts) < 2 and all(part.is_exact for part in parts):
         total = at_most
     return {
         "total": total,

@@ -1,9 +1,9 @@
-"""What nodes ask of each other, and how it is answered. PURE.
+"""The questions between nodes and their answers, as JSON. PURE.
 
-A message is an object of JSON, in ASCII. A question has `ask`, which tells what; an answer has
-`answer`, the id of its question, and `said`, or `wrong` where the question was not understood.
-Both have `from`, the node, and `v`, the version of all this. What else an object has is for
-later versions, and not looked at.
+A message is a JSON object in ASCII. A question has `ask`, the kind of question. An answer has
+`answer`, the id of its question, and `said`, or `wrong` if the question was not understood. Both
+have `from`, the sending node, and `v`, the version of this format. Other members are ignored: later
+versions may add some.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
 
-from ..admin.ids import is_node
-from ..admin.listing import MOST, SHOWN, Closing, WrongError
-from ..admin.people import CLOSING, DROPPED, HANDED, OPENING
+from ..channels.query import LONGEST, is_too_long
+from ..config.close_codes import checked_close
+from ..directory.ids import is_node
+from ..directory.listing import MOST, SHOWN, Closing
+from ..directory.outcomes import SendOutcome
 from .checking import (
     MalformedError,
     a_line,
@@ -37,53 +40,67 @@ from .facts import Facts
 
 VERSION = 1
 
-LONGEST_NAME = 64 * 1024
-"""Characters of a channel's name: no request has room for a longer one."""
-
 MOST_OF_ANSWER = 512 * 1024
-"""Octets of a part of a list, about: one that has more ends sooner."""
+"""The approximate octets of a part of a list; a longer one is cut."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _WHEN = 64
+_MOST_WORKERS = 1024
 _PEER = 300
-_OUTCOMES = (OPENING, CLOSING, HANDED, DROPPED, None)
 _STATES = ("opening", "open", "closing", "closed")
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Question(Protocol[T_co]):
-    """Something that a node is asked."""
+    """A question to a node."""
 
     ask: ClassVar[str]
 
     def as_json(self) -> dict[str, Any]:
-        """What it says, besides what it asks."""
+        """Return its arguments."""
 
     def answer_of(self, said: Mapping[str, Any]) -> T_co:
-        """Its answer, out of what was said. Raises `MalformedError`."""
+        """Parse the answer. Raises `MalformedError`."""
 
 
 @attrs.frozen
-class Part:
-    """A part of a list, and whether there is more behind it."""
+class ListPart:
+    """A part of a list. `more` tells whether other rows follow."""
 
     rows: tuple[dict[str, Any], ...]
     more: bool
+    missing: tuple[str, ...] = ()
+    """The names of the node's workers that did not answer it."""
 
 
 @attrs.frozen
-class Channels:
-    """A part of a node's channels, each with how many are on it, and how many it has in all."""
+class ChannelsPart:
+    """A part of a node's channels, with their numbers of connections.
+
+    `total` is the number of all its channels.
+    """
 
     sizes: tuple[tuple[str, int], ...]
     more: bool
     total: int
+    missing: tuple[str, ...] = ()
+    """The names of the node's workers that did not answer it."""
+    is_exact: bool = True
+    """True if `total` is exact. Otherwise it is an upper bound that may count a channel twice."""
+
+
+@attrs.frozen
+class ConnectionCount:
+    """The number of a node's connections, without those of the workers in `missing`."""
+
+    total: int
+    missing: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class AskFacts:
-    """What a node is, and does."""
+    """Ask for the facts of a node."""
 
     ask: ClassVar[str] = "facts"
 
@@ -100,7 +117,7 @@ class AskFacts:
 
 @attrs.frozen
 class AskCount:
-    """How many connections there are, or are on a channel."""
+    """Ask for the number of connections, or of those on a channel."""
 
     ask: ClassVar[str] = "count"
 
@@ -113,13 +130,13 @@ class AskCount:
     def as_json(self) -> dict[str, Any]:
         return {"channel": self.channel}
 
-    def answer_of(self, said: Mapping[str, Any]) -> int:
-        return a_number(member(said, "total"), "total")
+    def answer_of(self, said: Mapping[str, Any]) -> ConnectionCount:
+        return ConnectionCount(a_number(member(said, "total"), "total"), _missing(said))
 
 
 @attrs.frozen
 class AskList:
-    """At most `limit` connections, or those of a channel, with numbers behind `after`."""
+    """Ask for at most `limit` connections, or those on a channel, with numbers above `after`."""
 
     ask: ClassVar[str] = "list"
 
@@ -135,18 +152,18 @@ class AskList:
     def as_json(self) -> dict[str, Any]:
         return attrs.asdict(self)
 
-    def answer_of(self, said: Mapping[str, Any]) -> Part:
+    def answer_of(self, said: Mapping[str, Any]) -> ListPart:
         rows = tuple(map(_row, a_list(member(said, "rows"), "rows", self.limit)))
         numbers = [self.after, *(int(row["id"]) for row in rows)]
         if any(one >= other for one, other in pairwise(numbers)):
             raise MalformedError("the rows are not in order")
         more = a_switch(member(said, "more"), "more")
-        return Part(rows, _with_some(more, rows))
+        return ListPart(rows, _with_some(more, rows), _missing(said))
 
 
 @attrs.frozen
 class AskChannels:
-    """At most `limit` channels, whose names come behind `after`; None for the first."""
+    """Ask for at most `limit` channels, after the name `after`; None starts at the first."""
 
     ask: ClassVar[str] = "channels"
 
@@ -160,7 +177,7 @@ class AskChannels:
     def as_json(self) -> dict[str, Any]:
         return attrs.asdict(self)
 
-    def answer_of(self, said: Mapping[str, Any]) -> Channels:
+    def answer_of(self, said: Mapping[str, Any]) -> ChannelsPart:
         rows = a_list(member(said, "rows"), "rows", self.limit)
         sizes = tuple(map(_size, rows))
         names = [*([] if self.after is None else [self.after]), *(name for name, _ in sizes)]
@@ -168,12 +185,14 @@ class AskChannels:
             raise MalformedError("the channels are not in order")
         more = a_switch(member(said, "more"), "more")
         total = a_number(member(said, "total"), "total", len(sizes))
-        return Channels(sizes, _with_some(more, sizes), total)
+        # Nodes of an earlier version do not send this member.
+        is_exact = a_switch(said.get("exact", True), "exact")
+        return ChannelsPart(sizes, _with_some(more, sizes), total, _missing(said), is_exact)
 
 
 @attrs.frozen
 class AskClose:
-    """Close a connection: whether there was one."""
+    """Ask to close a connection. The answer tells whether it was there."""
 
     ask: ClassVar[str] = "close"
 
@@ -182,11 +201,7 @@ class AskClose:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskClose:
-        given = {"code": member(said, "code"), "reason": member(said, "reason")}
-        try:
-            closing = Closing.of(json.dumps(given).encode())
-        except WrongError:
-            raise MalformedError("that cannot be sent") from None
+        closing = _closing(member(said, "code"), member(said, "reason"))
         return cls(a_number(member(said, "connection"), "connection"), closing)
 
     def as_json(self) -> dict[str, Any]:
@@ -199,8 +214,7 @@ class AskClose:
 
 @attrs.frozen
 class AskSend:
-    """Send a connection a message: what became of it, as `admin.people.send` has it; None: there
-    is no such connection."""
+    """Ask to send a message to a connection. The answer is the outcome."""
 
     ask: ClassVar[str] = "send"
 
@@ -217,18 +231,18 @@ class AskSend:
             if not is_binary:
                 payload.decode()
         except (TypeError, ValueError, binascii.Error):
-            raise MalformedError("its message is none") from None
+            raise MalformedError("its message is malformed") from None
         return cls(a_number(member(said, "connection"), "connection"), payload, is_binary)
 
     def as_json(self) -> dict[str, Any]:
         data = base64.b64encode(self.payload).decode()
         return {"connection": self.connection, "data64": data, "binary": self.is_binary}
 
-    def answer_of(self, said: Mapping[str, Any]) -> str | None:
-        outcome = member(said, "outcome")
-        if outcome not in _OUTCOMES:
-            raise MalformedError("there is no such outcome")
-        return None if outcome is None else str(outcome)
+    def answer_of(self, said: Mapping[str, Any]) -> SendOutcome:
+        try:
+            return SendOutcome(member(said, "outcome"))
+        except ValueError:
+            raise MalformedError("there is no such outcome") from None
 
 
 _KNOWN: dict[str, Callable[[Mapping[str, Any]], Question[Any]]] = {
@@ -243,7 +257,7 @@ _KNOWN: dict[str, Callable[[Mapping[str, Any]], Question[Any]]] = {
 
 @attrs.frozen
 class Asked:
-    """A question as it came. `question` is None where it is not understood; `wrong` tells why."""
+    """A question that came. `question` is None if this node does not understand it: see `wrong`."""
 
     sender: str
     id: str
@@ -253,7 +267,7 @@ class Asked:
 
 @attrs.frozen
 class Answered:
-    """An answer as it came. `said` is None where the question was not understood."""
+    """An answer that came. `said` is None if the other node did not understand the question."""
 
     sender: str
     id: str
@@ -261,17 +275,17 @@ class Answered:
 
 
 def asked(sender: str, id_: str, question: Question[Any]) -> bytes:
-    """A question, as it goes out."""
+    """Return a question as octets to send."""
     return _message(sender, ask=question.ask, id=id_, **question.as_json())
 
 
 def answered(sender: str, id_: str, said: Mapping[str, Any]) -> bytes:
-    """An answer, as it goes out."""
+    """Return an answer as octets to send."""
     return _message(sender, answer=id_, said=said)
 
 
 def not_understood(sender: str, id_: str, wrong: str) -> bytes:
-    """The answer to what is no question."""
+    """Return the answer to an invalid question, as octets to send."""
     return _message(sender, answer=id_, wrong=wrong)
 
 
@@ -280,11 +294,11 @@ def _message(sender: str, **said: Any) -> bytes:
 
 
 def read(octets: bytes, most: int) -> Asked | Answered:
-    """What came, in at most so many octets. Raises `MalformedError`."""
+    """Parse a message of at most `most` octets. Raises `MalformedError`."""
     said = parsed(octets, most)
     sender = member(said, "from")
     if not is_node(sender):
-        raise MalformedError("from is no node")
+        raise MalformedError("from is not a node's name")
     if "answer" in said:
         id_ = _id(said["answer"])
         if said.get("v") != VERSION or "said" not in said:
@@ -300,7 +314,7 @@ def read(octets: bytes, most: int) -> Asked | Answered:
 
 
 def part_of(rows: list[Any], more: bool) -> tuple[list[Any], bool]:
-    """As many rows as an answer may have, at least one, and whether there are more."""
+    """Return the rows that fit into one answer, at least one, and whether more follow."""
     size = 0
     for count, row in enumerate(rows):
         size += len(json.dumps(row))
@@ -315,26 +329,47 @@ def _id(value: object) -> str:
     return value
 
 
+def _closing(code: object, reason: object) -> Closing:
+    if isinstance(code, int) and isinstance(reason, str):
+        with suppress(ValueError):
+            checked_close(code, reason)
+            return Closing(code, reason)
+    raise MalformedError("its close cannot be sent")
+
+
 def _channel(said: Mapping[str, Any], name: str) -> str | None:
     value = member(said, name)
-    return None if value is None else a_text(value, name, LONGEST_NAME)
+    return None if value is None else _name(value, name)
+
+
+def _name(value: object, what: str) -> str:
+    name = a_text(value, what, LONGEST)
+    if is_too_long(name):
+        raise MalformedError(f"{what} has more than {LONGEST} octets")
+    return name
 
 
 def _with_some(more: bool, rows: tuple[Any, ...]) -> bool:
     if more and not rows:
-        raise MalformedError("there is more, behind nothing")
+        raise MalformedError("more rows are announced after none")
     return more
+
+
+def _missing(said: Mapping[str, Any]) -> tuple[str, ...]:
+    # Nodes of an earlier version do not send this member.
+    names = a_list(said.get("missing", []), "missing", _MOST_WORKERS)
+    return tuple(a_line(each, "a worker's name", _WHEN) for each in names)
 
 
 def _size(value: object) -> tuple[str, int]:
     pair = a_list(value, "a channel", 2)
     if len(pair) != 2:
-        raise MalformedError("a channel is no pair")
-    return a_text(pair[0], "a channel's name", LONGEST_NAME), a_number(pair[1], "a count", 1)
+        raise MalformedError("a channel is not a pair")
+    return _name(pair[0], "a channel's name"), a_number(pair[1], "a count", 1)
 
 
 def _row(value: object) -> dict[str, Any]:
-    """A connection, as `listing` shows it."""
+    """Validate a connection in the form that `listing` gives it."""
     said = an_object(value, "a connection")
     id_ = member(said, "id")
     if not isinstance(id_, str) or not id_.isascii() or not id_.isdigit() or len(id_) > 20:

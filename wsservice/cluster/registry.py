@@ -1,7 +1,7 @@
-"""Which nodes there are, as the broker has it: each says again and again that it is there.
+"""Keep the list of nodes at the broker. Each node registers itself again and again.
 
-There is a key for each node, which expires unless its node says so again, and an index of
-them. All are on one server, under one hash tag.
+Each node has a key that expires unless the node renews it; an index holds the names of all. Index
+and keys have one hash tag, so that they are on one server.
 """
 
 from __future__ import annotations
@@ -14,36 +14,37 @@ import attrs
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredList
 
-from ..admin.ids import is_node
-from ..broker.names import Names
-from ..broker.scripting import Script
+from ..broker.naming import Names
+from ..broker.redis.scripting import LuaScript
+from ..clock import monotonic_of
+from ..directory.ids import is_node
 from ..errors import BrokerError
-from ..escape import escape
+from ..escape import escape_once
 from .checking import MalformedError, parsed
 from .facts import Facts
 
 BEAT = 3.0
-"""Seconds from one time that a node says that it is there to the next."""
+"""Seconds between two registrations of a node."""
 
 EXPIRES = 10.0
-"""Seconds after the last time until it is forgotten."""
+"""Seconds after its last registration until a node is forgotten."""
 
 _FRESH = 0.5
-"""Seconds for which what was read is good."""
+"""Seconds for which a list that was read is used again."""
 
 _PATIENCE = 2.0
-"""Seconds that the broker has to tell."""
+"""Seconds that the broker has to answer."""
 
 MOST_NODES = 1000
-"""Nodes that are looked at."""
+"""The most nodes that are read."""
 
 _MOST_OF_FACTS = 64 * 1024
-"""Octets of what a node says of itself."""
+"""The most octets of a node's facts."""
 
 HOME = "cluster"
-"""The name under which all of this is, on whichever server that is."""
+"""The name that picks the server of the registry."""
 
-_SAY = Script("""
+_SAY = LuaScript("""
 local said = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if said.err then
   -- Where memory is full, who is there already stays.
@@ -59,7 +60,8 @@ end
 return count
 """)
 
-_READ = Script("""
+_READ = LuaScript(
+    """
 local found = {}
 for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[1])) do
   local key = KEYS[1] .. ':' .. node
@@ -73,57 +75,64 @@ for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[1])) do
   end
 end
 return found
-""")
+""",
+    4 * MOST_NODES,  # each row counts, and its three elements
+)
 
 
-class Link(Protocol):
-    """What is needed of a link to the broker."""
+class RegistryLink(Protocol):
+    """A link to the broker, as the registry needs it."""
 
     up: bool
 
     def call(self, *words: bytes | str | int | float) -> Deferred[Any]:
-        """Ask something."""
+        """Send a command. Fires with the answer, or fails with `BrokerError`."""
 
-    def script(self, script: Script, keys: Any, arguments: Any) -> Deferred[Any]:
-        """Call a script."""
+    def script(self, script: LuaScript, keys: Any, arguments: Any) -> Deferred[Any]:
+        """Call a script. Fires with the answer, or fails with `BrokerError`."""
 
 
 @attrs.frozen
-class Entry:
-    """A node. `facts` is what it said of itself when it last said that it is there, None where
-    that cannot be read; `seen` is how many seconds ago that was."""
+class RegisteredNode:
+    """A node. `seen` is the number of seconds since it last registered.
+
+    `facts` are those of that time; None if they cannot be read.
+    """
 
     facts: Facts | None
     seen: float
 
 
 @attrs.frozen
-class Known:
-    """The nodes besides this one. Where `problem` says why the broker was of no help, it is
-    those of the last time."""
+class KnownNodes:
+    """The nodes besides this one.
 
-    others: Mapping[str, Entry]
+    `problem` says why the broker could not tell; `others` are then those it told last.
+    """
+
+    others: Mapping[str, RegisteredNode]
     problem: str | None = None
 
 
 class Registry:
-    """Says that this `node` is there, and knows the others."""
+    """Register this `node`, and read which others are there."""
 
-    def __init__(self, link: Link, names: Names, node: str, reactor: Any) -> None:
+    def __init__(self, link: RegistryLink, names: Names, node: str, reactor: Any) -> None:
         self._link = link
         self._index = names.of("nodes", HOME)
         self._key = self._index + b":" + node.encode()
         self._node = node
         self._reactor = reactor
-        self._known = Known({})
+        self._monotonic = monotonic_of(reactor)
+        self._known = KnownNodes({})
         self._until = -1.0
-        #: How many nodes there are, this one included, as of its last beat; 0: that failed.
+        #: The number of nodes, this one included, at its last beat; 0 if that failed.
         self.count = 0
-        #: Nodes, and facts of nodes, in which there was no sense.
+        #: Malformed names and facts of nodes.
         self.malformed = 0
 
     async def say(self, facts: Facts) -> None:
-        """Say that this node is there. Raises `BrokerError`."""
+        """Register this node, or renew its registration. Raises `BrokerError`."""
         said = json.dumps(facts.as_json(), separators=(",", ":"))
         arguments = (self._node, said, int(EXPIRES * 1000), MOST_NODES - 1)
         try:
@@ -134,14 +143,14 @@ class Registry:
         self.count = count if isinstance(count, int) else 0
 
     def leave(self) -> Deferred[None]:
-        """Say that it is not there any more. Whatever hinders it, the others notice it later."""
+        """Remove this node. Errors are ignored: the registration then expires."""
         said = [self._link.call("DEL", self._key)]
         said.append(self._link.call("ZREM", self._index, self._node))
         return DeferredList(said, consumeErrors=True).addCallback(lambda _: None)
 
-    async def known(self) -> Known:
-        """The other nodes, as of now. Raises nothing."""
-        if self._link.up and self._reactor.seconds() < self._until:
+    async def known(self) -> KnownNodes:
+        """Return the other nodes of now. Raises nothing; see `Known.problem`."""
+        if self._link.up and self._monotonic() < self._until:
             return self._known
         reading = self._link.script(_READ, (self._index,), (MOST_NODES - 1, _MOST_OF_FACTS))
         try:
@@ -149,22 +158,21 @@ class Registry:
         except defer.TimeoutError:
             return self._last(f"the broker did not answer within {_PATIENCE:g} s")
         except BrokerError as error:
-            return self._last(f"the broker is of no help: {error}")
-        self._known = Known(self._entries(rows))
-        self._until = self._reactor.seconds() + _FRESH
+            return self._last(f"the broker failed: {error}")
+        self._known = KnownNodes(self._entries(rows))
+        self._until = self._monotonic() + _FRESH
         return self._known
 
-    def _last(self, problem: str) -> Known:
-        text = problem if problem.isprintable() else escape(problem)
-        return attrs.evolve(self._known, problem=text)
+    def _last(self, problem: str) -> KnownNodes:
+        return attrs.evolve(self._known, problem=escape_once(problem))
 
-    def _entries(self, rows: Any) -> dict[str, Entry]:
+    def _entries(self, rows: Any) -> dict[str, RegisteredNode]:
         found = {}
         for row in rows if isinstance(rows, list) else ():
             match row:
                 case [bytes(name), bytes(said), int(left)] if is_node(name.decode("latin-1")):
                     seen = max(0.0, EXPIRES - left / 1000)
-                    found[name.decode()] = Entry(self._facts(said), seen)
+                    found[name.decode()] = RegisteredNode(self._facts(said), seen)
                 case _:
                     self.malformed += 1
         found.pop(self._node, None)

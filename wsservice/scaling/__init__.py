@@ -1,12 +1,11 @@
-"""How many nodes and Redis servers a load needs: `python -m wsservice.scaling`.
+"""Compute how many nodes and Redis servers a load needs: `python -m wsservice.scaling`.
 
-The map. Imports run one way, downwards in this list::
+It may import `config.units`, `escape` and `errors`.
 
-    figures.py      what one process and one Redis needed, measured
-    model.py        what a load needs by them, and which machines carry it
-    shown.py        that, as text, Markdown and JSON
-    __main__.py     the program
+The modules::
 
-All of it is arithmetic. `docs/scaling.md` has what it comes to, how it was checked,
-and what it does not know.
+    __main__.py  the program
+    figures.py   measured needs of one process and one Redis
+    model.py     the needs of a load, and the machines that carry it
+    shown.py     results as text, Markdown and JSON
 """

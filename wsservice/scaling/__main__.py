@@ -1,4 +1,4 @@
-"""`python -m wsservice.scaling`: what so many connections need."""
+"""`python -m wsservice.scaling`: compute the machines that a load needs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
+from ..config.units import SIZES, TIMES, parse_seconds, parse_size
 from ..errors import ConfigError
 from ..escape import escape
 from . import shown
@@ -22,7 +23,12 @@ _MOST = 1e12
 
 _SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
+_ENDS_OF_UNITS = {name[-1] for name in (*SIZES, *TIMES)}
+
 _USAGE = 2
+
+_FAN_OUT = 10.0
+"""Connections that a message reaches, unless the command line names another number."""
 
 
 class _EndError(Exception):
@@ -39,18 +45,37 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Number:
-    """A number from one bound to another, as argparse calls it: 10000, 1e4, 10k."""
+    """The type of a number within bounds, for argparse: 10000, 1e4, 10k.
 
-    def __init__(self, least: float, most: float = _MOST, *, whole: bool = False) -> None:
+    `parse` reads a number with a unit, as the service's own options do, and the result is
+    divided by `unit`.
+    """
+
+    def __init__(
+        self,
+        least: float,
+        most: float = _MOST,
+        *,
+        whole: bool = False,
+        parse: Callable[[str], float] | None = None,
+        unit: float = 1.0,
+    ) -> None:
         self._least = least
         self._most = most
         self._whole = whole
+        self._parse = parse
+        self._unit = unit
+
+    def _value(self, text: str) -> float:
+        if self._parse is not None and text[-1:] in _ENDS_OF_UNITS:
+            return self._parse(text) / self._unit
+        suffix = text[-1:]
+        digits = text[:-1] if suffix in _SUFFIXES else text
+        return float(digits) * _SUFFIXES.get(suffix, 1.0)
 
     def __call__(self, text: str) -> float:
-        suffix = text[-1:]
         try:
-            digits = text[:-1] if suffix in _SUFFIXES else text
-            value = float(digits) * _SUFFIXES.get(suffix, 1.0)
+            value = self._value(text)
         except ValueError:
             value = math.nan
         allowed = self._least <= value <= self._most
@@ -65,140 +90,180 @@ class _Number:
 
 def _history(text: str) -> tuple[float, float]:
     size, _, lasting = text.partition(",")
-    number = _Number(0)
-    return number(size), number(lasting) if lasting else 300.0
+    return _Number(0)(size), _Number(0, parse=parse_seconds)(lasting) if lasting else 300.0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m wsservice.scaling",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="How many nodes and Redis servers a load needs, by what one process and one"
-        "\nRedis needed where they were measured. docs/scaling.md says what it does not know.",
-        epilog="Numbers may be written as 2000, 2e3 or 2k (k, M, G).\n\n"
-        "exit status:\n  0  said\n  1  no number of such machines carries it\n  2  wrong usage\n",
+        usage="%(prog)s --connections COUNT [OPTION ...]",
+        description="Print how many nodes and Redis servers a load needs. The model takes the"
+        "\nmeasured costs of one process and one Redis; docs/scaling.md names its limits.",
+        epilog="COUNT may be 2000, 2e3 or 2k (k, M, G). BYTES may have B, KiB, MiB or GiB"
+        "\n(64KiB), SECONDS may have ms, s, m or h (5m).\n\n"
+        "exit status:\n  0  printed\n  1  no number of such machines carries the load\n"
+        "  2  wrong usage\n\n"
+        "examples:\n"
+        "  %(prog)s --connections 200k --publish-rate 3k --fan-out 50\n"
+        "  %(prog)s --connections 1M --cores 8 --memory 32 --json\n",
         allow_abbrev=False,
+        add_help=False,
     )
+    _add_load(parser.add_argument_group("load, the means of a second"))
+    _add_machines(parser.add_argument_group("machines"))
+    _add_output(parser.add_argument_group("figures, output and help"))
+    return parser
+
+
+def _add_load(group: Any) -> None:
+    """Add the options for the load."""
     positive, some = _Number(1e-6), _Number(0)
-    load = parser.add_argument_group("the load, in means of a second")
-    load.add_argument(
-        "--connections", type=_Number(1), required=True, metavar="N", help="that are open"
+    group.add_argument(
+        "--connections", type=_Number(1), required=True, metavar="COUNT", help="open connections"
     )
-    load.add_argument(
+    group.add_argument(
         "--publish-rate",
         type=some,
-        metavar="N",
-        help="messages published [default: one for each 20 connections]",
+        metavar="COUNT",
+        help="messages published a second [default: 1 for each 20 connections]",
     )
-    load.add_argument(
+    group.add_argument(
         "--fan-out",
         type=positive,
-        metavar="N",
-        help="connections that each of them goes to [default: 10]",
+        metavar="COUNT",
+        help=f"connections that each of these messages reaches [default: {_FAN_OUT:g}]",
     )
-    load.add_argument(
-        "--size", type=some, default=100.0, metavar="OCTETS", help="of each [default: 100]"
+    group.add_argument(
+        "--size",
+        type=_Number(0, parse=parse_size),
+        default=100.0,
+        metavar="BYTES",
+        help="size of a message [default: %(default)g]",
     )
-    load.add_argument(
+    group.add_argument(
         "--batch",
         type=_Number(1),
         default=1.0,
-        metavar="N",
-        help="messages in each POST /publish [default: 1]",
+        metavar="COUNT",
+        help="messages in each POST /publish [default: %(default)g]",
     )
-    load.add_argument(
+    group.add_argument(
         "--channels",
         type=positive,
-        metavar="N",
-        help="that somebody is on [default: as many as give each connection one]",
+        metavar="COUNT",
+        help="channels with a connection [default: connections divided by --fan-out]",
     )
-    load.add_argument(
+    group.add_argument(
         "--session",
-        type=positive,
+        type=_Number(1e-6, parse=parse_seconds),
         default=300.0,
         metavar="SECONDS",
-        help="that a connection stays [default: 300]",
+        help="time that a connection stays open [default: %(default)g]",
     )
-    load.add_argument(
+    group.add_argument(
         "--message-rate",
         type=some,
         default=0.0,
-        metavar="N",
-        help="messages that clients send [default: 0]",
+        metavar="COUNT",
+        help="messages that clients send a second [default: %(default)g]",
     )
-    load.add_argument(
+    group.add_argument(
         "--history",
         type=_history,
         default=(0.0, 0.0),
-        metavar="SIZE[,SECONDS]",
-        help="as the service's own option [default: 0]",
+        metavar="COUNT[,SECONDS]",
+        help="messages kept per channel, as the service's --history [default: 0]",
     )
-    load.add_argument(
+    group.add_argument(
         "--ping-interval",
-        type=some,
+        type=_Number(0, parse=parse_seconds),
         default=20.0,
         metavar="SECONDS",
-        help="as the service's own option [default: 20]",
+        help="as the service's --ping-interval; 0: no pings [default: %(default)g]",
     )
-    machines = parser.add_argument_group("the machines")
-    machines.add_argument(
+
+
+def _add_machines(group: Any) -> None:
+    """Add the options for the machines."""
+    memory = _Number(1e-6, parse=parse_size, unit=GIB)
+    group.add_argument(
         "--cores",
         type=_Number(1, 4096, whole=True),
         default=4.0,
-        metavar="N",
-        help="of a node, each with a process: --workers [default: 4]",
+        metavar="COUNT",
+        help="CPU cores of a node, each with a worker process [default: %(default)g]",
     )
-    machines.add_argument(
-        "--memory", type=positive, default=16.0, metavar="GIB", help="of a node [default: 16]"
+    group.add_argument(
+        "--memory",
+        type=memory,
+        default=16.0,
+        metavar="GIB",
+        help="memory of a node, in GiB [default: %(default)g]",
     )
-    machines.add_argument(
+    group.add_argument(
         "--network",
-        type=positive,
+        type=_Number(1e-6),
         default=10.0,
         metavar="GBIT",
-        help="a second, of a node and of a Redis, in each direction [default: 10]",
+        help="Gbit a second of a node and of a Redis, in each direction [default: %(default)g]",
     )
-    machines.add_argument(
+    group.add_argument(
         "--connections-per-node",
         type=_Number(1),
         default=50_000.0,
-        metavar="N",
-        help="at most: those that are lost with it [default: 50000]",
+        metavar="COUNT",
+        help="most connections of a node; a node that fails loses them [default: %(default)g]",
     )
-    machines.add_argument(
-        "--redis-memory", type=positive, default=16.0, metavar="GIB", help="[default: 16]"
+    group.add_argument(
+        "--redis-memory",
+        type=memory,
+        default=16.0,
+        metavar="GIB",
+        help="memory of a Redis server, in GiB [default: %(default)g]",
     )
-    machines.add_argument(
+    group.add_argument(
         "--redis-connections",
         type=_Number(1),
         default=10_000.0,
-        metavar="N",
-        help="its maxclients [default: 10000]",
+        metavar="COUNT",
+        help="most connections of a Redis server, its maxclients [default: %(default)g]",
     )
-    machines.add_argument(
+    group.add_argument(
         "--busy",
         type=_Number(0.01, 1),
         default=0.5,
-        metavar="PART",
-        help="of CPU time and network that the mean may take: the rest is for bursts, and for"
-        " who comes from a lost node [default: 0.5]",
+        metavar="FRACTION",
+        help="fraction of CPU time and network that the mean load may take; the rest is for"
+        " bursts, and for clients of a lost node [default: %(default)g]",
     )
-    parser.add_argument(
+
+
+def _add_output(group: Any) -> None:
+    """Add the options for figures and output, and those that print something and end."""
+    group.add_argument(
         "--figures",
         type=Path,
         default=FILE,
-        metavar="PATH",
-        help="other figures than those measured here, in a file of the same form",
+        metavar="FILE",
+        help="TOML file of measured costs, in place of the built-in one",
     )
-    parser.add_argument("--json", action="store_true", help="octets, seconds, cores, as JSON")
-    parser.add_argument("--version", action="version", version=f"wsservice {__version__}")
-    return parser
+    group.add_argument(
+        "--json", action="store_true", help="print JSON, in bytes, seconds and cores"
+    )
+    group.add_argument("-h", "--help", action="help", help="show this help")
+    group.add_argument(
+        "--version",
+        action="version",
+        version=f"wsservice {__version__}",
+        help="show the version",
+    )
 
 
 def _load(given: argparse.Namespace) -> Load:
     fan_out = given.fan_out
     if fan_out is None:
-        fan_out = min(10.0, given.connections)
+        fan_out = min(_FAN_OUT, given.connections)
     if fan_out > given.connections:
         raise _EndError(
             _USAGE,
@@ -245,7 +310,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     except ConfigError as error:
         raise _EndError(_USAGE, str(error)) from error
     except TooMuchError as error:
-        raise _EndError(1, f"no number of such machines carries it: {error}") from error
+        raise _EndError(1, f"no number of such machines carries the load: {error}") from error
     show = shown.as_json if given.json else shown.text
     sys.stdout.write(show(load, figures, machines, found) + "\n")
     sys.stdout.flush()
@@ -260,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         status = end.status
         sys.stderr.write(f"wsservice.scaling: {end}\n")
     except BrokenPipeError:
-        # Whoever has read enough has gone: Python would try to write once more, and complain.
+        # The reader, such as `head`, is gone. Python would write once more, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT

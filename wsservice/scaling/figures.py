@@ -1,8 +1,7 @@
-"""What one process and one Redis needed: all constants of the model, in one place.
+"""Hold the measured costs of one process and one Redis: all constants of the model. PURE.
 
-`figures.toml` beside this module is written by `make bench-redis`, which measures
-them. Another file of the same form, measured on another machine, may take its
-place. PURE.
+`make bench-redis` measures them and writes `figures.toml` beside this module. Another file of the
+same form, measured on another machine, may take its place.
 """
 
 from __future__ import annotations
@@ -27,44 +26,48 @@ def _figure(what: str, least: float = 0.0) -> Any:
 
 
 @attrs.frozen
-class Figures:
-    """Microseconds are of CPU time (`_us`), for each octet nanoseconds (`_ns`)."""
+class MeasuredCosts:
+    """The measured costs. `_us` are microseconds of CPU time, `_ns` nanoseconds of it per octet."""
 
     measured: datetime.date = attrs.field(metadata={"what": "when"})
     machine: str = attrs.field(metadata={"what": "on what"})
 
-    process_octets: float = _figure("resident memory of a process that serves nobody")
-    connection_octets: float = _figure("more of it for each connection")
-    channel_octets: float = _figure("more of it for each that is alone on its channel, with Redis")
-    socket_octets: float = _figure("what the kernel keeps for each connection")
-    connect_us: float = _figure("a connection that opens, is greeted, and closes")
-    join_us: float = _figure("more for one whose channel the process has to subscribe to")
+    process_octets: float = _figure("resident memory of a process without connections")
+    connection_octets: float = _figure("additional memory for each connection")
+    channel_octets: float = _figure(
+        "additional memory for each channel of one connection, with Redis"
+    )
+    socket_octets: float = _figure("memory of the kernel for each connection")
+    connect_us: float = _figure("to open a connection, send the greeting, and close")
+    join_us: float = _figure("additional time to subscribe to the channel of a connection")
     ping_us: float = _figure("a ping and its pong")
-    message_us: float = _figure("a message of a client that comes alone, and its answer")
+    message_us: float = _figure("a single message of a client, and its answer")
     publish_us: float = _figure("a POST /publish/CHANNEL that goes to Redis")
     line_us: float = _figure("one of the many lines of a POST /publish that go to Redis")
     arrive_us: float = _figure("a message that comes from Redis")
-    arrive_ns: float = _figure("more for each octet of it")
+    arrive_ns: float = _figure("additional time for each octet of the message")
     deliver_us: float = _figure("its delivery to each connection")
-    deliver_ns: float = _figure("more for each octet of it")
+    deliver_ns: float = _figure("additional time for each octet of the delivery")
 
     redis_publish_us: float = _figure("Redis: a message published")
     redis_history_us: float = _figure("Redis: a message published, and kept in a history")
-    redis_pass_us: float = _figure("Redis: its passing on to each process that subscribes")
-    redis_octet_ns: float = _figure("Redis: more for each octet that it passes on")
+    redis_pass_us: float = _figure("Redis: passing a message on to each process that subscribes")
+    redis_octet_ns: float = _figure("Redis: additional time for each octet that it passes on")
     redis_join_us: float = _figure("Redis: a subscription that comes and goes")
     redis_client_octets: float = _figure("Redis: memory for each process's connections")
     redis_subscription_octets: float = _figure("Redis: memory for each subscription")
     redis_channel_octets: float = _figure("Redis: memory for each channel's history")
-    redis_message_octets: float = _figure("Redis: memory for each message in it, but its payload")
+    redis_message_octets: float = _figure(
+        "Redis: memory for each message of a history, plus payload"
+    )
     links: float = _figure("connections of a process to each Redis", 1.0)
 
 
-NUMBERS = tuple(each for each in attrs.fields(Figures) if "least" in each.metadata)
+NUMBERS = tuple(each for each in attrs.fields(MeasuredCosts) if "least" in each.metadata)
 
 
-def read(path: Path = FILE) -> Figures:
-    """The figures of a file. Raises `ConfigError`."""
+def read(path: Path = FILE) -> MeasuredCosts:
+    """Return the figures in a file. Raises `ConfigError`."""
     try:
         with path.open("rb") as file:
             octets = file.read(_MOST_OF_FILE + 1)
@@ -74,13 +77,13 @@ def read(path: Path = FILE) -> Figures:
     except OSError as error:
         raise ConfigError(f"--figures: cannot read {str(path)!r}: {error.strerror}") from error
     except ValueError as error:
-        # The parser's own words may quote what it read.
+        # The parser's own words may quote the file.
         raise ConfigError(f"--figures: {str(path)!r}: {error}") from error
 
 
-def parsed(found: dict[str, Any]) -> Figures:
-    """The figures that a file has. Raises `ValueError`."""
-    names = [each.name for each in attrs.fields(Figures)]
+def parsed(found: dict[str, Any]) -> MeasuredCosts:
+    """Validate the figures that a file holds. Raises `ValueError`."""
+    names = [each.name for each in attrs.fields(MeasuredCosts)]
     for name in sorted({*names} ^ found.keys()):
         raise ValueError(f"{name!r} is {'missing' if name in names else 'no figure'}")
     if type(found["measured"]) is not datetime.date:
@@ -93,11 +96,11 @@ def parsed(found: dict[str, Any]) -> Figures:
             raise ValueError(f"{each.name}: give a number")
         if not least <= value < math.inf:
             raise ValueError(f"{each.name}: {value} is not allowed; give {least:g} or more")
-    return Figures(**found)
+    return MeasuredCosts(**found)
 
 
-def written(figures: Figures, by: str) -> str:
-    """Such a file. `by` is the command that measured."""
+def written(figures: MeasuredCosts, by: str) -> str:
+    """Return the text of a file of figures. `by` is the command that measured them."""
     lines = [
         f"# What one process and one Redis needed, measured by `{by}`, which writes this file.",
         "# _us: microseconds of CPU time; _ns: nanoseconds of it.",

@@ -1,9 +1,8 @@
-"""What a load needs by the figures of `figures.py`, and which machines carry it. PURE.
+"""Compute what a load needs, by the figures of `figures.py`, and the machines for it. PURE.
 
-A message that is published goes to Redis once, from there to each process that has
-somebody on its channel, and from each of those to its own connections. Who is on a
-channel is spread over the processes as chance has it. Everything is a mean: what
-comes in bursts has to find its room in `Machines.busy`.
+A message goes once to Redis, from there to each process with a connection on its channel, and from
+each of those to its own connections. The model spreads the connections on a channel over the
+processes at random. Everything is a mean: `Machines.busy` leaves room for bursts.
 """
 
 from __future__ import annotations
@@ -12,75 +11,75 @@ import math
 
 import attrs
 
-from .figures import Figures
+from .figures import MeasuredCosts
 
 GIB = 1024**3
 
 _PACKET = 66
 _SEGMENT = 1448
-"""Octets of Ethernet's, IPv4's and TCP's heads (with time stamps), and those of a packet besides.
-Each packet is answered by one that has the heads alone."""
+"""Octets of the headers of a packet (Ethernet, IPv4, TCP with time stamps), and of its content.
+Each packet is answered by one that has only the headers."""
 
 _ENVELOPE = 128
-"""Octets about, beside the payload, of a message between a node and Redis: the command, the names
-of the channel and of the node."""
+"""Octets, about, that a message between a node and Redis has besides its payload: the command, the
+names of the channel and of the node."""
 
 _REQUEST = 300
-"""Octets about, beside the payload, of a `POST /publish`, and as many of its answer."""
+"""Octets, about, that a `POST /publish` has besides its payload, and that its answer has."""
 
 _HANDSHAKE = 1000
-"""Octets about of an opening and a closing handshake, in each direction, with packets' heads."""
+"""Octets, about, of an opening and a closing handshake, in each direction, with packet headers."""
 
 _PING = 10
-"""Octets of a ping, at most."""
+"""The most octets of a ping."""
 
 _FULL = 0.8
-"""The part of memory that is planned for, whatever `busy` is: there is no queue for it."""
+"""The fraction of memory that is planned for, whatever `busy` is: memory has no queue."""
 
 _MOST = 10**15
-"""Nodes, beyond which nothing is said any more."""
+"""The most nodes that a plan may have."""
 
 _STEPS = 10_000
 
 
 @attrs.frozen
 class Load:
-    """What there is to do. Rates are means of a second, of all connections together."""
+    """The load. Rates are means per second, over all connections."""
 
     connections: float
     publish_rate: float
-    """Messages published."""
+    """Messages published per second."""
     fan_out: float
-    """Connections that each of them goes to: who is on its channel."""
+    """Connections that each published message reaches: those on its channel."""
     size: float
-    """Octets of its payload."""
+    """Octets of a message's payload."""
     channels: float
-    """Channels that somebody is on."""
+    """Channels with a connection."""
     session: float
-    """Seconds that a connection stays."""
+    """Seconds that a connection stays open."""
     message_rate: float = 0.0
-    """Messages that clients send."""
+    """Messages that clients send per second."""
     history: float = 0.0
-    """Messages that are kept of each channel, at most; 0: none."""
+    """The most messages that are kept of each channel; 0: none."""
     history_seconds: float = 0.0
-    """How long; 0: for as long as there is room."""
+    """Seconds that a message is kept; 0: as long as there is room."""
     ping_interval: float = 20.0
     batch: float = 1.0
     """Messages in each `POST /publish`."""
 
     @property
     def delivered(self) -> float:
-        """Messages delivered in a second."""
+        """Messages delivered per second."""
         return self.publish_rate * self.fan_out
 
     @property
     def connect_rate(self) -> float:
-        """Connections opened in a second, and as many closed."""
+        """Connections opened per second; as many are closed."""
         return self.connections / self.session
 
     @property
     def joins(self) -> float:
-        """Channels joined in a second."""
+        """Channels joined per second."""
         return max(self.connections, self.channels * self.fan_out) / self.session
 
     @property
@@ -96,25 +95,25 @@ class Load:
 
 @attrs.frozen
 class Machines:
-    """What there is to do it with. A node has a process (`--workers`) for each of its cores."""
+    """The machines. A node runs one process (`--workers`) for each of its cores."""
 
     cores: float = 4
     memory: float = 16 * GIB
     network: float = 10e9 / 8
-    """Octets in a second, in each direction."""
+    """Octets per second, in each direction."""
     connections: float = 50_000
-    """Connections of a node, at most: those that are lost with it."""
+    """The most connections of a node; a node that fails loses them."""
     redis_memory: float = 16 * GIB
     redis_network: float = 10e9 / 8
     redis_connections: float = 10_000
-    """`maxclients`."""
+    """The `maxclients` of a Redis."""
     busy: float = 0.5
-    """The part of CPU time and network that the mean may take, of nodes and of Redis."""
+    """The fraction of CPU time and network that the mean load may take, of nodes and of Redis."""
 
 
 @attrs.frozen
 class Needs:
-    """What a load needs on so many processes, all of them together."""
+    """The needs of a load on `processes` processes, all of them together."""
 
     processes: float
     reached: float
@@ -124,7 +123,7 @@ class Needs:
     memory: float
     network_in: float
     network_out: float
-    """Octets in a second."""
+    """Octets per second."""
     redis_cpu: float
     redis_memory: float
     redis_in: float
@@ -132,28 +131,29 @@ class Needs:
     redis_connections: float
     """Connections to each Redis."""
     redis_rate: float
-    """Messages in a second that come to Redis, and that it passes on."""
+    """Messages per second that Redis receives and passes on."""
     spread: float
-    """Seconds from a message's first delivery in a process to its last one there."""
+    """Seconds between a message's first and last delivery in one process."""
 
 
 def reached(members: float, processes: float) -> float:
-    """How many of the processes have one of the members, at least, in the mean."""
+    """Return the mean number of processes that have at least one of the members."""
     if processes <= 1 or members <= 1:
         return min(members, 1.0)
-    # As (1 - 1/processes) ** members, exactly for many processes too.
+    # It equals processes * (1 - (1 - 1/processes) ** members). This form is exact for many
+    # processes too.
     return -processes * math.expm1(members * math.log1p(-1 / processes))
 
 
 def alone(members: float, processes: float) -> float:
-    """How likely it is that one member is the only one in its process, as it joins or leaves."""
+    """Return the probability that a member is alone in its process when it joins or leaves."""
     if members <= 1:
         return 1.0
     return math.exp((members - 1) * math.log1p(-1 / processes)) if processes > 1 else 0.0
 
 
 def on_wire(octets: float) -> float:
-    """The octets that a message of so many takes, as TCP's packets."""
+    """Return the octets that a message of `octets` octets takes as TCP packets."""
     return octets + _PACKET * math.ceil(octets / _SEGMENT)
 
 
@@ -161,8 +161,8 @@ def _frame(size: float) -> float:
     return size + (2 if size < 126 else 4 if size < 65536 else 10)
 
 
-def needs(load: Load, figures: Figures, processes: float) -> Needs:
-    """What a load needs on so many processes."""
+def needs(load: Load, figures: MeasuredCosts, processes: float) -> Needs:
+    """Return the needs of a load on a number of processes."""
     reach = reached(load.fan_out, processes)
     subscribed = load.joins * alone(load.fan_out, processes)
     arriving = load.publish_rate * reach
@@ -226,29 +226,29 @@ def needs(load: Load, figures: Figures, processes: float) -> Needs:
 
 @attrs.frozen
 class Plan:
-    """The machines that carry a load, and what they do then."""
+    """The machines that carry a load, and their use under it."""
 
     needs: Needs
     nodes: int
     nodes_for: str
-    """What there would be too little of with fewer of them; nothing where one is enough."""
+    """The resource that fewer nodes would lack; "" if one node is enough."""
     redis: int
     redis_for: str
     busy_without_one: float
-    """The part of CPU time that the others take once a node is lost: 1 is all; `math.inf` where
-    there are no others."""
+    """The fraction of their CPU time that the other nodes use after one is lost: 1 is all of it;
+    `math.inf` if there are no others."""
     back: float
-    """Seconds that it takes what they have left to take its connections back; `math.inf` where
-    they have none."""
+    """Seconds in which the other nodes take the connections of a lost node, with the CPU time they
+    have left; `math.inf` if they have none."""
     warnings: tuple[str, ...]
 
 
 class TooMuchError(ValueError):
-    """No number of such machines carries the load. The text says what there is too little of."""
+    """No number of such machines carries the load. The text names the resource that lacks."""
 
 
-def plan(load: Load, figures: Figures, machines: Machines) -> Plan:
-    """The fewest machines that carry a load. Raises `TooMuchError`."""
+def plan(load: Load, figures: MeasuredCosts, machines: Machines) -> Plan:
+    """Return the fewest machines that carry a load. Raises `TooMuchError`."""
     nodes, nodes_for = _nodes(load, figures, machines)
     found = needs(load, figures, nodes * machines.cores)
     redis, redis_for = _redis(load, figures, machines, found)
@@ -267,8 +267,13 @@ def plan(load: Load, figures: Figures, machines: Machines) -> Plan:
     return Plan(found, nodes, nodes_for, redis, redis_for, busy, back, tuple(warnings))
 
 
-def _wanted(load: Load, figures: Figures, machines: Machines, nodes: int) -> tuple[float, str]:
-    """How many nodes it takes if a load is spread over so many, and for what."""
+def _wanted(
+    load: Load, figures: MeasuredCosts, machines: Machines, nodes: int
+) -> tuple[float, str]:
+    """Return the nodes needed for a load on `nodes` nodes, and the scarcest resource.
+
+    Raises `TooMuchError`.
+    """
     found = needs(load, figures, nodes * machines.cores)
     processes = machines.cores * figures.process_octets
     room = machines.memory * _FULL - processes
@@ -284,9 +289,9 @@ def _wanted(load: Load, figures: Figures, machines: Machines, nodes: int) -> tup
     return most, name
 
 
-def _nodes(load: Load, figures: Figures, machines: Machines) -> tuple[int, str]:
-    # The more there are, the more of them a message reaches, so that more of them are wanted:
-    # from below, this comes to the first number that is enough, and stays there.
+def _nodes(load: Load, figures: MeasuredCosts, machines: Machines) -> tuple[int, str]:
+    # With more nodes, each message reaches more of them, so that still more are needed. The
+    # count grows from below to the first number that is enough, and stays there.
     nodes, limit, steps = 1, "", 0
     while True:
         wanted, name = _wanted(load, figures, machines, nodes)
@@ -297,10 +302,10 @@ def _nodes(load: Load, figures: Figures, machines: Machines) -> tuple[int, str]:
             wanted = max(wanted, nodes * 1.01)
         nodes, limit = math.ceil(wanted), name
         if nodes > _MOST:
-            raise TooMuchError(f"each node has too little {name} for it")
+            raise TooMuchError(f"each node has too little {name} for the load")
 
 
-def _redis(load: Load, figures: Figures, machines: Machines, found: Needs) -> tuple[int, str]:
+def _redis(load: Load, figures: MeasuredCosts, machines: Machines, found: Needs) -> tuple[int, str]:
     clients = found.processes * figures.redis_client_octets
     room = machines.redis_memory * _FULL - clients
     if room <= 0:
@@ -315,7 +320,7 @@ def _redis(load: Load, figures: Figures, machines: Machines, found: Needs) -> tu
 
 
 def _without_one(
-    load: Load, figures: Figures, machines: Machines, nodes: int
+    load: Load, figures: MeasuredCosts, machines: Machines, nodes: int
 ) -> tuple[float, float]:
     left = (nodes - 1) * machines.cores
     if not left:

@@ -1,4 +1,4 @@
-"""A plan as text for a terminal, as a table of Markdown, and as JSON. PURE."""
+"""Show a plan as text for a terminal, as a table in Markdown, and as JSON. PURE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from .figures import Figures
+from .figures import MeasuredCosts
 from .model import GIB, Load, Machines, Needs, Plan
 
 _MBIT = 1e6 / 8
@@ -19,14 +19,14 @@ _HEAD: Row = ("", "all", "each", "each has")
 
 
 def number(value: float) -> str:
-    """Three digits, or the whole number where there are more; thousands apart."""
+    """Return a number with three digits, or as a whole number with thousands separators."""
     if value >= 99.95 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.3g}" if value >= 0.001 else "0"
 
 
 def seconds(value: float) -> str:
-    """A time, in the unit that suits it."""
+    """Return a time in a suitable unit."""
     if value < 1e-3:
         return f"{number(value * 1e6)} µs"
     if value < 1:
@@ -78,12 +78,12 @@ def _table(rows: Sequence[Row]) -> str:
     )
 
 
-def text(load: Load, figures: Figures, machines: Machines, plan: Plan) -> str:
-    """All of it, for a terminal."""
+def text(load: Load, figures: MeasuredCosts, machines: Machines, plan: Plan) -> str:
+    """Return a plan as text for a terminal."""
     needs = plan.needs
     nodes = [_HEAD, *_nodes(load, machines, plan)]
     redis = [_HEAD, *_redis(machines, plan)]
-    # One table for both, so that their columns line up.
+    # Both tables are one, so that their columns line up.
     lines = _table([*nodes, *redis]).split("\n")
     connections = _plural(load.connections, "connection")
     channels = _plural(load.channels, "channel")
@@ -125,7 +125,7 @@ def _without_one(plan: Plan) -> str:
 
 
 def markdown(plans: Sequence[tuple[Load, Machines, Plan]]) -> str:
-    """Plans beside each other: a table of Markdown."""
+    """Return plans side by side, as a table in Markdown."""
     columns = [_column(*each) for each in plans]
     rows = [tuple(cells) for cells in zip(*columns, strict=True)]
     names = [name for name, _ in columns[0]]
@@ -151,8 +151,8 @@ def _column(load: Load, machines: Machines, plan: Plan) -> list[tuple[str, str]]
     ]
 
 
-def as_json(load: Load, figures: Figures, machines: Machines, plan: Plan) -> str:
-    """All of it, in the model's own names and units: octets, seconds, cores."""
+def as_json(load: Load, figures: MeasuredCosts, machines: Machines, plan: Plan) -> str:
+    """Return a plan as JSON, in the names and units of the model: octets, seconds, cores."""
 
     def shown(value: object) -> object:
         return None if isinstance(value, float) and math.isinf(value) else value

@@ -1,16 +1,16 @@
-"""Telling a web server what happens: who connects, what is said, who leaves.
+"""Tell a web server about connects, messages and disconnects, by signed POST.
 
-The map. Imports run one way, downwards in this list::
+It may import `server`, `client` and what lies below them.
 
-    signing.py   the signature, by which a receiver knows who tells        PURE
-    events.py    what happened, as JSON                                    PURE
-    queue.py     events that wait, in batches, and bounded                 PURE
-    posting.py   one POST, and what became of it
-    sender.py    batches, one after another, until they are taken
-    telling.py   a behaviour that tells too
+The modules::
 
-Whatever the receiver does, the service only waits for it at its end, and then no
-longer than it has time.
+    events.py   events, as JSON
+    figures.py  figures of the webhook, for Prometheus
+    posting.py  one POST, and its outcome
+    queue.py    events that wait, in batches, bounded
+    sender.py   batches, one after another, until they are taken
+    signing.py  the signature, by which a receiver verifies the sender
+    telling.py  a behaviour that tells the webhook too
 """
 
 from .sender import Webhook, check, open_webhook

@@ -1,8 +1,7 @@
-"""One POST to the receiver, and what became of it.
+"""Send one POST to the receiver, and return its outcome.
 
-What the receiver answers is its status, and nothing else of it is looked at. It
-can take neither more time nor more memory than there is for it; where it wants to
-be asked elsewhere (3xx), it is not.
+Only the status of the answer counts, and Retry-After of a failure. Time and memory for the answer
+are bounded. A redirect (3xx) is a failure: it is not followed.
 """
 
 from __future__ import annotations
@@ -13,51 +12,72 @@ from typing import Any
 
 import attrs
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS
+from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
-from ..client.backoff import retry_after
-from ..transports import tls_reason
+from ..client.security import Security
+from ..http.hostname import parse_place
+from ..net.backoff import retry_after
+from ..net.dialing import HostEndpoint
+from ..net.transports import abort_connection, tls_reason
 
 PATIENCE = 10.0
 """Seconds that a POST may take, from connecting to the end of the answer."""
 
 _CONNECTING = 5.0
-"""Of these, what connecting may take for each address."""
+"""Seconds of these that a connection attempt may take for each address."""
 
 MOST_OF_ANSWER = 64 * 1024
-"""Octets that are read, of head and body together."""
+"""The most octets of an answer, head and body together."""
 
 
 @attrs.frozen
-class Outcome:
-    """What became of it. `problem` is for people, empty where it was taken.
+class PostOutcome:
+    """The outcome of a POST. `problem` is a text for people, "" for success.
 
-    `asked` is how many seconds the receiver wants to be left alone for, if it said.
+    `asked` is the number of seconds that the receiver asks to wait (Retry-After); None if it does
+    not.
     """
 
     problem: str = ""
     asked: float | None = None
 
 
+@implementer(IPolicyForHTTPS)
+class _Policy:
+    """Verify certificates as a browser does, for any host name."""
+
+    def __init__(self) -> None:
+        self._security = Security()
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        """Return the TLS settings for a host. Twisted's `Agent` calls it."""
+        return self._security.for_host(hostname.decode("ascii"))
+
+
+_CANCELLED = PostOutcome("was cancelled: no time was left")
+
+
 class Poster:
-    """Posts to one URL. Certificates are verified, against the system's authorities."""
+    """Post to one URL. Certificates are verified against the system's authorities."""
 
     def __init__(self, url: str, reactor: Any, policy: IPolicyForHTTPS | None = None) -> None:
         self._url = url.encode()
         self._reactor = reactor
-        self._policy = policy or BrowserLikePolicyForHTTPS()
+        self._policy = policy or _Policy()
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Outcome]:
-        """Post it. Never fails; to be cancelled where there is no time for it any more."""
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[PostOutcome]:
+        """Post a body. Never fails: errors are outcomes. Cancel it when the time is over."""
         return _Attempt(self._reactor, self._policy).run(self._url, body, headers)
 
 
@@ -72,31 +92,36 @@ class _Attempt:
         self._took_too_long = False
         self._cancelled = False
 
-    def run(self, url: bytes, body: bytes, headers: Mapping[str, str]) -> Deferred[Outcome]:
+    def run(self, url: bytes, body: bytes, headers: Mapping[str, str]) -> Deferred[PostOutcome]:
         agent = Agent.usingEndpointFactory(self._reactor, self)
         raw = Headers({name: [value] for name, value in headers.items()})
-        asked = agent.request(b"POST", url, raw, _Body(body))
+        asked = maybeDeferred(agent.request, b"POST", url, raw, _Body(body))
 
-        def cancel(_: object) -> None:
+        def cancel(outcome: Deferred[PostOutcome]) -> None:
             self._cancelled = True
             self._abort(asked)
+            if not outcome.called:  # a real connection ends in the reactor's next turn only
+                outcome.callback(_CANCELLED)
 
-        outcome: Deferred[Outcome] = Deferred(cancel)
+        outcome: Deferred[PostOutcome] = Deferred(cancel)
         deadline = self._reactor.callLater(PATIENCE, self._expire, asked)
 
-        def done(result: Outcome) -> None:
+        def done(result: PostOutcome) -> None:
             if deadline.active():
                 deadline.cancel()
-            outcome.callback(result)
+            if not outcome.called:
+                outcome.callback(result)
 
         asked.addCallback(self._answered).addErrback(self._failed).addCallback(done)
         return outcome
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """As `IAgentEndpointFactory` has it."""
-        endpoint: Any = HostnameEndpoint(
-            self._reactor, uri.host.decode(), uri.port, timeout=_CONNECTING
-        )
+        """Return the endpoint for a URI, with a bound on what is read.
+
+        Twisted's `Agent` calls it.
+        """
+        host, _ = parse_place(uri.netloc.decode("ascii"))
+        endpoint: Any = HostEndpoint(self._reactor, host, uri.port, _CONNECTING)
         if uri.scheme == b"https":
             creator = self._policy.creatorForNetloc(uri.host, uri.port)
             endpoint = wrapClientTLS(creator, endpoint)
@@ -115,36 +140,40 @@ class _Attempt:
         else:
             asked.cancel()
 
-    def _answered(self, response: Any) -> Deferred[Outcome]:
+    def _answered(self, response: Any) -> Deferred[PostOutcome]:
         status = int(response.code)
         if 200 <= status <= 299:
-            result = Outcome()
+            result = PostOutcome()
         else:
             (value, *_) = response.headers.getRawHeaders(b"retry-after", [b""])
             asked = retry_after(value.decode("latin-1"), time.time()) if value else None
-            result = Outcome(f"answered {status}", asked)
+            result = PostOutcome(f"answered {status}", asked)
         ended: Deferred[None] = Deferred()
         response.deliverBody(_Discarding(ended))
         return ended.addCallback(lambda _: result)
 
-    def _failed(self, failure: Failure) -> Outcome:
+    def _failed(self, failure: Failure) -> PostOutcome:
         if self._took_too_long:
-            return Outcome(f"gave no answer within {PATIENCE:g} s")
+            return PostOutcome(f"gave no answer within {PATIENCE:g} s")
         if self._cancelled:
-            return Outcome("there was no time for it")
+            return _CANCELLED
         if self._connection is not None and self._connection.too_much:
-            return Outcome(f"answered with more than {MOST_OF_ANSWER} octets")
-        return Outcome(_why(failure))
+            return PostOutcome(f"answered with more than {MOST_OF_ANSWER} octets")
+        return PostOutcome(_why(failure))
 
 
 def _why(failure: Failure) -> str:
-    """A failure of Twisted's HTTP client in a few words."""
+    """Describe a failure of Twisted's HTTP client in a few words."""
     reasons = getattr(failure.value, "reasons", None)
     if reasons:
         return _why(reasons[-1])
     error = failure.value
     if isinstance(error, SSL.Error):
         return f"failed in TLS ({tls_reason(error)})"
+    if isinstance(error, DNSLookupError):
+        return "failed: its name is not known"
+    if isinstance(error, VerificationError):
+        return "failed in TLS (its certificate is for another host)"
     cause = getattr(error, "osError", None)
     text = getattr(cause, "strerror", None) or str(error) or type(error).__name__
     return f"failed: {text.rstrip('.')}"
@@ -152,7 +181,7 @@ def _why(failure: Failure) -> str:
 
 @implementer(IBodyProducer)
 class _Body:
-    """A body that is there."""
+    """The body of a request, held in memory."""
 
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
@@ -163,13 +192,13 @@ class _Body:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """All of it was written already."""
+        """Do nothing: the whole body was written at once."""
 
     resumeProducing = stopProducing = pauseProducing
 
 
 class _Discarding(Protocol):
-    """Reads an answer's body to its end, or to what is the end for us."""
+    """Read an answer's body to its end, or to the bound, and discard it."""
 
     def __init__(self, ended: Deferred[None]) -> None:
         self._ended = ended
@@ -179,7 +208,7 @@ class _Discarding(Protocol):
 
 
 class _Bounded(ProtocolWrapper):
-    """A connection on which only so much is read."""
+    """A connection that is cut off after `MOST_OF_ANSWER` octets."""
 
     transport: Any
     too_much = False
@@ -194,8 +223,8 @@ class _Bounded(ProtocolWrapper):
             super().dataReceived(data)
 
     def abort(self) -> None:
-        """End it at once."""
-        self.transport.abortConnection()
+        """Cut off the connection at once."""
+        abort_connection(self.transport)
 
 
 class _BoundedFactory(WrappingFactory):
@@ -206,20 +235,20 @@ class _BoundedFactory(WrappingFactory):
 @implementer(IStreamClientEndpoint)
 @attrs.frozen
 class _BoundedEndpoint:
-    """An endpoint whose connections are bounded, and shown to whoever may end them."""
+    """An endpoint whose connections are bounded. `_connected` is called with each of them."""
 
     _endpoint: IStreamClientEndpoint
     _connected: Callable[[_Bounded], object]
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """As `IStreamClientEndpoint` has it."""
+        """Connect. Twisted calls it."""
 
         def unwrap(wrapper: Any) -> IProtocol:
             self._connected(wrapper)
             protocol: IProtocol = wrapper.wrappedProtocol
             return protocol
 
-        # Else Twisted logs that each begins, and that it ends.
+        # Twisted logs the start and end of each noisy factory.
         protocolFactory.noisy = False  # type: ignore[attr-defined]
         connected: Deferred[Any] = self._endpoint.connect(_BoundedFactory(protocolFactory))
         return connected.addCallback(unwrap)

@@ -1,37 +1,63 @@
-"""Events that wait to be sent. PURE."""
+"""Queue events to send. PURE.
+
+The queue is bounded, in number and in octets. When a bound is passed, the peer with the largest
+share loses its oldest event: a peer that causes many or large events drops only its own.
+"""
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections import deque
+from collections import OrderedDict, deque
 
 import attrs
 
 MOST_EVENTS = 10_000
 MOST_OCTETS = 16 * 1024 * 1024
-"""So much waits at most; beyond it, the oldest are left out."""
+"""The bounds of the queue. Beyond them, the peer with the largest share loses its oldest event."""
 
 BATCH_EVENTS = 500
 BATCH_OCTETS = 1024 * 1024
-"""So much is in a batch at most; an event that is larger is in one of its own."""
+"""The bounds of a batch. An event that is larger than that is a batch by itself."""
 
 
 @attrs.frozen
 class Batch:
-    """Events that are sent together, as often as it takes, without a change."""
+    """Events that are sent together. The batch stays the same at each attempt."""
 
     number: int
     count: int
     body: bytes
     began: float
-    """When it was made."""
+    """The monotonic time at which the batch was made, in seconds."""
+
+
+_SLACK = 1000
+"""Outdated ranks that are kept at most, besides one for each peer."""
+
+
+@attrs.define(eq=False)
+class _Peer:
+    """The queued events of one peer: their numbers, and their share of the bounds."""
+
+    name: str
+    numbers: deque[int] = attrs.field(factory=deque)
+    share: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """The order in which peers lose events: the least rank is first.
+
+        The peer with the largest share loses; among equals, the one with the oldest event.
+        """
+        return (-self.share, self.numbers[0], self.name)
 
 
 class EventQueue:
-    """Keeps events in their order, and makes batches of them.
+    """Keep events in order, and make batches of them.
 
-    `service` is what all batches say they are from, and `node` by what name the admin face of
-    any node knows of it, "" where there is one alone.
+    Every batch names its `service`, and the `node` by the name that the admin face of any node
+    uses; "" without a cluster.
     """
 
     def __init__(
@@ -46,10 +72,16 @@ class EventQueue:
             self._from += f',"node":{json.dumps(node)}'
         self._most_events = most_events
         self._most_octets = most_octets
-        self._events: deque[bytes] = deque()
+        # The key is the number of the event; numbers ascend.
+        self._events: OrderedDict[int, tuple[_Peer, bytes]] = OrderedDict()
+        self._last = 0
+        self._peers: dict[str, _Peer] = {}
+        # A heap with the rank of each peer, or a lesser rank that it had before. Ranks are renewed
+        # when they come up: to renew each at once would cost a search.
+        self._ranks: list[tuple[int, int, str]] = []
         self._octets = 0
         self._batches = 0
-        #: Events that nobody was told of.
+        #: Events that were dropped.
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -57,27 +89,63 @@ class EventQueue:
 
     @property
     def has_batch(self) -> bool:
-        """Whether there is enough for a whole batch."""
+        """True if there are enough events for a full batch."""
         return len(self._events) >= BATCH_EVENTS or self._octets >= BATCH_OCTETS
 
-    def put(self, event: bytes) -> None:
-        """Keep an event, if need be in the place of older ones."""
-        self._events.append(event)
+    def put(self, event: bytes, peer: str = "") -> None:
+        """Queue an event of a peer. Over the bounds, drop older events."""
+        known = self._peers.get(peer)
+        if known is None:
+            known = self._peers[peer] = _Peer(peer)
+        self._last += 1
+        self._events[self._last] = (known, event)
         self._octets += len(event)
+        known.numbers.append(self._last)
+        known.share += self._share(event)
+        heapq.heappush(self._ranks, known.rank)
         while len(self._events) > self._most_events or self._octets > self._most_octets:
-            self._octets -= len(self._events.popleft())
+            self._remove(self._greediest().numbers[0])
             self.dropped += 1
+        if len(self._ranks) > len(self._peers) + _SLACK:
+            self._ranks = [each.rank for each in self._peers.values()]
+            heapq.heapify(self._ranks)
+
+    def _share(self, event: bytes) -> int:
+        """Return the share of an event in both bounds, as a multiple of 1 / (their product)."""
+        return len(event) * self._most_events + self._most_octets
+
+    def _greediest(self) -> _Peer:
+        """Return the peer with the largest share."""
+        while True:
+            rank = self._ranks[0]
+            peer = self._peers.get(rank[2])
+            if peer is None:
+                heapq.heappop(self._ranks)
+            elif peer.rank == rank:
+                return peer
+            else:
+                heapq.heapreplace(self._ranks, peer.rank)
+
+    def _remove(self, number: int) -> bytes:
+        """Remove the event with this number: the oldest of its peer."""
+        peer, event = self._events.pop(number)
+        self._octets -= len(event)
+        peer.numbers.popleft()
+        peer.share -= self._share(event)
+        if not peer.numbers:
+            del self._peers[peer.name]
+        return event
 
     def take(self, now: float) -> Batch | None:
-        """The next batch, None where nothing waits."""
+        """Return the next batch; None if the queue is empty. `now` is monotonic, in seconds."""
         taken: list[bytes] = []
         size = 0
         while self._events and len(taken) < BATCH_EVENTS:
-            size += len(self._events[0])
+            number = next(iter(self._events))
+            size += len(self._events[number][1])
             if taken and size > BATCH_OCTETS:
                 break
-            taken.append(self._events.popleft())
-            self._octets -= len(taken[-1])
+            taken.append(self._remove(number))
         if not taken:
             return None
         self._batches += 1
@@ -86,9 +154,11 @@ class EventQueue:
         return Batch(self._batches, len(taken), body, now)
 
     def forget(self) -> int:
-        """Keep none of them: how many there were."""
+        """Drop all events. Return how many there were."""
         count = len(self._events)
         self._events.clear()
+        self._peers.clear()
+        self._ranks.clear()
         self._octets = 0
         self.dropped += count
         return count

@@ -1,4 +1,4 @@
-"""Sends events, in batches, one after another, until they are taken."""
+"""Send batches of events, one after another, until the receiver takes them."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from .. import __version__
-from ..client.backoff import Backoff
-from ..config import Config
+from ..clock import monotonic_of, wall_of
+from ..config.config import Config
+from ..config.secretfile import read_secret
 from ..errors import ConfigError
-from ..log import PeerLogger
-from ..secretfile import read_secret
+from ..log.peer import PeerLogger
+from ..net.backoff import Backoff
 from . import signing
-from .posting import Outcome, Poster
+from .posting import Poster, PostOutcome
 from .queue import Batch, EventQueue
 
 _GATHERED = 1.0
-"""Seconds that an event waits for others at most, where the receiver takes them."""
+"""The most seconds that an event waits for others to share its batch."""
 
 _PATIENCE = 900.0
-"""Seconds after which a batch that is never taken is given up, so that others have their turn."""
+"""Seconds after which a batch that is not taken is dropped, so that newer ones have their turn."""
 
 _SECRET = "--webhook-secret-file"  # noqa: S105 - the option
 _log = PeerLogger(namespace="wsservice")
 
 
 class Posting(Protocol):
-    """What posts."""
+    """The sender of POST requests."""
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Outcome]:
-        """Post it. Never fails; may be cancelled."""
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[PostOutcome]:
+        """Post a body. Fires with the outcome, and may be cancelled."""
 
 
 class Webhook:
-    """Events on their way to a receiver.
+    """Send events to a receiver.
 
-    `name` is what the log calls it, `key` that of the signature. Told are the
-    events of kinds in `events`; `node` is as `EventQueue` has it.
+    The log uses `name`; `key` signs the batches. `events` holds the kinds of events to send. `node`
+    is the name of this node, as in `EventQueue`.
     """
 
     def __init__(
@@ -60,42 +62,47 @@ class Webhook:
         self._key = key
         self._poster = poster
         self._reactor = reactor
+        self._monotonic = monotonic_of(reactor)
+        self._wall = wall_of(reactor)
         self._id = secrets.token_hex(8)
         self._queue = EventQueue(self._id, node=node)
         self._backoff = Backoff(random)
         self._batch: Batch | None = None
         self._call: IDelayedCall | None = None
-        self._posting: Deferred[Outcome] | None = None
+        self._posting: Deferred[PostOutcome] | None = None
         self._failures = 0
         self._dropped_said = 0
-        self._until: float | None = None
+        self._is_stopping = False
         self._is_over = False
         self._stopped: list[Deferred[None]] = []
-        #: Events that the receiver took, and attempts by how they ended.
+        #: Events that the receiver took, and attempts by outcome.
         self.delivered = 0
         self.attempts = {"taken": 0, "failed": 0}
 
     @property
     def dropped(self) -> int:
-        """Events that the receiver never took."""
+        """Events that were dropped."""
         return self._queue.dropped
 
     @property
     def waiting(self) -> int:
-        """Events that it has not taken yet."""
+        """Events that the receiver has not taken yet."""
         return len(self._queue) + (0 if self._batch is None else self._batch.count)
 
     @property
     def seconds(self) -> float:
         """The time, in seconds since 1970."""
-        return float(self._reactor.seconds())
+        return self._wall()
 
-    def tell(self, event: bytes) -> None:
-        """Send an event, soon."""
+    def tell(self, event: bytes, peer: str = "") -> None:
+        """Send an event within about a second.
+
+        `peer` is the key of its peer: see `events.peer_of`.
+        """
         if self._is_over:
             self._queue.dropped += 1
             return
-        self._queue.put(event)
+        self._queue.put(event, peer)
         if self._posting is not None or self._batch is not None:
             return
         if self._queue.has_batch:
@@ -104,7 +111,7 @@ class Webhook:
             self._later(_GATHERED)
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `reloading.Part`: the secret is read again."""
+        """See `Reloadable`: read the secret again. Raises `ConfigError`."""
         key = _key(config)
 
         def commit() -> list[str]:
@@ -114,13 +121,16 @@ class Webhook:
         return commit
 
     def start(self) -> None:
-        """Send what is told from now on, after a `stop` too."""
-        self._until = None
+        """Start to send events. It may be called again after `stop`."""
+        self._is_stopping = False
         self._is_over = False
 
     def stop(self, within: float) -> Deferred[None]:
-        """Send what waits, for so many seconds at most. Fires when that is done, or given up."""
-        self._until = self.seconds + within
+        """Send what is queued, for at most `within` seconds.
+
+        Fires when that is done or given up.
+        """
+        self._is_stopping = True
         if not self.waiting:
             self._end()
             return succeed(None)
@@ -143,11 +153,16 @@ class Webhook:
     def _send(self) -> None:
         self._forget_call()
         if self._batch is None:
-            self._batch = self._queue.take(self.seconds)
+            self._batch = self._queue.take(self._monotonic())
         if self._batch is None:
             self._end()
             return
         batch = self._batch
+        self._posting = maybeDeferred(self._post, batch)
+        # `_posting` is set before the callbacks run, because the POST may already be over.
+        self._posting.addErrback(self._not_posted).addCallback(self._done, batch)
+
+    def _post(self, batch: Batch) -> Deferred[PostOutcome]:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"wsservice/{__version__}",
@@ -155,10 +170,14 @@ class Webhook:
                 self._key, f"{self._id}-{batch.number}", int(self.seconds), batch.body
             ),
         }
-        self._posting = self._poster.post(batch.body, headers)
-        self._posting.addCallback(self._done, batch)
+        return self._poster.post(batch.body, headers)
 
-    def _done(self, outcome: Outcome, batch: Batch) -> None:
+    def _not_posted(self, failure: Failure) -> PostOutcome:
+        """Count an exception on this end as a failed attempt. Other attempts follow."""
+        _log.failure("webhook {name}: cannot post", failure, name=self._name)
+        return PostOutcome(f"failed: {type(failure.value).__name__}")
+
+    def _done(self, outcome: PostOutcome, batch: Batch) -> None:
         self._posting = None
         if self._batch is not batch:
             return  # given up meanwhile
@@ -176,23 +195,23 @@ class Webhook:
         self._next()
 
     def _next(self) -> None:
-        if self._until is not None or self._queue.has_batch:
-            # Not at once: a receiver that takes all of them must not keep the reactor.
+        if self._is_stopping or self._queue.has_batch:
+            # In the next turn: a receiver that answers at once must not keep the reactor busy.
             self._later(0)
         elif len(self._queue):
             self._later(_GATHERED)
 
-    def _failed(self, outcome: Outcome, batch: Batch) -> None:
+    def _failed(self, outcome: PostOutcome, batch: Batch) -> None:
         self._failures += 1
         self.attempts["failed"] += 1
         delay = self._backoff.delay(outcome.asked)
         if self._failures == 1:
             _log.warn(
-                "webhook {name}: {why}; it is tried again, more seldom each time",
+                "webhook {name}: {why}; retrying, with a longer wait each time",
                 name=self._name,
                 why=outcome.problem,
             )
-        if self.seconds - batch.began >= _PATIENCE:
+        if self._monotonic() - batch.began >= _PATIENCE:
             _log.warn(
                 "webhook {name}: {why}; {count} events were not taken for {patience:g} s,"
                 " and are dropped",
@@ -202,8 +221,8 @@ class Webhook:
                 patience=_PATIENCE,
             )
             self._drop_batch()
-        if self._until is not None:
-            # There is less time than patience; more attempts than a few are no use.
+        if self._is_stopping:
+            # The time to stop is shorter than the backoff, and a few attempts are enough.
             delay = min(delay, _GATHERED)
         self._later(delay)
         self._say_dropped()
@@ -214,7 +233,7 @@ class Webhook:
             self._batch = None
 
     def _say_dropped(self) -> None:
-        """Say that events were left out: when it begins, and then each time it was tenfold."""
+        """Log the number of dropped events: at the first, and then at each tenfold."""
         dropped = self._queue.dropped
         if dropped >= max(1, 10 * self._dropped_said):
             self._dropped_said = dropped
@@ -239,7 +258,7 @@ class Webhook:
         self._end()
 
     def _end(self) -> None:
-        if self._until is not None:
+        if self._is_stopping:
             self._is_over = True
         stopped, self._stopped = self._stopped, []
         for each in stopped:
@@ -252,21 +271,21 @@ def _key(config: Config) -> bytes:
         return signing.key_of(secret)
     except ValueError:
         raise ConfigError(
-            f"{_SECRET}: {config.webhook_secret_file} has no base64 behind whsec_;"
+            f"{_SECRET}: {config.webhook_secret_file} has no valid base64 behind whsec_;"
             " give a secret that has, or one without whsec_"
         ) from None
 
 
 def check(config: Config) -> None:
-    """Look for what a configuration says of it, as opening one does. Raises `ConfigError`."""
+    """Check a configuration as `open_webhook` does. Raises `ConfigError`."""
     if config.webhook:
         _key(config)
 
 
 def open_webhook(config: Config, reactor: Any, node: str = "") -> Webhook:
-    """The one that a configuration asks for, as `node` has it. Raises `ConfigError`."""
+    """Return the webhook of a configuration, on this `node`. Raises `ConfigError`."""
     parts = urlsplit(config.webhook)
-    # Not its path, which is a secret with some receivers.
+    # The path is left out of the log: with some receivers, it is a secret.
     name = f"{parts.scheme}://{parts.netloc}"
     events = frozenset(config.webhook_events.split(","))
     return Webhook(name, _key(config), events, Poster(config.webhook, reactor), reactor, node=node)

@@ -1,4 +1,4 @@
-"""The signature of a batch, as Standard Webhooks (standardwebhooks.com) has it. PURE."""
+"""Sign a batch by the rules of Standard Webhooks (standardwebhooks.com). PURE."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import hashlib
 import hmac
 
 _PREFIX = b"whsec_"
-"""What begins a secret that is octets in base64. Any other stands for itself."""
+"""The prefix of a secret in base64. A secret without it is used as it is."""
 
 
 def key_of(secret: bytes) -> bytes:
-    """The key in a secret. Raises `ValueError`."""
+    """Return the key in a secret. Raises `ValueError` for malformed base64 behind the prefix."""
     if not secret.startswith(_PREFIX):
         return secret
     try:
@@ -22,9 +22,9 @@ def key_of(secret: bytes) -> bytes:
 
 
 def headers(key: bytes, name: str, now: int, body: bytes) -> dict[str, str]:
-    """What tells a receiver that a body is ours, and when it was sent.
+    """Return the headers that sign a body sent at `now`, in seconds since 1970.
 
-    `name` is the batch's, the same each time that it is sent.
+    `name` identifies the batch. It stays the same at each attempt.
     """
     signed = f"{name}.{now}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()

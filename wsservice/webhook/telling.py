@@ -1,32 +1,27 @@
-"""A behaviour that tells a webhook too: what a connection does when there is one."""
+"""Extend a behaviour so that its connections tell a webhook what happens."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..server import ServerProtocol
+from ..protocol.options import subclass
+from ..server.behaviours import ServerProtocol
 from . import events
 from .sender import Webhook
 
 
 def telling(protocol: type[ServerProtocol], webhook: Webhook) -> type[ServerProtocol]:
-    """A behaviour like another, whose connections tell. Those of the other are as they were."""
-    namespace: dict[str, Any] = {
-        "__module__": protocol.__module__,
-        "__qualname__": protocol.__qualname__,
-        "__doc__": protocol.__doc__,
-        "_webhook": webhook,
-    }
-    bases: list[type] = [protocol]
-    if events.MESSAGE in webhook.events:
-        bases.insert(0, _Messages)
+    """Return a subclass of a behaviour that tells a webhook. The given class is unchanged."""
+    mixins: list[type] = []
     if webhook.events & {events.CONNECT, events.DISCONNECT}:
-        bases.insert(0, _Connections)
-    return type(protocol.__name__, tuple(bases), namespace)
+        mixins.append(_Connections)
+    if events.MESSAGE in webhook.events:
+        mixins.append(_Messages)
+    return subclass(protocol, tuple(mixins), {"_webhook": webhook})
 
 
 class _Connections(ServerProtocol):
-    """Tells that it is open, and that it is over."""
+    """A connection that tells its start and its end."""
 
     _webhook: Webhook
     _told_open = False
@@ -34,21 +29,24 @@ class _Connections(ServerProtocol):
     def _opened(self) -> None:
         self._told_open = True
         if events.CONNECT in self._webhook.events:
-            self._webhook.tell(events.connect(self, self._webhook.seconds))
+            event = events.connect(self, self._webhook.seconds)
+            self._webhook.tell(event, events.peer_of(self))
         super()._opened()
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self._told_open and events.DISCONNECT in self._webhook.events:
             said = reason if wasClean and reason else ""
-            self._webhook.tell(events.disconnect(self, self._webhook.seconds, said))
+            event = events.disconnect(self, self._webhook.seconds, said)
+            self._webhook.tell(event, events.peer_of(self))
         super()._onClose(wasClean, code, reason)
 
 
 class _Messages(ServerProtocol):
-    """Tells each message, before the behaviour gets it."""
+    """A connection that tells each message, before the behaviour gets it."""
 
     _webhook: Webhook
 
     def onMessage(self, payload: bytes, isBinary: bool) -> Any:
-        self._webhook.tell(events.message(self, self._webhook.seconds, payload, isBinary))
+        event = events.message(self, self._webhook.seconds, payload, isBinary)
+        self._webhook.tell(event, events.peer_of(self))
         return super().onMessage(payload, isBinary)

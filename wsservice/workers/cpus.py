@@ -1,4 +1,4 @@
-"""How many CPUs this process may use."""
+"""The number of CPUs that this process may use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import math
 import os
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+from ..net.cgroups import CGROUPS, OWN, folders, read
 
 
-def available(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
-    """The CPUs that this process may run on, or what a container's quota comes to, if less.
+def processes(workers: int | str) -> int:
+    """Return the number of processes for a value of `--workers`: with `auto`, one per CPU."""
+    return available() if workers == "auto" else int(workers)
 
-    At least 1. `cgroups` is where the kernel's control groups are, `own` tells which is ours.
+
+def available(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
+    """Return the number of CPUs that this process may use, at least 1.
+
+    It is the number of CPUs that the process may run on, or the CPU quota of its container if
+    that is less. `cgroups` is the folder of the kernel's control groups, `own` the file that
+    names ours.
     """
     try:
         count = len(os.sched_getaffinity(0))
@@ -22,27 +29,14 @@ def available(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -
 
 
 def _quotas(cgroups: Path, own: Path) -> list[float]:
-    """The quotas in CPUs of our control group and of those that it is in."""
+    """Return the quotas, in CPUs, of our control group and of the groups around it."""
     found = []
-    try:
-        path = own.read_text().rpartition("::")[2].strip().strip("/")
-    except OSError:
-        path = ""
-    folder = cgroups / path
-    while folder == cgroups or cgroups in folder.parents:
-        quota = _read(folder / "cpu.max").split()
+    for folder in folders(cgroups, own):
+        quota = read(folder / "cpu.max").split()
         if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
             found.append(int(quota[0]) / int(quota[1]))
-        folder = folder.parent
-    quota_us = _read(cgroups / "cpu" / "cpu.cfs_quota_us").strip()
-    period_us = _read(cgroups / "cpu" / "cpu.cfs_period_us").strip()
+    quota_us = read(cgroups / "cpu" / "cpu.cfs_quota_us").strip()
+    period_us = read(cgroups / "cpu" / "cpu.cfs_period_us").strip()
     if quota_us.isdigit() and period_us.isdigit():  # of version 1; -1 where there is none
         found.append(int(quota_us) / int(period_us))
     return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -1,0 +1,96 @@
+"""Parse the queries and bodies of requests for connections."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import parse_qsl
+
+from ..channels.query import LONGEST, is_too_long
+from ..config.close_codes import MOST_OF_REASON, SENDABLE, CloseCode, is_sendable
+from ..directory import listing, presence
+from ..directory.ids import Id
+from ..directory.listing import Closing, Wanted
+from ..directory.presence import ChannelsWanted
+
+_ALLOWED = "give a limit from 1 to {most}, and the next of the answer before as after"
+_CONNECTIONS = _ALLOWED.format(most=listing.MOST)
+_CHANNELS = _ALLOWED.format(most=presence.MOST)
+_BODY = 'give nothing, or such as {"code": 1001, "reason": "maintenance"}'
+
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+class WrongError(ValueError):
+    """An invalid request. Its text says what is allowed."""
+
+
+def connections_wanted(query: str, several: bool = False) -> Wanted:
+    """Parse the query of a request target. `several` allows ids of other nodes in `after`.
+
+    Raises `WrongError` for an unknown parameter, or a value out of range.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=16)
+    except ValueError:
+        raise WrongError("the query has too many parameters; give limit and after") from None
+    limit, after = Wanted().limit, Id(0)
+    for name, text in pairs:
+        if name not in ("limit", "after"):
+            raise WrongError("there is no such parameter; give limit and after")
+        id_ = Id.of(text)
+        if id_ is None or (id_.node and not (several and name == "after")):
+            raise WrongError(f"{name} is not a number; {_CONNECTIONS}")
+        if name == "after":
+            after = id_
+        else:
+            limit = id_.number
+    if not 1 <= limit <= listing.MOST:
+        raise WrongError(f"limit is out of range; {_CONNECTIONS}")
+    return Wanted(limit, after.number, after.node)
+
+
+def channels_wanted(query: str) -> ChannelsWanted:
+    """Parse the query of a request target. Raises `WrongError`."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=16, errors="strict")
+    except ValueError:
+        raise WrongError("the query cannot be read; give limit and after") from None
+    given = dict(pairs)
+    if not given.keys() <= {"limit", "after"}:
+        raise WrongError("there is no such parameter; give limit and after")
+    text = given.get("limit", str(ChannelsWanted().limit))
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= presence.MOST:
+        raise WrongError(f"limit is out of range; {_CHANNELS}")
+    after = given.get("after")
+    if after is not None and is_too_long(after):
+        raise WrongError(f"after has more than {LONGEST} octets, which no channel has")
+    return ChannelsWanted(int(text), after)
+
+
+def closing_in(body: bytes) -> Closing:
+    """Parse the body of a request to close; an empty one gives the defaults.
+
+    Raises `WrongError`.
+    """
+    if not body.strip():
+        return Closing()
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise WrongError(f"the body is not JSON; {_BODY}") from None
+    if not isinstance(said, dict) or not said.keys() <= {"code", "reason"}:
+        raise WrongError(f"the body has other content; {_BODY}")
+    code, reason = said.get("code", int(CloseCode.NORMAL)), said.get("reason", "")
+    if type(code) is not int or not is_sendable(code):
+        raise WrongError(f"code cannot be sent; give {SENDABLE}")
+    if not isinstance(reason, str) or not _is_short(reason):
+        raise WrongError(f"reason is too long; give at most {MOST_OF_REASON} octets of UTF-8")
+    return Closing(code, reason)
+
+
+def _is_short(reason: str) -> bool:
+    try:
+        return len(reason.encode()) <= MOST_OF_REASON
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False

@@ -1,0 +1,148 @@
+"""How many may connect, in all and from one address, and the refusals of the others. PURE."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import sys
+
+import attrs
+
+from ..http.refusal import Refusal
+
+RETRY_AFTER = 10
+"""Seconds to wait before the next attempt, told to clients that were refused at the limit."""
+
+_LATER = (("Retry-After", str(RETRY_AFTER)),)
+_COME_AGAIN = f"try again in {RETRY_AFTER} seconds"
+NO_ROOM = Refusal(
+    503,
+    "there are too many connections",
+    _COME_AGAIN,
+    headers=_LATER,
+    kind="no room",
+    for_operator="--max-connections, --max-connections-per-ip and the limit on open files say"
+    " how many there may be",
+)
+STOPPING = Refusal(503, "the service is stopping", _COME_AGAIN, headers=_LATER, kind="stopping")
+CLOSED_BY_OPERATOR = Refusal(
+    503, "an operator closed the connection", _COME_AGAIN, headers=_LATER, kind="operator"
+)
+
+
+class Verdict(enum.Enum):
+    """The decision on a new connection."""
+
+    ADMITTED = enum.auto()
+    REFUSED = enum.auto()
+    """Answer 503 to its request."""
+    DROPPED = enum.auto()
+    """Drop it without an answer: too many others wait for theirs."""
+    GONE = enum.auto()
+
+
+@attrs.define(eq=False)
+class Admission:
+    """The record of one connection in `ConnectionLimits`."""
+
+    verdict: Verdict
+    address: str | None = None
+
+
+class ConnectionLimits:
+    """Counts connections, in all and by address, and admits or refuses each new one.
+
+    `most` is the limit in all, `most_per_address` that of one IPv4 address or one IPv6 network
+    of 64 bits; 0 is no limit. Up to `most_refused` refused connections may wait for their
+    answer; they do not count as connections.
+    """
+
+    _first_reserved = sys.maxsize
+
+    def __init__(self, most: int, most_per_address: int = 0, most_refused: int = 256) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._most_refused = most_refused
+        self._admitted = 0
+        self._refused = 0
+        self._by_address: dict[str, int] = {}
+
+    def change(self, most: int, most_per_address: int) -> None:
+        """Set the limits for new connections. Open ones stay."""
+        self._most = most
+        self._most_per_address = most_per_address
+
+    def reserve(self, first: int, most_refused: int) -> None:
+        """Refuse connections whose descriptor is `first` or higher. Lower `most_refused`."""
+        self._first_reserved = first
+        self._most_refused = min(self._most_refused, most_refused)
+
+    @property
+    def full(self) -> bool:
+        """Return True if no more connections are admitted."""
+        return 0 < self._most <= self._admitted
+
+    @property
+    def first_reserved(self) -> int:
+        """Return the first descriptor that no connection may have."""
+        return self._first_reserved
+
+    def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
+        """Count a new connection and decide on it. `address` is its IP, None if not known yet."""
+        if self.full or descriptor >= self._first_reserved:
+            return Admission(self._turn_away())
+        self._admitted += 1
+        admission = Admission(Verdict.ADMITTED)
+        self.identify(admission, address)
+        return admission
+
+    def identify(self, admission: Admission, address: str | None) -> None:
+        """Set the IP address of a connection, None if it has none. Only the first call counts."""
+        if not self._most_per_address or admission.address is not None or address is None:
+            return
+        if admission.verdict is not Verdict.ADMITTED:
+            return
+        key = address_key(address)
+        count = self._by_address.get(key, 0)
+        if count >= self._most_per_address:
+            self._admitted -= 1
+            admission.verdict = self._turn_away()
+            return
+        self._by_address[key] = count + 1
+        admission.address = key
+
+    def leave(self, admission: Admission) -> None:
+        """Forget a connection that is over. Idempotent."""
+        if admission.verdict is Verdict.ADMITTED:
+            self._admitted -= 1
+        elif admission.verdict is Verdict.REFUSED:
+            self._refused -= 1
+        admission.verdict = Verdict.GONE
+        if admission.address is not None:
+            self._by_address[admission.address] -= 1
+            if not self._by_address[admission.address]:
+                del self._by_address[admission.address]
+            admission.address = None
+
+    def _turn_away(self) -> Verdict:
+        if self._refused >= self._most_refused:
+            return Verdict.DROPPED
+        self._refused += 1
+        return Verdict.REFUSED
+
+
+def address_key(address: str) -> str:
+    """Return the key by which an address is counted.
+
+    It is an IPv4 address itself, also when mapped into IPv6, and the /64 network of an IPv6
+    address. Text that is not an IP address, which a balancer may pass on, is its own key.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))

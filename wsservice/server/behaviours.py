@@ -1,0 +1,341 @@
+"""The server: the class of behaviours, the two built in, and the factory of connections."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.types import ConnectionRequest
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
+from zope.interface import implementer
+
+from ..channels.contract import Hub
+from ..channels.envelopes import Envelope, of_gap
+from ..channels.query import Position
+from ..channels.resuming import CatchUp
+from ..config.close_codes import CloseCode
+from ..config.config import Config
+from ..config.origins import AllowedOrigins
+from ..http.refusal import Refusal
+from ..log.journal import Journal
+from ..metrics import Counts
+from ..net.memory import for_messages
+from ..net.proxied import PREFIX
+from ..net.timers import Timers
+from ..net.transports import abort_connection
+from ..protocol.compression import server_accept
+from ..protocol.options import ConnectionFactory, common_options, deployed, redeploy
+from ..protocol.sending import Kind, Sent
+from ..protocol.watching import Watched, Watcher
+from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
+from .opening import OpeningProtocol
+from .page import PUBLIC, Page, load
+
+
+class ServerProtocol(OpeningProtocol):
+    """One client's connection. Subclass it, and override some of these methods:
+
+    - `onConnect(request)`: a client asks to connect. Raise
+      `autobahn.websocket.types.ConnectionDeny` to refuse it, return the name of
+      a subprotocol to speak it.
+    - `onOpen()`: the connection is open.
+    - `onMessage(payload: bytes, isBinary: bool)`: a message came in.
+    - `onClose(wasClean: bool, code: int | None, reason: str | None)`: the connection is over.
+    - `onJoin(channel: str)`: it joined a channel; called for each, after `onOpen`.
+    - `onLeave(channel: str)`: it left a channel, before `onClose`. Call
+      `self.factory.hub.publish(channel, payload)` to tell those that are still on it.
+
+    Each may be a plain method, `async def`, or return a Deferred. An exception in one is logged,
+    and closes this connection with 1011 (in `onConnect`: refuses it with 500). Call
+    `self.sendMessage(payload, isBinary)` to answer, `self.close(code, reason)` to close.
+
+    `onClose` gets the peer's code, or the code that this end closed with:
+
+    - 1002, 1007 to 1009: the peer broke a rule.
+    - 1011: a callback failed, or the peer did not answer a ping.
+    - 1001: the service stops.
+    - 1013: the peer read too slowly, or the service has too much to do: `--overload-code` may
+      name another code.
+    - 1006: there was no close frame.
+    - None: the peer's close frame had no code.
+
+    `self.channel` is the URL's path. `self.channels` has the channels of the path and of the
+    query; any web page can name them, and `onConnect` may refuse them.
+    """
+
+    factory: ServerFactory
+
+    #: True if the behaviour overrides `onJoin` or `onLeave`.
+    _tells_of_channels = False
+    _told_of: tuple[str, ...] = ()
+
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        """Accept every client, without a subprotocol."""
+        # Autobahn's method accepts too, but formats a debug line that is dropped.
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> Any:
+        """Write the message's line to the message log."""
+        self.factory.journal.received(self._logged_as, payload, isBinary)
+
+    def onJoin(self, channel: str) -> Any:
+        """Do nothing, unless overridden."""
+
+    def onLeave(self, channel: str) -> Any:
+        """Do nothing, unless overridden."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._tells_of_channels = cls.onJoin is not _ON_JOIN or cls.onLeave is not _ON_LEAVE
+        cls._takes_all = cls.onMessage is _LOG_MESSAGE
+
+    def _accepts_all(self) -> bool:
+        # Evaluated at each call, as below.
+        return getattr(self.onConnect, "__func__", None) is _ON_CONNECT
+
+    def take_all(self, messages: list[tuple[bytes, bool, int]]) -> bool:
+        # Evaluated at each call: the class or the connection may get another method at any time.
+        logs = getattr(self.onMessage, "__func__", None) is _LOG_MESSAGE
+        if logs:
+            self.factory.journal.received_all(self._logged_as, messages)
+        return logs
+
+    def _opened(self) -> None:
+        if self._tells_of_channels and self.state != self.STATE_CLOSED:
+            for channel in self.channels:
+                self._reader.callbacks.call(self, self._tell_joined, channel)
+
+    def _join(self, since: Mapping[str, Position]) -> None:
+        """Join the channels of an open connection, after it has got the messages it missed."""
+        hub = self.factory.hub
+        if not self.speaks_envelopes:
+            hub.join(self)
+        elif not hub.has_history:
+            hub.join(self)
+            for channel in since:
+                self.tell_gap(channel)
+        else:
+            hub.join(self, behind=True)
+            self._fetch({channel: since.get(channel) for channel in self.channels})
+
+    def fall_behind(self, channel: str, since: Position) -> None:
+        """Fetch the messages of a channel after a position, before any new one is sent.
+
+        The hub calls this if messages were lost on their way.
+        """
+        self._fetch({channel: since})
+
+    def tell_gap(self, channel: str) -> None:
+        """Tell the client that messages of a channel may be missing, at an unknown position."""
+        if self.speaks_envelopes:
+            self.send_envelope(of_gap(channel, None))
+
+    def send_envelope(self, envelope: bytes) -> Sent:
+        """Send an envelope that must not be left out, however slowly the peer reads."""
+        if self.state != self.STATE_OPEN or self._framing is None:
+            return Sent.CLOSED
+        frame = self._framing.frame_of(Envelope(envelope))
+        if self._queue.full and not self._make_room(len(frame)):
+            return Sent.SLOW
+        return self._queue.put(frame, Kind.KEPT)
+
+    def _fetch(self, channels: Mapping[str, Position | None]) -> None:
+        """Catch up on channels, each from a position, or from its current one with None."""
+        if self._catch_up is None:
+            self._catch_up = CatchUp(self, self._queue, channels, self._caught_up)
+            self._catch_up.start()
+        else:
+            self._catch_up.add(channels)
+
+    def _caught_up(self) -> None:
+        self._catch_up = None
+
+    def resumeProducing(self) -> None:
+        """Go on after the transport has sent all octets. Twisted calls this."""
+        super().resumeProducing()
+        if self._catch_up is not None:
+            self._catch_up.has_room()
+
+    def _tell_joined(self, channel: str) -> Any:
+        # A behaviour whose `onJoin` was not called gets no `onLeave` either.
+        self._told_of += (channel,)
+        return self.onJoin(channel)
+
+    def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        for channel in self._told_of:
+            self._reader.callbacks.call(self, self.onLeave, channel)
+        super()._onClose(wasClean, code, reason)
+
+    def _farewells(self) -> tuple[Callable[..., object], ...]:
+        return (self.onLeave, *super()._farewells())
+
+    def broadcast(self, payload: bytes, isBinary: bool = False) -> int:
+        """Send a message to all open connections on this path's channel, this one included.
+
+        Return the number of connections that took it. Raises as the hub's `publish`.
+        """
+        return self.factory.hub.publish(self.channel, payload, isBinary)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Show octets to a watcher from now on. The connection must be open."""
+        if self._watched is None:
+            self._watched = Watched(self, self._queue)
+        self._watched.add(watcher, self._reader)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Stop showing octets to a watcher. Idempotent."""
+        if self._watched is not None:
+            self._watched.remove(watcher)
+            if not self._watched.watchers:
+                self._watched = None
+
+    def go_away(self) -> None:
+        """Close because the service stops: with 1001, or 503 before the handshake is done."""
+        self._part(CloseCode.GOING_AWAY, "", STOPPING)
+
+    def drop(self) -> None:
+        """End the connection at once, without a close frame. Do nothing if it is over."""
+        abort_connection(self.transport)
+
+    def close_for_operator(self, code: int, reason: str) -> None:
+        """Close because an operator wants it, or answer 503 before the handshake is done.
+
+        `code` is one that may be sent, `reason` has at most 123 octets of UTF-8.
+        """
+        self._part(code, reason, CLOSED_BY_OPERATOR)
+
+    def _part(self, code: int, reason: str, refusal: Refusal) -> None:
+        if self.state == self.STATE_OPEN:
+            self.close(code, reason)
+        elif self.state == self.STATE_CONNECTING:
+            self._refuse(refusal)
+
+
+_LOG_MESSAGE = ServerProtocol.onMessage
+_ON_CONNECT = ServerProtocol.onConnect
+_ON_JOIN, _ON_LEAVE = ServerProtocol.onJoin, ServerProtocol.onLeave
+
+
+class GreetingServerProtocol(ServerProtocol):
+    """Greets every client, logs every message."""
+
+    def onOpen(self) -> None:
+        if self.factory.greeting:
+            self.sendMessage(self.factory.greeting)
+
+
+class EchoServerProtocol(ServerProtocol):
+    """Sends every message back, and logs none."""
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.sendMessage(payload, isBinary)
+
+
+def server_options(config: Config) -> dict[str, Any]:
+    """Autobahn's options for a server, every one, by Autobahn's names."""
+    return {
+        **common_options(config),
+        "versions": [13],
+        "webStatus": False,
+        "requireMaskedClientFrames": True,
+        "maskServerFrames": False,
+        "perMessageCompressionAccept": partial(
+            server_accept, keeps_context=config.slow_client == "close"
+        ),
+        "serveFlashSocketPolicy": False,
+        "flashSocketPolicy": "",
+        "allowedOrigins": ["*"],
+        "allowedOriginsPatterns": [re.compile("")],
+        "allowNullOrigin": True,
+        "maxConnections": 0,
+        "trustXForwardedFor": 0,
+    }
+
+
+@implementer(IProtocolNegotiationFactory)
+class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[misc]
+    """Makes the connections of a service.
+
+    `protocol` is the behaviour, a subclass of `ServerProtocol`. Handshake and
+    close timeouts run on `reactor`. `ids` are those of connections, by default 1, 2 and so on.
+    `limits` decide on connections, by default those of the configuration.
+    """
+
+    noisy = False
+
+    #: The counts of connections.
+    allowed_origins: AllowedOrigins
+    greeting: bytes
+    page: Page | None
+
+    #: The path of health checks, "" for none, and the function that returns True if all is well.
+    health_path: str
+    is_ready: Callable[[], bool]
+
+    #: True while the service stops: handshakes are refused then.
+    is_stopping = False
+
+    #: True if debug lines are logged.
+    says_more: bool
+
+    def __init__(
+        self,
+        config: Config,
+        protocol: type[ServerProtocol],
+        journal: Journal,
+        hub: Hub,
+        reactor: IReactorTime,
+        ids: Iterator[str] | None = None,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        super().__init__(server="", reactor=reactor)
+        self.journal = journal
+        self.hub = hub
+        hub.slow = lambda: self.slow_closed + self.slow_dropped
+        self.counts = Counts()
+        self.ids = ids or map(str, itertools.count(1))
+        if limits is None:
+            limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
+        self.limits = limits
+        self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
+        self._batched_timer = Timers(reactor)
+        self._deployed = deployed(protocol, config, server_options(config), reactor)
+        self.protocol = self._deployed
+        self.is_ready = lambda: True
+        self.prepare(config)()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Return a function that applies options, limits, origins and the greeting."""
+        options = server_options(config)
+        allowed_origins = AllowedOrigins.of(config.allow_origin)
+        shown = None if config.no_page else load(PUBLIC)
+
+        def commit() -> None:
+            for name, value in options.items():
+                setattr(self, name, value)
+            redeploy(self._deployed, config, options)
+            self.allowed_origins = allowed_origins
+            self.budget.limit = for_messages(config.memory_for_messages)
+            self.limits.change(config.max_connections, config.max_connections_per_ip)
+            self.greeting = config.greeting.encode()
+            self.page = shown
+            self.health_path = config.health_path
+            self.says_more = config.log_level == "debug"
+
+        return commit
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return the protocols within TLS, for ALPN (RFC 7301). RFC 8441 would be another."""
+        # Without this, Twisted's TLS fails with every client that uses ALPN, as browsers do.
+        return [b"http/1.1"]
+
+    def count_refusal(self, kind: str) -> None:
+        """Count a connection that was dropped before its request: see `proxied.CountsRefusals`."""
+        self.counts.refusals[kind] += 1
+
+    def admit(self, address: str | None, descriptor: int) -> Admission:
+        """Count a connection from `address`, of a balancer as of a peer, and judge it."""
+        return self.limits.arrive(None if self._peers_come_later else address, descriptor)
