@@ -1,7 +1,6 @@
 """A WebSocket service on Twisted and Autobahn, and the client to talk to it with.
 
-The map. Imports run one way, downwards. A message takes `protocol.reading`, `server.behaviours`,
-`channels.hub` or `broker.hub` (`workers.child.hub` with workers), `protocol.sending`::
+The map; imports run downwards. A message takes `protocol.reading`, a hub, `protocol.sending`::
 
     run/          twistd's face: options, signals, reloading
     workers/      many processes: `parent/`, `child/`, and the `wire/` between them
@@ -14,6 +13,7 @@ The map. Imports run one way, downwards. A message takes `protocol.reading`, `se
     publish/      publishing from another process
     broker/       Redis between nodes; `redis/` is the wire
     server/       a server's connection: handshake, behaviours, `page/`
+    auth/         credentials, users, and what users may do
     client/       `connect`, `ReconnectingClient`; `web/` has URLs, cookies, proxies
     directory/    the connections of this process: listed, closed, traced
     channels/     publish and subscribe: hub, history, resuming

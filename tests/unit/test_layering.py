@@ -32,6 +32,7 @@ ORDER = [
     "broker.redis",
     "server",
     "server.page",
+    "auth",
     "client",
     "directory",
     "channels",
@@ -56,6 +57,7 @@ EXCEPTIONS = {
 """Imports that run upwards all the same: importing module, imported module."""
 
 PURE = [
+    "auth.contract",
     "broker.calls",
     "broker.framing",
     "broker.naming",
@@ -122,6 +124,7 @@ PURE = [
     "server.admission",
     "server.handshake",
     "server.page",
+    "auth",
     "server.plain",
     "server.remembered",
     "server.secrets",

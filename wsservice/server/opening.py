@@ -19,6 +19,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from ..auth.contract import User
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import (
     LONGEST,
@@ -89,6 +90,9 @@ class OpeningProtocol(  # type: ignore[misc]
     _watched: Watched | None = None
 
     _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber)
+
+    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
+    user: User | None = None
 
     #: Its name in the message log.
     _logged_as = "?"
