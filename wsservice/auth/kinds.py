@@ -14,6 +14,7 @@ Open = Callable[[str, Config, Any], Authenticator]
 """A function that takes the value behind the colon, the configuration and the reactor."""
 
 KINDS: dict[str, tuple[str, str]] = {
+    "jwt": ("jwt", "open_jwt"),
     "tokens": ("tokens", "open_tokens"),
 }
 """The module of this package for each kind, and the function in it: an `Open`. It raises

@@ -5,9 +5,15 @@ Time and memory for the answer are bounded. A redirect (3xx) is an answer: it is
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import threading
 from collections.abc import Callable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 from OpenSSL import SSL
@@ -293,3 +299,55 @@ class _BoundedEndpoint:
         protocolFactory.noisy = False  # type: ignore[attr-defined]
         connected: Deferred[Any] = self._endpoint.connect(_BoundedFactory(protocolFactory))
         return connected.addCallback(unwrap)
+
+
+def ask_now(
+    url: str, headers: Mapping[str, str], patience: float = PATIENCE, most: int = MOST_OF_ANSWER
+) -> WebAnswer:
+    """Ask a URL by GET, and wait for the answer: for programs whose reactor does not run yet.
+
+    The bounds, and the certificates that are trusted, are those of an `Asker`.
+    """
+    answers: list[WebAnswer] = []
+    # A server that sends an octet now and then would keep each call of the socket short.
+    thread = threading.Thread(
+        target=lambda: answers.append(_got(url, headers, patience, most)), daemon=True
+    )
+    thread.start()
+    thread.join(patience)
+    # The thread may still add its answer, so the list is looked at once.
+    answer = next(iter(answers), None)
+    return answer or WebAnswer(problem=f"gave no answer within {patience:g} s")
+
+
+def _got(url: str, headers: Mapping[str, str], patience: float, most: int) -> WebAnswer:
+    parts = urlsplit(url)
+    try:
+        host, port = parse_place(parts.netloc)
+        connection = (
+            HTTPSConnection(host, port, timeout=patience, context=ssl.create_default_context())
+            if parts.scheme == "https"
+            else HTTPConnection(host, port, timeout=patience)
+        )
+        with contextlib.closing(connection):
+            target = parts.path or "/"
+            connection.request(
+                "GET", f"{target}?{parts.query}" if parts.query else target, headers=dict(headers)
+            )
+            response = connection.getresponse()
+            said = {name.lower(): value for name, value in reversed(response.getheaders())}
+            body = response.read(most + 1)
+            if len(body) > most:
+                return WebAnswer(response.status, f"answered with more than {most} octets")
+            if response.length:
+                return WebAnswer(response.status, "broke off its answer")
+            return WebAnswer(response.status, "", said, body)
+    except ssl.SSLCertVerificationError as error:
+        return WebAnswer(problem=f"failed in TLS ({error.verify_message})")
+    except TimeoutError:
+        return WebAnswer(problem=f"gave no answer within {patience:g} s")
+    except socket.gaierror:
+        return WebAnswer(problem="failed: its name is not known")
+    except (OSError, HTTPException, ValueError) as error:
+        text = getattr(error, "strerror", None) or type(error).__name__
+        return WebAnswer(problem=f"failed: {text}")

@@ -20,8 +20,9 @@ class Web:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Clock()
-        self.transport: Any = StringTransport()
-        self.transport.abortConnection = self.end
+        transport: Any = StringTransport()
+        transport.abortConnection = self.end
+        self.transport = transport
         monkeypatch.setattr(asking, "HostEndpoint", lambda *_: self)
         self.answers: list[WebAnswer] = []
 
