@@ -6,6 +6,7 @@ token is refused with 503.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -32,8 +33,8 @@ MOST_AGE_SECONDS = 86400.0
 """The least and most that a max-age counts for, and the age where the issuer names none."""
 
 AGAIN_SECONDS = 30.0
-"""Seconds between two requests, whether one failed or a token names an unknown key: what clients
-send must not make requests."""
+"""Seconds from a request that failed to the next, and between two that tokens with unknown keys
+make: clients must not be able to make the service send more."""
 
 KEPT_SECONDS = 86400.0
 """Seconds for which the last keys are good while no new ones come: a day, so that an issuer may be
@@ -105,7 +106,8 @@ class RemoteKeys:
         self._reactor = reactor
         self._random = random
         self._monotonic = monotonic_of(reactor)
-        self._got_at = self._asked_at = self._monotonic()
+        self._got_at = self._monotonic()
+        self._looked_at = -math.inf
         self._age = age_of(first)
         self._call: Any = None
         self._asked: Deferred[Any] | None = None
@@ -162,8 +164,10 @@ class RemoteKeys:
         None means that it was.
         """
         if self._asked is None:
-            if self._monotonic() - self._asked_at < AGAIN_SECONDS:
+            now = self._monotonic()
+            if now - self._looked_at < AGAIN_SECONDS:
                 return None
+            self._looked_at = now
             self._fetch()
             if self._asked is None:  # answered at once, as in a test
                 done: Deferred[None] = Deferred()
@@ -181,7 +185,6 @@ class RemoteKeys:
         if self._asked is not None:
             return
         self._forget_call()
-        self._asked_at = self._monotonic()
         asked: Deferred[Any] = self._asker.ask("GET", HEADERS)
         self._asked = asked
         asked.addCallback(self._answered, asked)
