@@ -10,6 +10,7 @@ The modules::
     contract.py        a user, a credential, and what finds the user of a credential
     credentials.py     the one credential in a request
     function.py        --auth MODULE:FUNCTION
+    htpasswd.py        --auth htpasswd:FILE
     identification.py  the authenticators of a service, and whom they are asked about
     jwks.py            the keys of an issuer, fetched again as they age
     jwt.py             --auth jwt:FILE and jwt:URL

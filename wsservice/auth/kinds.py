@@ -14,6 +14,7 @@ Open = Callable[[str, Config, Any], Authenticator]
 """A function that takes the value behind the colon, the configuration and the reactor."""
 
 KINDS: dict[str, tuple[str, str]] = {
+    "htpasswd": ("htpasswd", "open_htpasswd"),
     "jwt": ("jwt", "open_jwt"),
     "tokens": ("tokens", "open_tokens"),
 }
