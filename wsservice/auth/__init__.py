@@ -6,19 +6,17 @@ The modules::
 
     __main__.py        python -m wsservice.auth: a new token
     cache.py           credentials that were good, remembered for a while
-    claims.py          one JSON Web Token: its signature and its claims
     contract.py        a user, a credential, and what finds the user of a credential
     credentials.py     the one credential in a request
     function.py        --auth MODULE:FUNCTION
     htpasswd.py        --auth htpasswd:FILE
     identification.py  the authenticators of a service, and whom they are asked about
-    jwks.py            the keys of an issuer, fetched again as they age
-    jwt.py             --auth jwt:FILE and jwt:URL
-    keyfile.py         the keys in a file
-    keys.py            keys of every kind, and the algorithms that go with them
+    jwt/               the users that JSON Web Tokens name: --auth jwt:FILE and jwt:URL
     kinds.py           the kinds of authenticators that --auth names
     refusals.py        why a client is refused
     strictjson.py      JSON of others, read so that it has one meaning
     throttle.py        addresses that show bad credentials, slowed down
     tokens.py          --auth tokens:FILE
+    urls.py            the URLs that --auth names
+    webhook.py         --auth webhook:URL
 """

@@ -15,8 +15,9 @@ Open = Callable[[str, Config, Any], Authenticator]
 
 KINDS: dict[str, tuple[str, str]] = {
     "htpasswd": ("htpasswd", "open_htpasswd"),
-    "jwt": ("jwt", "open_jwt"),
+    "jwt": ("jwt.authenticator", "open_jwt"),
     "tokens": ("tokens", "open_tokens"),
+    "webhook": ("webhook", "open_webhook_auth"),
 }
 """The module of this package for each kind, and the function in it: an `Open`. It raises
 `ConfigError`, whose text begins with `--auth`."""

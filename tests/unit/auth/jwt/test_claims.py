@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsservice.auth.claims import ClaimRules, ReadToken, candidates, open_token, user_of, verify
 from wsservice.auth.contract import User
-from wsservice.auth.keys import LONGEST_TOKEN, MOST_TRIED, Keys, parse_keys
+from wsservice.auth.jwt.claims import ClaimRules, ReadToken, candidates, open_token, user_of, verify
+from wsservice.auth.jwt.keys import LONGEST_TOKEN, MOST_TRIED, Keys, parse_keys
 from wsservice.auth.refusals import EXPIRED
 from wsservice.http.refusal import Refusal
 
-from ...examples import examples
-from ...tokens import SECRET, Signer, encoded, hmac_token, jwks
+from ....examples import examples
+from ....tokens import SECRET, Signer, encoded, hmac_token, jwks
 
 NOW = 1_800_000_000.0
 ALGORITHMS = [

@@ -11,18 +11,19 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from wsservice.auth import claims as claims_module
-from wsservice.auth import jwt as jwt_module
 from wsservice.auth.contract import Credential, Form, User
-from wsservice.auth.jwks import AGAIN_SECONDS, KEPT_SECONDS, RemoteKeys
-from wsservice.auth.jwt import JSONWebTokens, check_url, open_jwt
+from wsservice.auth.jwt import authenticator as jwt_module
+from wsservice.auth.jwt import claims as claims_module
+from wsservice.auth.jwt.authenticator import JSONWebTokens, open_jwt
+from wsservice.auth.jwt.jwks import AGAIN_SECONDS, KEPT_SECONDS, RemoteKeys
 from wsservice.auth.kinds import open_authenticator
+from wsservice.auth.urls import is_safe
 from wsservice.client.web.asking import WebAnswer
 from wsservice.config.config import Config
 from wsservice.errors import ConfigError
 from wsservice.http.refusal import Refusal
 
-from ...tokens import SECRET, Signer, jwks
+from ....tokens import SECRET, Signer, jwks
 
 ONE, OTHER = Signer("ES256", "one"), Signer("ES256", "other")
 REQUEST: Any = None
@@ -210,7 +211,7 @@ def test_keys_that_become_too_old_while_a_token_waits(
     ],
 )
 def test_urls_whose_keys_can_be_trusted(url: str) -> None:
-    check_url(url)
+    assert is_safe("jwt", url)
 
 
 @pytest.mark.parametrize(

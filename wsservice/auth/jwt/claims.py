@@ -13,11 +13,11 @@ from typing import Any
 
 import attrs
 
-from ..http.refusal import Refusal
-from .contract import User
+from ...http.refusal import Refusal
+from ..contract import User
+from ..refusals import bad_credential, expired
+from ..strictjson import parse_object
 from .keys import LONGEST_TOKEN, MOST_TRIED, Keys, VerifyingKey
-from .refusals import bad_credential, expired
-from .strictjson import parse_object
 
 _ANEW = "get a new one"
 # Base64url without padding, in the one form that its octets have (RFC 7515, 2; RFC 4648, 3.5).

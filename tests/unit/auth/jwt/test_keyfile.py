@@ -5,11 +5,11 @@ from pathlib import Path
 import joserfc  # noqa: F401 - the extra `auth`
 import pytest
 
-from wsservice.auth.keyfile import FileKeys, read_keys
+from wsservice.auth.jwt.keyfile import FileKeys, read_keys
 from wsservice.errors import ConfigError
 
-from ...support import Logged
-from ...tokens import SECRET, Signer, jwks
+from ....support import Logged
+from ....tokens import SECRET, Signer, jwks
 
 SIGNER = Signer("ES256", "one")
 

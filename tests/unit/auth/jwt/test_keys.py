@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 
-from wsservice.auth.keys import MOST_KEYS, Keys, parse_jwks, parse_keys
+from wsservice.auth.jwt.keys import MOST_KEYS, Keys, parse_jwks, parse_keys
 
-from ...certificates import Authority
-from ...tokens import SECRET, Signer, encoded, jwks
+from ....certificates import Authority
+from ....tokens import SECRET, Signer, encoded, jwks
 
 HS = ("HS256", "HS384", "HS512")
 RS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")

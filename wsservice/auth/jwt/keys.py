@@ -19,7 +19,7 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
-from .strictjson import parse_object
+from ..strictjson import parse_object
 
 MOST_KEYS = 100
 """The most keys of a set."""

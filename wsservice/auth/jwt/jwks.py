@@ -11,14 +11,14 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from .. import __version__
-from ..client.web.asking import WebAnswer
-from ..clock import monotonic_of
+from ... import __version__
+from ...client.web.asking import WebAnswer
+from ...clock import monotonic_of
+from ..urls import place_of
 from .keys import Keys, parse_jwks
 
 PATIENCE = 5.0
@@ -98,9 +98,7 @@ class RemoteKeys:
         reactor: Any,
         random: Callable[[], float] = random.random,
     ) -> None:
-        parts = urlsplit(url)
-        # The path is left out of the log, as the webhook's is.
-        self._name = f"{parts.scheme}://{parts.netloc}"
+        self._name = place_of(url)
         self._keys = keys_in(first)
         self._asker = asker
         self._reactor = reactor

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..config.files import unreadable
-from ..errors import ConfigError
-from ..escape import escape
+from ...config.files import unreadable
+from ...errors import ConfigError
+from ...escape import escape
 from .keys import Keys, parse_keys
 
 _MOST_OCTETS = 1024 * 1024

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from wsservice.auth.jwks import (
+from wsservice.auth.jwt.jwks import (
     AGAIN_SECONDS,
     KEPT_SECONDS,
     LEAST_AGE_SECONDS,
@@ -20,8 +20,8 @@ from wsservice.auth.jwks import (
 )
 from wsservice.client.web.asking import WebAnswer
 
-from ...support import Logged
-from ...tokens import Signer, jwks
+from ....support import Logged
+from ....tokens import Signer, jwks
 
 ONE, OTHER = Signer("ES256", "one"), Signer("ES256", "other")
 URL = "https://issuer.example/s3cret/jwks.json"

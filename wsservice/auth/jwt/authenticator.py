@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 
-from ..client.web.asking import Asker, ask_now
-from ..clock import wall_of
-from ..config.config import Config
-from ..errors import ConfigError
-from ..escape import escape, shown_url
-from ..http.hostname import parse_place
-from ..http.refusal import Refusal
-from .cache import GoodCredentials
-from .contract import Authenticator, Credential, Form, Inquiry, User, Verdict
-from .refusals import away, bad_credential
+from ...client.web.asking import Asker, ask_now
+from ...clock import wall_of
+from ...config.config import Config
+from ...errors import ConfigError
+from ...http.refusal import Refusal
+from ..cache import GoodCredentials
+from ..contract import Authenticator, Credential, Form, Inquiry, User, Verdict
+from ..refusals import away, bad_credential
+from ..urls import is_safe, shown
 
 if TYPE_CHECKING:
     from .claims import ClaimRules, ReadToken
@@ -177,43 +174,16 @@ def _file(path: str) -> KeySource:
 def _remote(url: str, reactor: Any) -> KeySource:
     from .jwks import HEADERS, MOST_OCTETS, PATIENCE, RemoteKeys
 
-    check_url(url)
+    if not is_safe("jwt", url):
+        raise ConfigError(
+            f"--auth: 'jwt:{shown(url)}' is not allowed, since anybody on the way could change the"
+            " keys; give an https: URL, or an http: URL of this machine"
+        )
     asker = Asker(url, reactor, patience=PATIENCE, most=MOST_OCTETS)
     try:
         return RemoteKeys(url, ask_now(url, HEADERS, PATIENCE, MOST_OCTETS), asker, reactor)
     except ValueError as error:
         raise ConfigError(
-            f"--auth: no key could be fetched from {_shown(url)}: it {error}; give the URL of a"
+            f"--auth: no key could be fetched from {shown(url)}: it {error}; give the URL of a"
             " JWK Set that answers"
         ) from None
-
-
-def check_url(url: str) -> None:
-    """Raise `ConfigError` for a URL whose keys anybody on the way could replace."""
-    parts = urlsplit(url)
-    is_plain = url.isascii() and url.isprintable() and " " not in url and "#" not in url
-    try:
-        host, _ = parse_place(parts.netloc)
-    except ValueError:
-        is_plain = False
-    else:
-        is_plain &= parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-    if is_plain:
-        return
-    raise ConfigError(
-        f"--auth: 'jwt:{_shown(url)}' is not allowed; give an https: URL without a user or #,"
-        " or an http: URL of this machine"
-    )
-
-
-def _shown(url: str) -> str:
-    return escape(shown_url(url.partition("#")[0]))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
