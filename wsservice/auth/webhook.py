@@ -79,7 +79,7 @@ def question(credential: Credential, request: Inquiry) -> bytes:
         about["name"] = credential.name
     said = {
         "credential": about,
-        "peer": request.address,
+        "peer": _plain(request.address),
         "path": target.path,
         "channels": (channel, *asked_for(target.query, channel, resuming=False).channels),
         "origin": request.origin,
@@ -90,6 +90,12 @@ def question(credential: Credential, request: Inquiry) -> bytes:
         },
     }
     return json.dumps(said, separators=(",", ":")).encode()
+
+
+def _plain(address: str | None) -> str | None:
+    """Return an address of IPv4 as such, where a socket of IPv6 took the connection."""
+    inner = (address or "").removeprefix("::ffff:")
+    return inner if "." in inner else address
 
 
 def verdict_of(answer: WebAnswer) -> tuple[Verdict, float]:
