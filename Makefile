@@ -200,7 +200,7 @@ $(oldest)/.installed: pyproject.toml setup.py tools/oldest.py
 	$(PYTHON) -m venv $(oldest)
 	$(PYTHON) -m tools.oldest >$(oldest)/constraints.txt
 	$(oldest)/bin/pip install --quiet --disable-pip-version-check \
-	  --constraint $(oldest)/constraints.txt --editable '.[cli,redis,test]'
+	  --constraint $(oldest)/constraints.txt --editable '.[auth,cli,redis,test]'
 	@touch $@
 
 tests/interop/node_modules/.installed: tests/interop/package.json

@@ -1,6 +1,6 @@
 """Print the oldest versions that `pyproject.toml` admits, as constraints for pip: `make oldest`.
 
-They are those of what a user installs: the dependencies, and the extras `cli` and `redis`.
+They are those of what a user installs: the dependencies, and the extras `auth`, `cli` and `redis`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from .extras import ROOT
 
-_FOR_USERS = ("cli", "redis")
+_FOR_USERS = ("auth", "cli", "redis")
 _OLDEST = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[a-z,]+\])?>=(?P<version>[0-9.]+)")
 
 

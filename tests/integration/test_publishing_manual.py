@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from wsservice.webhook import signing
+from wsservice.client.web import signing
 
 from ..needs import need_program
 from .conftest import Connect

@@ -1,16 +1,22 @@
 """Find the user of a connection by its credential, and decide what the user may do.
 
-It may import `config`, `http` and what lies below them, and `net` to ask others.
+It may import `config`, `http` and what lies below them, and `net` and `client.web` to ask others.
 
 The modules::
 
     __main__.py        python -m wsservice.auth: a new token
+    cache.py           credentials that were good, remembered for a while
     contract.py        a user, a credential, and what finds the user of a credential
     credentials.py     the one credential in a request
     function.py        --auth MODULE:FUNCTION
+    htpasswd.py        --auth htpasswd:FILE
     identification.py  the authenticators of a service, and whom they are asked about
+    jwt/               the users that JSON Web Tokens name: --auth jwt:FILE and jwt:URL
     kinds.py           the kinds of authenticators that --auth names
     refusals.py        why a client is refused
+    strictjson.py      JSON of others, read so that it has one meaning
     throttle.py        addresses that show bad credentials, slowed down
     tokens.py          --auth tokens:FILE
+    urls.py            the URLs that --auth names
+    webhook.py         --auth webhook:URL
 """

@@ -14,7 +14,10 @@ Open = Callable[[str, Config, Any], Authenticator]
 """A function that takes the value behind the colon, the configuration and the reactor."""
 
 KINDS: dict[str, tuple[str, str]] = {
+    "htpasswd": ("htpasswd", "open_htpasswd"),
+    "jwt": ("jwt.authenticator", "open_jwt"),
     "tokens": ("tokens", "open_tokens"),
+    "webhook": ("webhook", "open_webhook_auth"),
 }
 """The module of this package for each kind, and the function in it: an `Open`. It raises
 `ConfigError`, whose text begins with `--auth`."""

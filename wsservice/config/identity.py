@@ -11,6 +11,9 @@ from ..errors import ConfigError
 from ..http import grammar
 from .fields import (
     NEW,
+    SECONDS,
+    TO_FILE,
+    TO_SECONDS,
     TO_SWITCH,
     converter,
     option_name,
@@ -56,6 +59,51 @@ class IdentitySettings(Limits):
         " function of yours. docs/auth.md has every kind. A client with no credential, or a bad"
         " one, is refused with 401.",
         repeatable=True,
+        reloads=NEW,
+    )
+    auth_audience: tuple[str, ...] = setting(
+        (),
+        converter("text, each at least one character", parse_texts),
+        "TEXT",
+        "audience that tokens must be for; repeatable",
+        group=IDENTITY,
+        more="The claim aud of a JSON Web Token must be, or have, one of these. Without this"
+        " option it is not checked.",
+        common=False,
+        repeatable=True,
+        reloads=NEW,
+    )
+    auth_issuer: tuple[str, ...] = setting(
+        (),
+        converter("text, each at least one character", parse_texts),
+        "TEXT",
+        "issuer that tokens must be from; repeatable",
+        group=IDENTITY,
+        more="The claim iss of a JSON Web Token must be one of these. Without this option it is"
+        " not checked.",
+        common=False,
+        repeatable=True,
+        reloads=NEW,
+    )
+    auth_leeway: float = setting(
+        30.0,
+        TO_SECONDS,
+        SECONDS,
+        "how far clocks may differ; 0: not at all",
+        group=IDENTITY,
+        more="A JSON Web Token is taken that expired, or begins, by so little.",
+        common=False,
+        reloads=NEW,
+    )
+    auth_secret_file: str = setting(
+        "",
+        TO_FILE,
+        "FILE",
+        "secret that signs each request of webhook:",
+        group=IDENTITY,
+        more="The application verifies by it that the service is asking. --auth webhook:URL needs"
+        " it. A reload reads the file again.",
+        common=False,
         reloads=NEW,
     )
     auth_optional: bool = setting(
@@ -106,7 +154,14 @@ class IdentitySettings(Limits):
 
     def check_identity(self) -> None:
         """Raise `ConfigError` for settings of identity that do not go together."""
-        for name in ("auth_optional", "auth_cookie", "auth_first_message"):
+        for name in (
+            "auth_audience",
+            "auth_issuer",
+            "auth_secret_file",
+            "auth_optional",
+            "auth_cookie",
+            "auth_first_message",
+        ):
             if getattr(self, name) and not self.auth:
                 raise ConfigError(
                     f"{option_name(name)}: is not allowed without --auth, such as tokens:FILE"

@@ -9,7 +9,6 @@ The modules::
     posting.py  one POST, and its outcome
     queue.py    events that wait, in batches, bounded
     sender.py   batches, one after another, until they are taken
-    signing.py  the signature, by which a receiver verifies the sender
     telling.py  a behaviour that tells the webhook too
 """
 

@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from .. import __version__
+from ..client.web import signing
 from ..clock import monotonic_of, wall_of
 from ..config.config import Config
 from ..config.secretfile import read_secret
 from ..errors import ConfigError
 from ..log.peer import PeerLogger
 from ..net.backoff import Backoff
-from . import signing
 from .posting import Poster, PostOutcome
 from .queue import Batch, EventQueue
 

@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from wsservice.webhook import posting
-from wsservice.webhook.posting import MOST_OF_ANSWER, PATIENCE, Poster, PostOutcome
+from wsservice.client.web import asking
+from wsservice.client.web.asking import MOST_OF_ANSWER, PATIENCE
+from wsservice.webhook.posting import Poster, PostOutcome
 
 from ...support import Logged
 
@@ -65,8 +66,8 @@ class Post:
         self.clock = Clock()
         self.endpoint = Endpoint()
         self.tls: list[tuple[bytes, int]] = []
-        monkeypatch.setattr(posting, "HostEndpoint", self.endpoint)
-        monkeypatch.setattr(posting, "wrapClientTLS", lambda _creator, endpoint: endpoint)
+        monkeypatch.setattr(asking, "HostEndpoint", self.endpoint)
+        monkeypatch.setattr(asking, "wrapClientTLS", lambda _creator, endpoint: endpoint)
         self.outcome: list[PostOutcome] = []
         self.posted: Deferred[PostOutcome] = Deferred()
 

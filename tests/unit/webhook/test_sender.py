@@ -304,7 +304,7 @@ class TestUnforeseen:
             raise KeyError("ours")
 
         with monkeypatch.context() as broken:
-            broken.setattr("wsservice.webhook.signing.headers", headers)
+            broken.setattr("wsservice.client.web.signing.headers", headers)
             sending.tell(1)
             sending.clock.advance(1)
         assert sending.hook.attempts == {"taken": 0, "failed": 1}

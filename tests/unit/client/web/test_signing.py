@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from wsservice.webhook.signing import headers, key_of
+from wsservice.client.web.signing import headers, key_of
 
 
 def test_a_secret_stands_for_itself_or_is_base64_behind_its_prefix() -> None:
