@@ -57,7 +57,11 @@ EXCEPTIONS = {
 """Imports that run upwards all the same: importing module, imported module."""
 
 PURE = [
+    "auth.action",
+    "auth.claims",
     "auth.contract",
+    "auth.permissions",
+    "auth.rules",
     "broker.calls",
     "broker.framing",
     "broker.naming",
@@ -70,6 +74,7 @@ PURE = [
     "broker.standing",
     "channels.envelopes",
     "channels.history",
+    "channels.keeping",
     "channels.message",
     "channels.outcome",
     "channels.query",
@@ -84,10 +89,13 @@ PURE = [
     "config.config",
     "config.fields",
     "config.files",
+    "config.globs",
     "config.helptext",
     "config.integrations",
+    "config.keep",
     "config.limits",
     "config.origins",
+    "config.rules",
     "config.sources",
     "config.units",
     "directory.outcomes",

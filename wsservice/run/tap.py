@@ -18,7 +18,7 @@ from twisted.python import usage
 from .. import __version__
 from ..broker import check as check_broker
 from ..clock import use_monotonic
-from ..config.config import Config
+from ..config.config import OPTIONS, Config
 from ..config.fields import option_name
 from ..config.helptext import PROGRAM, help_text, summary_of
 from ..config.sources import Given, Settings, gather, nearest
@@ -183,7 +183,7 @@ def _plainer(problem: str) -> str:
     words = problem.partition(";")[0].split()
     if words[:1] != ["option"]:
         return escape(problem)
-    name, known = words[1], [option_name(field.name) for field in attrs.fields(Config)]
+    name, known = words[1], [option_name(field.name) for field in OPTIONS]
     known += [option.partition("=")[0] for option, _ in PROGRAM]
     match words[2:]:
         case ["not", "recognized"]:
@@ -212,7 +212,7 @@ def _option(field: attrs.Attribute[Any]) -> Callable[..., None]:
     return option
 
 
-for _field in attrs.fields(Config):
+for _field in OPTIONS:
     setattr(Options, f"opt_{_field.name}", _option(_field))
 
 
