@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import attrs
 
+from ..channels.query import CONTROL, LONGEST
 from ..http.refusal import Refusal
 from ..http.request import Request
 
-LONGEST_ID = 255
+LONGEST_ID = LONGEST
 """The most octets of a user's id, as of a channel's name: a channel may have the id in it."""
-
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -30,9 +28,13 @@ def check_user_id(id_: object) -> str:
         raise ValueError("the user's id is not text")
     if not id_:
         raise ValueError("the user's id is empty")
-    if _CONTROLS.search(id_):
+    if CONTROL.search(id_):
         raise ValueError("the user's id has a control character")
-    if len(id_) > LONGEST_ID or len(id_.encode()) > LONGEST_ID:
+    # A lone surrogate, which JSON can name, has no octets in UTF-8: the replacement counts for it.
+    octets = id_[: LONGEST_ID + 1].encode("utf-8", "replace")
+    if octets.decode() != id_[: LONGEST_ID + 1]:
+        raise ValueError("the user's id is not text")
+    if len(id_) > LONGEST_ID or len(octets) > LONGEST_ID:
         raise ValueError(f"the user's id has more than {LONGEST_ID} octets")
     return id_
 
