@@ -1,7 +1,7 @@
 """The rules of channels in the file of the settings: `[[channels]]`. PURE.
 
-This module reads rules. `auth.rules` judges users by them, `channels.keeping` says what is kept of a
-channel.
+This module reads rules. `auth.rules` judges users by them, `channels.keeping` says what is kept of
+a channel.
 """
 
 from __future__ import annotations
@@ -40,9 +40,6 @@ class Level(enum.StrEnum):
     """The anonymous too."""
 
 
-_TO_SUBSCRIBE = tuple(each for each in Level if each is not Level.SUBSCRIBERS)
-_OTHERWISE = tuple(Level)
-
 _BRACES = re.compile(r"[{}]")
 
 
@@ -50,7 +47,7 @@ def _problem(key: str, value: object, allowed: str) -> ConfigError:
     return ConfigError(f"{key}: {value!r} is not allowed; give {allowed}")
 
 
-def _to(allowed: str, parse: Callable[[Any], Any]) -> Any:
+def _to(allowed: str, parse: Callable[[Any], Any]) -> attrs.Converter:  # type: ignore[type-arg]
     def convert(value: Any, field: attrs.Attribute[Any]) -> Any:
         try:
             return parse(value)
@@ -79,16 +76,29 @@ def _parse_switch(value: Any) -> bool:
     return value
 
 
-def _level(levels: tuple[Level, ...]) -> Any:
-    allowed = f"{', '.join(levels[:-1])} or {levels[-1]}"
-
+def _to_level(levels: tuple[Level, ...]) -> attrs.Converter:  # type: ignore[type-arg]
     def parse(value: Any) -> Level:
         level = Level(value)
         if level not in levels:
             raise ValueError(value)
         return level
 
-    return attrs.field(default=Level.NOBODY, converter=_to(allowed, parse))
+    return _to(f"{', '.join(levels[:-1])} or {levels[-1]}", parse)
+
+
+_TO_MATCH = _to(
+    f"a glob of at most {LONGEST_MATCH} printable characters, without slashes at its ends, and"
+    f" with braces in {USER} only",
+    _parse_match,
+)
+_TO_SUBSCRIBE = _to_level(tuple(each for each in Level if each is not Level.SUBSCRIBERS))
+_TO_LEVEL = _to_level(tuple(Level))
+_TO_KEEP = _to(KEEP_ALLOWED, _parse_keep)
+_TO_SWITCH = _to("true or false", _parse_switch)
+
+
+def _key(converter: Any, default: Any = attrs.NOTHING) -> Any:
+    return attrs.field(default=default, converter=converter)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,19 +110,13 @@ class ChannelRule:
     reads it yet.
     """
 
-    match: str = attrs.field(
-        converter=_to(
-            f"a glob of at most {LONGEST_MATCH} printable characters, without slashes at its ends,"
-            f" and with braces in {USER} only",
-            _parse_match,
-        )
-    )
-    subscribe: Level = _level(_TO_SUBSCRIBE)
-    publish: Level = _level(_OTHERWISE)
-    history: Level = _level(_OTHERWISE)
-    presence: Level = _level(_OTHERWISE)
-    keep: str | None = attrs.field(default=None, converter=_to(KEEP_ALLOWED, _parse_keep))
-    join_leave: bool = attrs.field(default=False, converter=_to("true or false", _parse_switch))
+    match: str = _key(_TO_MATCH)
+    subscribe: Level = _key(_TO_SUBSCRIBE, Level.NOBODY)  # noqa: RUF009 - a field
+    publish: Level = _key(_TO_LEVEL, Level.NOBODY)  # noqa: RUF009 - a field
+    history: Level = _key(_TO_LEVEL, Level.NOBODY)  # noqa: RUF009 - a field
+    presence: Level = _key(_TO_LEVEL, Level.NOBODY)  # noqa: RUF009 - a field
+    keep: str | None = _key(_TO_KEEP, None)
+    join_leave: bool = _key(_TO_SWITCH, False)
 
     def shown(self) -> Iterator[tuple[str, str | bool]]:
         """Yield the keys and values of its table in a file, without those that it lacks."""

@@ -13,6 +13,7 @@ from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from zope.interface import implementer
 
+from ..auth.rules import ChannelRules
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
 from ..channels.query import Position
@@ -65,6 +66,9 @@ class ServerProtocol(OpeningProtocol):
 
     `self.channel` is the URL's path. `self.channels` has the channels of the path and of the
     query; any web page can name them, and `onConnect` may refuse them.
+
+    `self.permissions.may("publish", channel)` says what `--auth` and the rules of channels let the
+    client do. Ask it before you publish what a client sent.
     """
 
     factory: ServerFactory
@@ -119,7 +123,15 @@ class ServerProtocol(OpeningProtocol):
                 self.tell_gap(channel)
         else:
             hub.join(self, behind=True)
-            self._fetch({channel: since.get(channel) for channel in self.channels})
+            self._fetch({channel: self._first(channel, since) for channel in self.channels})
+
+    def _first(self, channel: str, since: Mapping[str, Position]) -> Position | None:
+        """Return the position from which to catch up on a channel, None for the current one."""
+        asked = since.get(channel)
+        allowed = self._allowed(channel, asked)
+        if asked is not None and allowed is None:
+            self.tell_gap(channel)
+        return allowed
 
     def fall_behind(self, channel: str, since: Position) -> None:
         """Fetch the messages of a channel after a position, before any new one is sent.
@@ -275,6 +287,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     health_path: str
     is_ready: Callable[[], bool]
 
+    #: The rules of channels, None where nobody is judged: without `--auth`.
+    channel_rules: ChannelRules | None = None
+
     #: True while the service stops: handshakes are refused then.
     is_stopping = False
 
@@ -312,12 +327,14 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         options = server_options(config)
         allowed_origins = AllowedOrigins.of(config.allow_origin)
         shown = None if config.no_page else load(PUBLIC)
+        rules = ChannelRules(config.channels) if getattr(config, "auth", ()) else None
 
         def commit() -> None:
             for name, value in options.items():
                 setattr(self, name, value)
             redeploy(self._deployed, config, options)
             self.allowed_origins = allowed_origins
+            self.channel_rules = rules
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
             self.greeting = config.greeting.encode()

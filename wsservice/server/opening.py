@@ -21,15 +21,7 @@ from twisted.python.failure import Failure
 
 from ..auth.contract import User
 from ..channels.envelopes import SUBPROTOCOL
-from ..channels.query import (
-    LONGEST,
-    ChannelError,
-    Position,
-    asked_for,
-    channel_of,
-    check_name,
-    is_too_long,
-)
+from ..channels.query import LONGEST, ChannelError, Position, asked_for, channel_of, is_too_long
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
 from ..config.close_codes import CloseCode
 from ..config.origins import check_origin
@@ -48,6 +40,7 @@ from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake
+from .permitted import Permitted
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .secrets import secrets_of
@@ -66,7 +59,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Connection, WebSocketServerProtocol
+    Beginning, Permitted, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -313,6 +306,10 @@ class OpeningProtocol(  # type: ignore[misc]
             if asked.since:
                 self._shake_hands().since = asked.since
         self._request = request
+        refusal = self._forbidden()
+        if refusal is not None:
+            self._refuse(refusal)
+            return
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         if self._accepts_all():
@@ -355,8 +352,10 @@ class OpeningProtocol(  # type: ignore[misc]
             subprotocol, headers = checked_decision(res, self.websocket_protocols)
         if self.state != self.STATE_CONNECTING:
             return  # the connection was lost while onConnect decided
-        for channel in self.channels:
-            check_name(channel)  # onConnect may have given it another
+        refusal = self._forbidden()  # again, since onConnect may have given it another channel
+        if refusal is not None:
+            self._refuse(refusal)
+            return
         if subprotocol is None and SUBPROTOCOL in self._request.subprotocols:
             subprotocol = SUBPROTOCOL
         if subprotocol is not None:

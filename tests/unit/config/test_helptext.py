@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from wsservice.config import helptext
-from wsservice.config.config import OPTIONS, GROUPS, Config
+from wsservice.config.config import GROUPS, OPTIONS, Config
 from wsservice.config.fields import BYTES, SECONDS, option_name, setting
 from wsservice.config.helptext import WIDTH, default_of, help_text, summary_of, usage_of
 

@@ -20,6 +20,7 @@ A_MATCH = (
 )
 FOUR = "nobody, token, users or anyone"
 FIVE = "nobody, token, users, subscribers or anyone"
+KEYS = "match, subscribe, publish, history, presence, keep, join_leave"
 A_KEEP = "give COUNT or COUNT,SECONDS, such as 100 or 100,1h: up to 1000000 messages and 86400"
 
 
@@ -85,8 +86,7 @@ def test_a_key_that_a_rule_lacks_is_nobody() -> None:
         ("match = ''\nsubscibe = 'users'", "'subscibe': unknown key; did you mean subscribe?"),
         (
             'match = ""\n"\\u001b" = 1',
-            r"'\x1b': unknown key; give some of match, subscribe, publish, history, presence, keep,"
-            " join_leave",
+            rf"'\x1b': unknown key; give some of {KEYS}",
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_rules_are_bounded() -> None:
 
 
 def test_no_variable_gives_rules() -> None:
-    with pytest.raises(ConfigError, match="^WSSERVICE_CHANNELS: is not allowed; give tables in"):
+    with pytest.raises(ConfigError, match=r"^WSSERVICE_CHANNELS: is not allowed; give tables in"):
         from_environment({"WSSERVICE_CHANNELS": "x"})
 
 

@@ -1,0 +1,90 @@
+"""What a connection may do on channels: judged in the opening handshake, and for its behaviour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..auth.action import Action
+from ..auth.claims import NOTHING, ChannelClaims, ClaimError
+from ..auth.contract import User
+from ..auth.permissions import UNRESTRICTED, Permissions
+from ..channels.query import Position, check_name
+from ..http.refusal import Refusal
+
+FORBIDDEN = "forbidden"
+
+
+def forbidden_by(permissions: Permissions, channels: tuple[str, ...]) -> Refusal | None:
+    """Return the refusal of the first channel that a connection may not subscribe to, or None."""
+    for channel in channels:
+        ruling = permissions.ruling(Action.SUBSCRIBE, channel)
+        if not ruling.is_allowed:
+            who = "the anonymous" if permissions.user is None else "this user"
+            return Refusal(
+                403,
+                f"{who} may not subscribe to the channel",
+                shown=f'"{channel}"',
+                is_told=True,
+                kind=FORBIDDEN,
+                for_operator=ruling.why,
+            )
+    return None
+
+
+class Permitted:
+    """A connection with permissions. A mixin."""
+
+    factory: Any
+    user: User | None
+    channel: str
+
+    # On the class: few connections have claims on channels. The user is the one whose they are.
+    _claims: ChannelClaims = NOTHING
+    _claimant: User | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the connection. To be overridden."""
+        raise NotImplementedError
+
+    @property
+    def permissions(self) -> Permissions:
+        """What the connection may do: `self.permissions.may("publish", channel)`.
+
+        Rules and the claims of `self.user` decide, as they are now: see docs/rules.md. `onConnect`
+        may ask already. A behaviour may allow less, and must not do for a client what this denies.
+        """
+        rules = self.factory.channel_rules
+        if rules is None:
+            return UNRESTRICTED
+        return Permissions(rules, self.user, self._claimed(), self.channels)
+
+    def _claimed(self) -> ChannelClaims:
+        """Return what the claims of the user say. Raises `ClaimError`."""
+        user = self.user
+        if user is not self._claimant:
+            claims = NOTHING if user is None else ChannelClaims.of(user.claims)
+            self._claimant, self._claims = user, claims
+        return self._claims
+
+    def _forbidden(self) -> Refusal | None:
+        """Return why the connection may not be on its channels, or None if it may.
+
+        Raises `ChannelNameError` for a name that is too long.
+        """
+        for channel in self.channels:
+            check_name(channel)  # onConnect may have given it another
+        try:
+            permissions = self.permissions
+        except ClaimError as error:
+            # A good credential all the same: a client that gets 401 would come with it again.
+            return Refusal(403, str(error), "have the token made anew", kind=FORBIDDEN)
+        if permissions is UNRESTRICTED:
+            return None
+        return forbidden_by(permissions, self.channels)
+
+    def _allowed(self, channel: str, since: Position | None) -> Position | None:
+        """Return the position from which a client wants to go on, None if it may not."""
+        if since is None or self.permissions.may(Action.HISTORY, channel):
+            return since
+        return None
