@@ -4,9 +4,17 @@ It may import `config`, `http` and what lies below them, and `net` to ask others
 
 The modules::
 
-    action.py       what a user may do on a channel
-    claims.py       what a user's claims say about channels
-    contract.py     a user, a credential, and what finds the user of a credential
-    permissions.py  what a connection may do, for its behaviour
-    rules.py        judge a user by rules and claims
+    __main__.py        python -m wsservice.auth: a new token
+    action.py          what a user may do on a channel
+    claims.py          what a user's claims say about channels
+    contract.py        a user, a credential, and what finds the user of a credential
+    credentials.py     the one credential in a request
+    function.py        --auth MODULE:FUNCTION
+    identification.py  the authenticators of a service, and whom they are asked about
+    kinds.py           the kinds of authenticators that --auth names
+    permissions.py     what a connection may do, for its behaviour
+    refusals.py        why a client is refused
+    rules.py           judge a user by rules and claims
+    throttle.py        addresses that show bad credentials, slowed down
+    tokens.py          --auth tokens:FILE
 """

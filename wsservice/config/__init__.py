@@ -10,9 +10,11 @@ The modules::
     files.py         the files that settings name
     globs.py         globs that match names of channels, and users in them
     helptext.py      the help of twistd wsdemo
+    identity.py      the settings of identity
     integrations.py  the settings of operators, a web server and Redis
     keep.py          what a history keeps, as people write it
     limits.py        Limits: limits and timeouts of a connection, with their defaults
+    named.py         the classes and functions that settings name
     origins.py       the web pages that may connect, by their origin
     rules.py         [[channels]]: the rules of channels in the file
     secretfile.py    a secret in a file of its own

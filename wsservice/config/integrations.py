@@ -24,8 +24,8 @@ from .fields import (
     to_size,
     to_whole,
 )
+from .identity import IdentitySettings
 from .keep import HISTORY_SECONDS, KEEP_ALLOWED, MOST_HISTORY, Keep, parse_keep
-from .limits import Limits
 from .units import MIB
 
 OPERATION, HISTORY, WEBHOOK, REDIS = "Operation", "History", "Webhook", "Redis or Valkey"
@@ -82,7 +82,7 @@ def _parse_inbox_away(value: Any) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Integrations(Limits):
+class Integrations(IdentitySettings):
     """The settings of a service that concern the systems around it."""
 
     admin: str = setting(

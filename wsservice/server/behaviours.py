@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
@@ -35,6 +35,9 @@ from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
+
+if TYPE_CHECKING:
+    from ..auth.identification import Identification
 
 
 class ServerProtocol(OpeningProtocol):
@@ -289,6 +292,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     #: The rules of channels, None where nobody is judged: without `--auth`.
     channel_rules: ChannelRules | None = None
+    #: Finds the users of clients, None if they are asked for no credential.
+    identification: Identification | None = None
 
     #: True while the service stops: handshakes are refused then.
     is_stopping = False
@@ -327,7 +332,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         options = server_options(config)
         allowed_origins = AllowedOrigins.of(config.allow_origin)
         shown = None if config.no_page else load(PUBLIC)
-        rules = ChannelRules(config.channels) if getattr(config, "auth", ()) else None
+        rules = ChannelRules(config.channels) if config.auth else None
 
         def commit() -> None:
             for name, value in options.items():

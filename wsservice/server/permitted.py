@@ -8,10 +8,9 @@ from ..auth.action import Action
 from ..auth.claims import NOTHING, ChannelClaims, ClaimError
 from ..auth.contract import User
 from ..auth.permissions import UNRESTRICTED, Permissions
+from ..auth.refusals import FORBIDDEN
 from ..channels.query import Position, check_name
 from ..http.refusal import Refusal
-
-FORBIDDEN = "forbidden"
 
 
 def forbidden_by(permissions: Permissions, channels: tuple[str, ...]) -> Refusal | None:
