@@ -129,6 +129,7 @@ PURE = [
     "publish.__main__",
     "publish.http",
     "publisher",
+    "run.may",
     "scaling",
     "scaling.__main__",
     "scaling.figures",
