@@ -8,6 +8,7 @@ The modules::
     attributes.py  the attributes that each connection begins with, made once
     behaviours.py  ServerProtocol, the greeting and echo behaviours, ServerFactory
     handshake.py   the request of one handshake, and the answer that refuses it
+    latest.py      how many past messages a client gets first
     opening.py     the opening handshake, the server's side
     page/          the pages for people
     plain.py       answers to plain HTTP

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
-from ..channels.query import Position
+from ..channels.query import NOTHING_ASKED
 from ..http.head import last_head
 from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
-
-NOWHERE: Mapping[str, Position] = MappingProxyType({})
 
 
 class Handshake:
@@ -24,9 +21,9 @@ class Handshake:
         "_head_only",
         "_reader",
         "accepted",
+        "asked",
         "denial",
         "identified",
-        "since",
     )
 
     def __init__(self, identified: bool) -> None:
@@ -38,8 +35,8 @@ class Handshake:
         self.accepted = False
         #: The body of the answer that refuses.
         self.denial = b""
-        #: The positions from which the client wants to go on, by channel.
-        self.since = NOWHERE
+        #: The past messages that the client wants first: after positions, or the last ones.
+        self.asked = NOTHING_ASKED
 
     def feed(self, data: bytes) -> Request | PlainRequest | Refusal | None:
         """Return the request, or its refusal, once enough of it came. Ignore further octets."""

@@ -24,7 +24,7 @@ from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import (
     LONGEST,
     ChannelError,
-    Position,
+    ChannelQuery,
     asked_for,
     channel_of,
     check_name,
@@ -303,15 +303,17 @@ class OpeningProtocol(  # type: ignore[misc]
         self.channel = channel
         if request.query:
             try:
-                asked = asked_for(request.query, self.channel, SUBPROTOCOL in request.subprotocols)
+                resuming = SUBPROTOCOL in request.subprotocols
+                kept = self.factory.hub.has_history
+                asked = asked_for(request.query, self.channel, resuming, kept)
             except ChannelError as error:
                 # The text contains nothing of the query, so the peer may see it.
                 self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
                 return
             if asked.channels:
                 self._more_channels = asked.channels
-            if asked.since:
-                self._shake_hands().since = asked.since
+            if asked.since or asked.history:
+                self._shake_hands().asked = asked
         self._request = request
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
@@ -413,13 +415,13 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _onOpen(self) -> None:
         self._request = Remembered(self._request)
-        self._join(self._shake_hands().since)
+        self._join(self._shake_hands().asked)
         self._handshake = None
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
 
-    def _join(self, since: Mapping[str, Position]) -> None:
+    def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection. To be overridden."""
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
