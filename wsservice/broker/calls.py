@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from ..channels.query import Position
+from ..channels.query import Latest, Position
 from ..config.config import Config
 from .framing import EPOCH, LARGEST
 from .standing import MisplacedError, Standing
@@ -139,9 +139,12 @@ def to_look(at: Position | None, mark: bytes) -> list[bytes | str | int]:
     return [fresh(), at.offset, at.epoch, mark]
 
 
-def to_read(terms: Terms, since: Position) -> list[bytes | str | int]:
-    """Return the arguments of `SINCE`, which reads the messages after a position."""
-    return [fresh(), since.offset, since.epoch, terms.milliseconds, PAGE, PAGE_OCTETS]
+def to_read(terms: Terms, since: Position | Latest) -> list[bytes | str | int]:
+    """Return the arguments of `SINCE`, which reads messages after a position, or the latest."""
+    bounds = (terms.milliseconds, PAGE, PAGE_OCTETS)
+    if isinstance(since, Latest):
+        return [fresh(), 0, "", *bounds, since.count]
+    return [fresh(), since.offset, since.epoch, *bounds, 0]
 
 
 def appended(said: Any) -> Appended:

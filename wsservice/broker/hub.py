@@ -14,7 +14,10 @@ from ..channels.following import FollowingHub
 from ..channels.history import Missed
 from ..channels.message import ChannelMessage, new_message
 from ..channels.outcome import Published
-from ..channels.query import Position
+from ..channels.page import HistoryPage, no_history
+from ..channels.presence import DEFAULT_LIMIT
+from ..channels.query import Latest, Position
+from ..channels.question import in_time
 from ..clock import monotonic_of
 from ..config.config import Config
 from ..log.peer import PeerLogger, Seldom
@@ -333,16 +336,25 @@ class BrokerHub(FollowingHub):
             return succeed(line.last)
         return self._past.ask(channel, None).addCallback(lambda missed: missed.position)
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
+    def missed(self, channel: str, since: Position | Latest) -> Deferred[Missed]:
         self._check_kept()
         line = self._hearing.get(channel)
         if since == NOWHERE or (line is not None and line.current and line.last == since):
             return succeed(Missed((), since))
         return self._past.ask(channel, since)
 
+    def history(
+        self, channel: str, limit: int = DEFAULT_LIMIT, since: Position | None = None
+    ) -> Deferred[HistoryPage]:
+        return in_time(super().history(channel, limit, since), self._reactor)
+
+    def _away(self, channel: str) -> str | None:
+        link = self._engine.of(channel)
+        return None if link.up else f"broker {link} is away"
+
     def _check_kept(self) -> None:
         if self._terms is None:
-            raise RuntimeError("no history is kept")
+            raise no_history()
 
     def lost_some(self, channel: str) -> bool:
         lost = super().lost_some(channel)

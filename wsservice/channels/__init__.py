@@ -13,6 +13,7 @@ The modules::
     keeping.py    what the history keeps of each channel
     message.py    a message on a channel, from the door to the socket
     outcome.py    the outcome of publishing, from a hub to an HTTP client
+    page.py       a part of a channel's history, for behaviours and operators
     presence.py   the people on a channel of the whole service: their number, and a list of them
     query.py      the channels that a request names, and the position in each
     question.py   a question to a history that is kept elsewhere, and those who wait for its answer

@@ -52,6 +52,9 @@ class Missed:
     entries: Sequence[ChannelMessage]
     position: Position
     gap: bool = False
+    whole: bool = False
+    """True in an answer from elsewhere that has all messages up to the position, which is the
+    current one. It is true in the turn of the answer only: another message may come in the next."""
     _frames: dict[int, SharedFrames] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def frames(self, index: int) -> SharedFrames:
@@ -65,6 +68,14 @@ class Missed:
         """Return the first messages only. `count` is at least 1."""
         offset = self.position.offset - len(self.entries) + count
         return Missed(self.entries[:count], Position(offset, self.position.epoch))
+
+    def later(self) -> Missed:
+        """Return the same messages for another turn, with the frames that were made so far."""
+        if not self.whole:
+            return self
+        missed = attrs.evolve(self, whole=False)
+        missed._frames.update(self._frames)
+        return missed
 
 
 @attrs.define(eq=False)
@@ -181,10 +192,19 @@ class History:
             return Missed((), position, gap=True)
         if known is None or since.offset == last:
             return Missed((), position)
-        start = since.offset + 1 - first
-        end = min(start + PAGE, len(known.entries))
-        entries = [known.entries[index][1] for index in range(start, end)]
-        return Missed(entries, Position(entries[-1].offset, known.epoch))
+        return _page(known, since.offset + 1 - first)
+
+    def latest(self, channel: str, count: int, now: float) -> Missed:
+        """Return up to `PAGE` of the last `count` messages of a channel, the oldest first.
+
+        `count` is at least 1; fewer messages may be kept. `now` is as for `since`.
+        """
+        known = self._channels.get(channel)
+        if known is not None:
+            self._expire(known, now)
+        if known is None or not known.entries:
+            return Missed((), self.position(channel))
+        return _page(known, max(0, len(known.entries) - count))
 
     def _epoch(self, number: int) -> str:
         return f"{self._id}.{number}"
@@ -254,6 +274,13 @@ class History:
                 self._drop(oldest, 1)
             else:
                 self._forget(channel)
+
+
+def _page(known: _Channel, start: int) -> Missed:
+    """Return up to `PAGE` messages of a channel, from one of those that are kept."""
+    end = min(start + PAGE, len(known.entries))
+    entries = [known.entries[index][1] for index in range(start, end)]
+    return Missed(entries, Position(entries[-1].offset, known.epoch))
 
 
 def _octets(message: ChannelMessage) -> int:

@@ -10,6 +10,7 @@ The modules::
     expiry.py      the end of a user's credential
     handshake.py   the request of one handshake, and the answer that refuses it
     identity.py    the step of the handshake that finds the user, and renewal
+    latest.py      how many past messages a client gets first
     opening.py     the opening handshake, the server's side
     page/          the pages for people
     permitted.py   what a connection may do on channels

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ..auth.rules import ChannelRules
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
-from ..channels.query import Position
+from ..channels.query import ChannelQuery, Position
 from ..channels.resuming import CatchUp
 from ..config.close_codes import CloseCode
 from ..config.config import Config
@@ -33,6 +33,7 @@ from ..protocol.options import ConnectionFactory, common_options, deployed, rede
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
+from .latest import last_of
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
 
@@ -111,22 +112,28 @@ class ServerProtocol(OpeningProtocol):
         return logs
 
     def _opened(self) -> None:
+        if self._catch_up is not None:
+            # After what `onOpen` sent: a greeting comes before what was said before it.
+            self._catch_up.start()
         if self._tells_of_channels and self.state != self.STATE_CLOSED:
             for channel in self.channels:
                 self._reader.callbacks.call(self, self._tell_joined, channel)
 
-    def _join(self, since: Mapping[str, Position]) -> None:
+    def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection, after it has got the messages it missed."""
         hub = self.factory.hub
-        if not self.speaks_envelopes:
+        if asked.history:
+            hub.join(self, behind=True)
+            self._catch_up = CatchUp(self, self._queue, last_of(self, asked), self._caught_up)
+        elif not self.speaks_envelopes:
             hub.join(self)
         elif not hub.has_history:
             hub.join(self)
-            for channel in since:
+            for channel in asked.since:
                 self.tell_gap(channel)
         else:
             hub.join(self, behind=True)
-            self._fetch({channel: self._first(channel, since) for channel in self.channels})
+            self._fetch({channel: self._first(channel, asked.since) for channel in self.channels})
 
     def _first(self, channel: str, since: Mapping[str, Position]) -> Position | None:
         """Return the position from which to catch up on a channel, None for the current one."""
@@ -156,6 +163,10 @@ class ServerProtocol(OpeningProtocol):
         if self._queue.full and not self._make_room(len(frame)):
             return Sent.SLOW
         return self._queue.put(frame, Kind.KEPT)
+
+    def left_behind(self, count: int) -> None:
+        """Apply the slow-client policy: messages left the history that it had to be sent."""
+        self._slow().left_behind(self, self._common, count)
 
     def _fetch(self, channels: Mapping[str, Position | None]) -> None:
         """Catch up on channels, each from a position, or from its current one with None."""
@@ -298,6 +309,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: True while the service stops: handshakes are refused then.
     is_stopping = False
 
+    #: The most messages that the history keeps of a channel, 0 without a history.
+    history_size = 0
+
     #: True if debug lines are logged.
     says_more: bool
 
@@ -345,6 +359,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             self.greeting = config.greeting.encode()
             self.page = shown
             self.health_path = config.health_path
+            self.history_size = config.history_size
             self.says_more = config.log_level == "debug"
 
         return commit

@@ -20,7 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..channels.envelopes import SUBPROTOCOL
-from ..channels.query import Position
+from ..channels.query import ChannelQuery
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
 from ..config.close_codes import CloseCode
 from ..config.origins import check_origin
@@ -284,15 +284,15 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _ask(self, request: Request) -> None:
         """Find the channels of a request, and its user, and answer as the behaviour decides."""
-        named = named_channels(request)
+        named = named_channels(request, self.factory.hub.has_history)
         if isinstance(named, Refusal):
             self._refuse(named)
             return
         self.channel, asked = named
         if asked.channels:
             self._more_channels = asked.channels
-        if asked.since:
-            self._shake_hands().since = asked.since
+        if asked.since or asked.history:
+            self._shake_hands().asked = asked
         self._request = request
         if self.factory.identification is None:
             self._admit()
@@ -408,13 +408,13 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _onOpen(self) -> None:
         self._request = Remembered(self._request)
-        self._join(self._shake_hands().since)
+        self._join(self._shake_hands().asked)
         self._handshake = None
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
 
-    def _join(self, since: Mapping[str, Position]) -> None:
+    def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection. To be overridden."""
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:

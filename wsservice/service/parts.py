@@ -137,7 +137,7 @@ class ConnectionParts:
         identifying = self._open_identification(config)
         if self.meeting is not None:
             self.meeting.gathering = self.factory.gathering
-        history = self.hub.history
+        history = self.hub.kept
         shown = [] if history is None else [lambda face: face.show_history(history)]
         #: The calls of all parts, in the order in which they are made.
         self.hooks = Hooks(

@@ -290,7 +290,7 @@ def test_who_may_not_see_the_history_gets_a_gap_instead() -> None:
     for channel in ("room.1", "past"):
         for number in range(3):
             made.hub.publish(channel, b"%d" % number)
-    history = made.hub.history
+    history = made.hub.kept
     assert history is not None
     epochs = {each: history.position(each).epoch for each in ("room.1", "past")}
     got = {}
