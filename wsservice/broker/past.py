@@ -29,7 +29,7 @@ _log = PeerLogger(namespace="wsservice")
 class Past:
     """Asks where channels are, and what was published on them.
 
-    `name` makes the names of keys, `terms` are those of the history, None where none is kept.
+    `name` makes the names of keys, `terms` are those of the history.
     `found` is called with a channel, its place, and whether Redis has lost messages of it;
     `poisoned` with a channel and what is wrong with its history.
     """
@@ -40,7 +40,7 @@ class Past:
         reactor: Any,
         hearing: Hearing,
         name: Callable[[str, str], bytes],
-        terms: calls.Terms | None,
+        terms: calls.KeptTerms,
         most: int,
         found: Callable[[str, Position, bool], None],
         poisoned: Callable[[str, str], None],
@@ -95,8 +95,8 @@ class Past:
             before = (None, b"") if line is None else line.before
             said = link.script(_LOOK, keys, calls.to_look(*before))
             return said.addCallback(calls.looked).addCallback(self._looked, channel)
-        assert self._terms is not None  # noqa: S101 - else nobody asks
-        said = link.script(_SINCE, keys, calls.to_read(self._terms, since))
+        terms = self._terms.of_channel(channel)
+        said = link.script(_SINCE, keys, calls.to_read(terms, since))
         return said.addCallback(calls.read).addCallback(self._page, channel)
 
     def _looked(self, place: calls.ChannelPlace, channel: str) -> Missed:

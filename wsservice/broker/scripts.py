@@ -150,8 +150,19 @@ end
 if life ~= id .. '.' .. chain or last ~= after then
   return {id .. '.' .. chain, tonumber(last), wrong}
 end
--- First of all what takes memory, or may be something else: where it may not, nothing is done.
 local stamp = whole(now)
+if size == 0 then
+  -- Nothing is kept of the channel: the message has no number, and what others kept leads nowhere.
+  redis.call('SET', seen, sequence .. ' ' .. chain .. ' ' .. sum(tonumber(sequence), 0, 0, 0, 0),
+             'PX', known_for)
+  if place then
+    forget(stream, place)
+    redis.call('HSET', places, common())
+  end
+  if sequence % 16 == 1 then redis.call('PEXPIRE', places, whole(2 * remembered)) end
+  return {redis.call(publish, said, '1 0 - ' .. stamp .. ' ' .. body), wrong}
+end
+-- First of all what takes memory, or may be something else: where it may not, nothing is done.
 redis.call('ZADD', ages, stamp, stream)
 redis.call('SET', seen, sequence .. ' ' .. chain .. ' ' .. sum(tonumber(sequence), 0, 0, 0, 0),
            'PX', known_for)

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from ..config.keep import Keep
 from ..metrics import ChannelSizes, Histogram
 from ..protocol.sending import PreparedMessage
 from .history import History, Missed
@@ -96,6 +97,9 @@ class Hub(Protocol):
     @property
     def has_history(self) -> bool:
         """True if there is a history, here or elsewhere."""
+
+    def keep(self, channel: str) -> Keep:
+        """Return what the history keeps of a channel, of which a `size` of 0 is nothing."""
 
     @property
     def unsettled(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from ..config.keep import NOTHING, Keep
 from ..errors import HistoryAwayError
 from ..metrics import ChannelSizes, Histogram
 from ..protocol.sending import SENT
@@ -56,6 +57,9 @@ class LocalHub(Hub):
     @property
     def has_history(self) -> bool:
         return self.kept is not None
+
+    def keep(self, channel: str) -> Keep:
+        return NOTHING if self.kept is None else self.kept.keeping.of_channel(channel)
 
     def __len__(self) -> int:
         return len(self._members)

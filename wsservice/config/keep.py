@@ -35,6 +35,9 @@ class Keep(NamedTuple):
         return cls(int(size), float(seconds or 0))
 
 
+NOTHING = Keep(0, 0.0)
+
+
 def parse_keep(value: Any) -> str:
     """Return `COUNT,SECONDS` for that, for `COUNT` and for a number; "0" to keep nothing.
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
@@ -39,6 +39,9 @@ from .page import PUBLIC, Page, load
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
+
+
+_P = TypeVar("_P")
 
 
 class ServerProtocol(OpeningProtocol):
@@ -124,7 +127,8 @@ class ServerProtocol(OpeningProtocol):
         hub = self.factory.hub
         if asked.history:
             hub.join(self, behind=True)
-            self._catch_up = CatchUp(self, self._queue, last_of(self, asked), self._caught_up)
+            first = self._of_kept(last_of(self, asked))
+            self._catch_up = CatchUp(self, self._queue, first, self._caught_up)
         elif not self.speaks_envelopes:
             hub.join(self)
         elif not hub.has_history:
@@ -133,15 +137,22 @@ class ServerProtocol(OpeningProtocol):
                 self.tell_gap(channel)
         else:
             hub.join(self, behind=True)
-            self._fetch({channel: self._first(channel, asked.since) for channel in self.channels})
+            since = {channel: asked.since.get(channel) for channel in self.channels}
+            for channel in self._not_told(each for each in since if each in asked.since):
+                since[channel] = None
+                self.tell_gap(channel)
+            self._fetch(self._of_kept(since))
 
-    def _first(self, channel: str, since: Mapping[str, Position]) -> Position | None:
-        """Return the position from which to catch up on a channel, None for the current one."""
-        asked = since.get(channel)
-        allowed = self._allowed(channel, asked)
-        if asked is not None and allowed is None:
-            self.tell_gap(channel)
-        return allowed
+    def _of_kept(self, first: Mapping[str, _P]) -> Mapping[str, _P]:
+        """Return what is first sent of the channels of which the history keeps messages.
+
+        On the others, the connection is not behind any more.
+        """
+        hub = self.factory.hub
+        for channel in first:
+            if not hub.keep(channel).size:
+                hub.catch_up(self, channel)
+        return {channel: each for channel, each in first.items() if hub.keep(channel).size}
 
     def fall_behind(self, channel: str, since: Position) -> None:
         """Fetch the messages of a channel after a position, before any new one is sent.
@@ -309,9 +320,6 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: True while the service stops: handshakes are refused then.
     is_stopping = False
 
-    #: The most messages that the history keeps of a channel, 0 without a history.
-    history_size = 0
-
     #: True if debug lines are logged.
     says_more: bool
 
@@ -359,7 +367,6 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             self.greeting = config.greeting.encode()
             self.page = shown
             self.health_path = config.health_path
-            self.history_size = config.history_size
             self.says_more = config.log_level == "debug"
 
         return commit

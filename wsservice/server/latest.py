@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from ..auth.action import Action
+from ..auth.permissions import Permissions
 from ..channels.query import ChannelQuery, Latest
 
 
@@ -14,13 +16,19 @@ class Joining(Protocol):
     factory: Any
 
     @property
+    def permissions(self) -> Permissions:
+        """What it may do on channels."""
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """The channels that it is on."""
 
 
-def most_allowed(connection: Joining, _channel: str) -> int:
+def most_allowed(connection: Joining, channel: str) -> int:
     """Return how many of the last messages of a channel a connection may ask for, 0 for none."""
-    most: int = connection.factory.history_size
+    if not connection.permissions.may(Action.HISTORY, channel):
+        return 0
+    most: int = connection.factory.hub.keep(channel).size
     return most
 
 

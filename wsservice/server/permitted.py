@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..auth.action import Action
@@ -9,7 +10,7 @@ from ..auth.claims import NOTHING, ChannelClaims, ClaimError
 from ..auth.contract import User
 from ..auth.permissions import UNRESTRICTED, Permissions
 from ..auth.refusals import FORBIDDEN
-from ..channels.query import Position, check_name
+from ..channels.query import check_name
 from ..http.refusal import Refusal
 
 
@@ -82,8 +83,14 @@ class Permitted:
             return None
         return forbidden_by(permissions, self.channels)
 
-    def _allowed(self, channel: str, since: Position | None) -> Position | None:
-        """Return the position from which a client wants to go on, None if it may not."""
-        if since is None or self.permissions.may(Action.HISTORY, channel):
-            return since
-        return None
+    def _not_told(self, channels: Iterable[str]) -> list[str]:
+        """Return the channels whose past messages the client does not get.
+
+        They are none of its business, or nothing is kept of them.
+        """
+        may, keep = self.permissions.may, self.factory.hub.keep
+        return [
+            channel
+            for channel in channels
+            if not (keep(channel).size and may(Action.HISTORY, channel))
+        ]

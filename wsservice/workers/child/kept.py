@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from ...channels.following import FollowingHub
 from ...channels.history import Missed
+from ...channels.keeping import Keeps
 from ...channels.message import ChannelMessage, new_message
 from ...channels.outcome import Published
 from ...channels.page import HistoryPage
@@ -82,8 +83,8 @@ class KeptHub(FollowingHub):
     with its position in the history. It is dropped if the queue of the bus is full.
     """
 
-    def __init__(self, bus: Bus, reactor: Any) -> None:
-        super().__init__()
+    def __init__(self, bus: Bus, reactor: Any, keeps: Keeps | None = None) -> None:
+        super().__init__(keeps)
         self._bus = bus
         self._reactor = reactor
         self._questions = ParentHistory(bus, reactor)

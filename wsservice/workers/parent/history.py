@@ -80,6 +80,8 @@ class Keeping:
 
     def dropped(self, worker: HistoryWorker, channel: str) -> None:
         """Tell a worker that the queue to it was full, and a message of a channel was dropped."""
+        if not self.history.keeping.of_channel(channel).size:
+            return  # nobody can have it again
         if channel not in self._occupied.get(worker, ()):
             return
         told = self._told.setdefault(worker, set())
