@@ -137,6 +137,7 @@ PURE = [
     "scaling.model",
     "scaling.shown",
     "server.admission",
+    "server.first_message",
     "server.handshake",
     "server.latest",
     "server.page",

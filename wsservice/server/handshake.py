@@ -17,6 +17,7 @@ from ..channels.query import (
 from ..http.head import last_head
 from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
+from .first_message import FirstMessage
 
 _LONG_NAME = Refusal(
     414,
@@ -56,6 +57,7 @@ class Handshake:
         "accepted",
         "asked",
         "denial",
+        "first",
         "identified",
         "subprotocol",
     )
@@ -71,6 +73,8 @@ class Handshake:
         self.denial = b""
         #: The past messages that the client wants first: after positions, or the last ones.
         self.asked = NOTHING_ASKED
+        #: The first message, if that is the token: the 101 was sent then.
+        self.first: FirstMessage | None = None
         #: The subprotocol to speak if the behaviour chooses none.
         self.subprotocol: str | None = None
 

@@ -31,6 +31,10 @@ def forbidden_by(permissions: Permissions, channels: tuple[str, ...]) -> Refusal
     return None
 
 
+def _claims_of(user: User | None) -> ChannelClaims:
+    return NOTHING if user is None else ChannelClaims.of(user.claims)
+
+
 class Permitted:
     """A connection with permissions. A mixin."""
 
@@ -63,25 +67,38 @@ class Permitted:
         """Return what the claims of the user say. Raises `ClaimError`."""
         user = self.user
         if user is not self._claimant:
-            claims = NOTHING if user is None else ChannelClaims.of(user.claims)
-            self._claimant, self._claims = user, claims
+            self._claims, self._claimant = _claims_of(user), user
         return self._claims
 
-    def _forbidden(self) -> Refusal | None:
-        """Return why the connection may not be on its channels, or None if it may.
+    def _is_forbidden(self) -> bool:
+        """Refuse the handshake if the connection may not be on its channels, and return True.
 
         Raises `ChannelNameError` for a name that is too long.
         """
         for channel in self.channels:
             check_name(channel)  # onConnect may have given it another
+        if self.factory.channel_rules is None:
+            return False
+        refusal = self._objection_to(self.user)
+        if refusal is not None:
+            self._refuse(refusal)
+        return refusal is not None
+
+    def _objection_to(self, user: User | None) -> Refusal | None:
+        """Return why a user may not be on the connection's channels, or None."""
+        rules, channels = self.factory.channel_rules, self.channels
+        if rules is None:
+            return None
         try:
-            permissions = self.permissions
+            claims = self._claimed() if user is self.user else _claims_of(user)
         except ClaimError as error:
             # A good credential all the same: a client that gets 401 would come with it again.
             return Refusal(403, str(error), "have the token made anew", kind=FORBIDDEN)
-        if permissions is UNRESTRICTED:
-            return None
-        return forbidden_by(permissions, self.channels)
+        return forbidden_by(Permissions(rules, user, claims, channels), channels)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Refuse the opening handshake. To be overridden."""
+        raise NotImplementedError
 
     def _not_told(self, channels: Iterable[str]) -> list[str]:
         """Return the channels whose past messages the client does not get.
