@@ -117,6 +117,18 @@ class UncertainError(PublishError):
     """The service may have published the message: a retry may publish it twice."""
 
 
+class HistoryError(WSServiceError):
+    """The history of a channel cannot be given."""
+
+
+class NoHistoryError(HistoryError, RuntimeError):
+    """The service keeps no history."""
+
+
+class HistoryAwayError(HistoryError):
+    """The process or the server that keeps the history is away, or did not answer in time."""
+
+
 class BrokerError(WSServiceError):
     """A server of Redis or Valkey did not carry out a command."""
 

@@ -10,11 +10,11 @@ import pytest
 
 from tools.options import PATH, page
 from wsservice.config import helptext
-from wsservice.config.config import Config
+from wsservice.config.config import OPTIONS, Config
 from wsservice.config.fields import option_name
 from wsservice.config.helptext import default_of, usage_of
 
-FIELDS: dict[str, attrs.Attribute[Any]] = attrs.fields_dict(Config)
+FIELDS: dict[str, attrs.Attribute[Any]] = {field.name: field for field in OPTIONS}
 
 
 def test_the_page_is_the_one_that_make_options_writes() -> None:

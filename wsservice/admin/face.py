@@ -29,7 +29,7 @@ from .access import Access, behind_gateway, exposed, is_exposed
 from .exchange import AdminRequest, Answer, Stream
 from .figures import Figures
 from .publishing import Publishing
-from .routes import Routes
+from .routes import ReadHistory, Routes
 from .web import AdminFactory
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class Face:
     def show_history(self, history: Kept) -> None:
         """Add a history to /metrics."""
         self.figures.registry.register(HistoryFigures(history))
+
+    def answer_history(self, read: ReadHistory) -> None:
+        """Answer requests for the history of a channel, which `read` reads."""
+        self._routes.read_history = read
 
     def join(self, cluster: Cluster) -> None:
         """Answer for all nodes of a cluster, and add its figures to /metrics."""
@@ -217,6 +221,8 @@ class Admin(Face):
         people = LocalPeople(source.connections, hub, self._traces)
         publishing = Publishing(hub.deliver, factory.gathering.together, reactor)
         super().__init__(config, reactor, people, Figures(source, reactor), publishing, checks)
+        if hub.has_history:
+            self.answer_history(hub.history)
 
     @property
     def lag(self) -> Histogram:

@@ -6,7 +6,9 @@ import json
 import re
 from urllib.parse import parse_qsl
 
-from ..channels.query import LONGEST, is_too_long
+from ..channels.page import MOST_MESSAGES
+from ..channels.presence import DEFAULT_LIMIT
+from ..channels.query import LONGEST, ChannelError, Position, is_too_long, position_of
 from ..config.close_codes import MOST_OF_REASON, SENDABLE, CloseCode, is_sendable
 from ..directory import listing, presence
 from ..directory.ids import Id
@@ -16,6 +18,10 @@ from ..directory.presence import ChannelsWanted
 _ALLOWED = "give a limit from 1 to {most}, and the next of the answer before as after"
 _CONNECTIONS = _ALLOWED.format(most=listing.MOST)
 _CHANNELS = _ALLOWED.format(most=presence.MOST)
+_HISTORY = (
+    f"give a limit from 1 to {MOST_MESSAGES}, and since with epoch: the next and the epoch of the"
+    " answer before"
+)
 _BODY = 'give nothing, or such as {"code": 1001, "reason": "maintenance"}'
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -66,6 +72,31 @@ def channels_wanted(query: str) -> ChannelsWanted:
     if after is not None and is_too_long(after):
         raise WrongError(f"after has more than {LONGEST} octets, which no channel has")
     return ChannelsWanted(int(text), after)
+
+
+def history_wanted(query: str) -> tuple[int, Position | None]:
+    """Parse the query of a request for a history: its limit, and the position to go on from.
+
+    Raises `WrongError`.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=16, errors="strict")
+    except ValueError:
+        raise WrongError(f"the query cannot be read; {_HISTORY}") from None
+    given = dict(pairs)
+    if not given.keys() <= {"limit", "since", "epoch"} or len(given) < len(pairs):
+        raise WrongError(f"there is no such parameter, or it is there twice; {_HISTORY}")
+    text = given.get("limit", str(DEFAULT_LIMIT))
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_MESSAGES:
+        raise WrongError(f"limit is out of range; {_HISTORY}")
+    if given.keys() <= {"limit"}:
+        return int(text), None
+    if not given.keys() >= {"since", "epoch"}:
+        raise WrongError(f"since is there without epoch, or epoch without since; {_HISTORY}")
+    try:
+        return int(text), position_of(given["since"], given["epoch"])
+    except ChannelError:
+        raise WrongError(f"since or epoch is malformed; {_HISTORY}") from None
 
 
 def closing_in(body: bytes) -> Closing:

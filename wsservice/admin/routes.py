@@ -6,22 +6,37 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
+from ..channels.page import HistoryPage, no_history
+from ..channels.query import Position
 from ..directory.ids import TEXT
 from ..directory.listing import Wanted
 from ..directory.outcomes import UnansweredError
 from ..directory.people import People
+from ..errors import HistoryAwayError
 from ..server import page
 from .access import Access
 from .answers import closed, sent, traced, unanswered
 from .exchange import MOST_OF_BODY, AdminRequest, Answer, Stream, answer, as_json, problem
 from .figures import CONTENT_TYPE, Figures
 from .publishing import Publishing, channel_in, message_of
-from .queries import WrongError, channels_wanted, closing_in, connections_wanted
+from .queries import (
+    WrongError,
+    channels_wanted,
+    closing_in,
+    connections_wanted,
+    history_wanted,
+)
 
 _READ = ("GET", "HEAD")
 _ONE = re.compile(rf"/connections/({TEXT})/(close|send|trace)", re.ASCII)
 _PUBLISH = "/publish"
 _CHANNELS = "/channels"
+_HISTORY = "/history"
+
+ReadHistory = Callable[[str, int, Position | None], Deferred[HistoryPage]]
+"""Read a part of a channel's history: see `Hub.history`."""
 
 _Handler = Callable[[AdminRequest], Awaitable[Answer | Stream]]
 
@@ -62,6 +77,8 @@ class Routes:
         self._cluster: ClusterView | None = None
         #: The most octets of a message.
         self.most = most
+        #: None without a history.
+        self.read_history: ReadHistory | None = None
         self._paths: dict[str, _Handler] = {
             "/": self._page,
             "/healthz": self._health,
@@ -110,6 +127,8 @@ class Routes:
         handler = self._paths.get(asked.path)
         if handler is None and asked.path.startswith(_CHANNELS + "/"):
             handler = self._list_members
+        elif handler is None and asked.path.startswith(_HISTORY + "/"):
+            handler = self._history
         if handler is None:
             return problem(404, "there is no such path")
         return _not_allowed(asked, *_READ) or await handler(asked)
@@ -138,6 +157,17 @@ class Routes:
         channel = channel_in(asked.path.removeprefix(_CHANNELS))
         wanted = self._wanted(asked)
         return as_json(200, await self._people.members(channel, wanted))
+
+    async def _history(self, asked: AdminRequest) -> Answer:
+        channel = channel_in(asked.path.removeprefix(_HISTORY))
+        limit, since = history_wanted(asked.query)
+        if self.read_history is None:
+            return problem(404, str(no_history()))
+        try:
+            page = await self.read_history(channel, limit, since)
+        except HistoryAwayError as error:
+            return problem(503, str(error), ("Retry-After", "1"))
+        return as_json(200, page.as_json())
 
     async def _page(self, _asked: AdminRequest) -> Answer:
         served = page.load(page.ADMIN)

@@ -5,7 +5,9 @@ It may import `config`, `http` and what lies below them, and `net` and `client.w
 The modules::
 
     __main__.py        python -m wsservice.auth: a new token
+    action.py          what a user may do on a channel
     cache.py           credentials that were good, remembered for a while
+    claims.py          what a user's claims say about channels
     contract.py        a user, a credential, and what finds the user of a credential
     credentials.py     the one credential in a request
     function.py        --auth MODULE:FUNCTION
@@ -13,7 +15,9 @@ The modules::
     identification.py  the authenticators of a service, and whom they are asked about
     jwt/               the users that JSON Web Tokens name: --auth jwt:FILE and jwt:URL
     kinds.py           the kinds of authenticators that --auth names
+    permissions.py     what a connection may do, for its behaviour
     refusals.py        why a client is refused
+    rules.py           judge a user by rules and claims
     strictjson.py      JSON of others, read so that it has one meaning
     throttle.py        addresses that show bad credentials, slowed down
     tokens.py          --auth tokens:FILE

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from ..channels.query import Position
+from ..channels.keeping import Keeps
+from ..channels.query import Latest, Position
 from ..config.config import Config
+from ..config.keep import Keep
 from .framing import EPOCH, LARGEST
 from .standing import MisplacedError, Standing
 
@@ -55,13 +57,8 @@ class Terms:
     seconds: float
     octets: int
     channels: int = MOST_CHANNELS
-
-    @classmethod
-    def of(cls, config: Config) -> Terms | None:
-        """Return the limits of a configuration, or None without a history."""
-        if not config.history_size:
-            return None
-        return cls(config.history_size, config.history_seconds, config.history_bytes)
+    others: tuple[float, ...] = ()
+    """The `seconds` of other channels."""
 
     @property
     def milliseconds(self) -> int:
@@ -70,9 +67,38 @@ class Terms:
 
     @property
     def remembered(self) -> int:
-        """Milliseconds for which a channel's position is remembered."""
-        # Never shorter than its messages are kept, whose offsets would begin anew.
-        return int(1000 * (max(self.seconds, REMEMBERED) if self.seconds else LONGEST))
+        """Milliseconds for which a channel's position is remembered, the same for all channels."""
+        # Never shorter than its messages are kept, whose offsets would begin anew. The script
+        # forgets others' channels, too.
+        every = (self.seconds, *self.others)
+        return int(1000 * (max(*every, REMEMBERED) if all(every) else LONGEST))
+
+
+class KeptTerms:
+    """The limits of the history in Redis by channel. `octets` are those of all channels."""
+
+    def __init__(self, keeps: Keeps, octets: int) -> None:
+        self.keeps = keeps
+        self._octets = octets
+        self._each: dict[Keep, Terms] = {}
+        # A reload replaces it.
+        self._of = keeps.each
+
+    @classmethod
+    def of(cls, config: Config) -> KeptTerms:
+        """Return the limits of a configuration."""
+        return cls(Keeps.of(config), config.history_bytes)
+
+    def of_channel(self, channel: str) -> Terms:
+        """Return the limits of a channel. A `size` of 0 keeps nothing of it."""
+        keep = self.keeps.of_channel(channel)
+        if self._of is not self.keeps.each:
+            self._each, self._of = {}, self.keeps.each
+        terms = self._each.get(keep)
+        if terms is None:
+            others = tuple(each.seconds for each in self._of if each.size and each != keep)
+            terms = self._each[keep] = Terms(keep.size, keep.seconds, self._octets, others=others)
+        return terms
 
 
 class AnswerError(ValueError):
@@ -139,9 +165,12 @@ def to_look(at: Position | None, mark: bytes) -> list[bytes | str | int]:
     return [fresh(), at.offset, at.epoch, mark]
 
 
-def to_read(terms: Terms, since: Position) -> list[bytes | str | int]:
-    """Return the arguments of `SINCE`, which reads the messages after a position."""
-    return [fresh(), since.offset, since.epoch, terms.milliseconds, PAGE, PAGE_OCTETS]
+def to_read(terms: Terms, since: Position | Latest) -> list[bytes | str | int]:
+    """Return the arguments of `SINCE`, which reads messages after a position, or the latest."""
+    bounds = (terms.milliseconds, PAGE, PAGE_OCTETS)
+    if isinstance(since, Latest):
+        return [fresh(), 0, "", *bounds, since.count]
+    return [fresh(), since.offset, since.epoch, *bounds, 0]
 
 
 def appended(said: Any) -> Appended:

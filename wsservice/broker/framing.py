@@ -112,6 +112,12 @@ def kept(channel: str, epoch: str, name: bytes, rest: bytes, most: int) -> Chann
     return ChannelMessage(channel, payload, kind == b"b", time, offset, epoch)
 
 
+def offset_of(name: bytes) -> int | None:
+    """Return the offset in the name of a stream's entry, or None for another name."""
+    named = _NAME.fullmatch(name)
+    return None if named is None or int(named[1]) >= LARGEST else int(named[1])
+
+
 def mark(heard: Heard) -> bytes:
     """Return the beginning of a message's entry, which differs from that of all others."""
     kind = b"b" if heard.message.is_binary else b"t"

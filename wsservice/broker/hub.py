@@ -14,7 +14,10 @@ from ..channels.following import FollowingHub
 from ..channels.history import Missed
 from ..channels.message import ChannelMessage, new_message
 from ..channels.outcome import Published
-from ..channels.query import Position
+from ..channels.page import HistoryPage, no_history
+from ..channels.presence import DEFAULT_LIMIT
+from ..channels.query import Latest, Position
+from ..channels.question import in_time
 from ..clock import monotonic_of
 from ..config.config import Config
 from ..log.peer import PeerLogger, Seldom
@@ -81,11 +84,11 @@ class BrokerHub(FollowingHub):
     """
 
     def __init__(self, config: Config, engine: Engine, reactor: Any) -> None:
-        super().__init__()
+        self._terms = calls.KeptTerms.of(config)
+        super().__init__(self._terms.keeps)
         self._engine = engine
         self._reactor = reactor
         self._monotonic = monotonic_of(reactor)
-        self._terms = calls.Terms.of(config)
         self._most = config.most_to_publish
         self._node = engine.node.encode()
         self._name = lru_cache(_NAMES)(engine.names.of)
@@ -113,7 +116,7 @@ class BrokerHub(FollowingHub):
 
     @property
     def has_history(self) -> bool:
-        return self._terms is not None
+        return self.keeps.any
 
     @property
     def servers(self) -> Sequence[HubServer]:
@@ -228,11 +231,12 @@ class BrokerHub(FollowingHub):
         sequence = publication.sequence
         body = framing.body(self._node, sequence, payload, is_binary)
         name = self._name("said", channel)
-        if self._terms is None:
+        if not self.has_history:
             return link.publish(name, framing.framed(body, self._wall()))
         keys = [*self._past.keys(channel), self._name("seen", self._engine.node), name]
         after, anew = publication.after, publication.anew
-        words = calls.to_append(self._terms, after, anew, link.publishes, sequence, body)
+        terms = self._terms.of_channel(channel)
+        words = calls.to_append(terms, after, anew, link.publishes, sequence, body)
         return link.script(_APPEND, keys, words).addCallback(self._appended, channel)
 
     def _appended(self, said: Any, channel: str) -> int:
@@ -259,7 +263,7 @@ class BrokerHub(FollowingHub):
         self._hearing.leave(channel)
 
     def _confirmed(self, line: HeardChannel) -> None:
-        if self._terms is not None:
+        if self.keep(line.channel).size:
             self._past.look(line)
 
     def _heard(self, line: HeardChannel, octets: bytes) -> None:
@@ -271,7 +275,7 @@ class BrokerHub(FollowingHub):
         server = self._servers[line.link]
         self.counted.received += 1
         message = heard.message
-        if message.offset and self._terms is None:  # another node keeps a history, this one none
+        if message.offset and not self.has_history:  # another node keeps a history, this one none
             message = message._replace(offset=0, epoch="")
         elif message.offset:
             line.last = message.position
@@ -333,16 +337,25 @@ class BrokerHub(FollowingHub):
             return succeed(line.last)
         return self._past.ask(channel, None).addCallback(lambda missed: missed.position)
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
+    def missed(self, channel: str, since: Position | Latest) -> Deferred[Missed]:
         self._check_kept()
         line = self._hearing.get(channel)
         if since == NOWHERE or (line is not None and line.current and line.last == since):
             return succeed(Missed((), since))
         return self._past.ask(channel, since)
 
+    def history(
+        self, channel: str, limit: int = DEFAULT_LIMIT, since: Position | None = None
+    ) -> Deferred[HistoryPage]:
+        return in_time(super().history(channel, limit, since), self._reactor)
+
+    def _away(self, channel: str) -> str | None:
+        link = self._engine.of(channel)
+        return None if link.up else f"broker {link} is away"
+
     def _check_kept(self) -> None:
-        if self._terms is None:
-            raise RuntimeError("no history is kept")
+        if not self.has_history:
+            raise no_history()
 
     def lost_some(self, channel: str) -> bool:
         lost = super().lost_some(channel)
@@ -374,7 +387,7 @@ class BrokerHub(FollowingHub):
         for line in islice(lines, _AT_ONCE):
             if not line.link.up:
                 return  # when it is there again, all of them have their turn
-            if self._terms is not None:
+            if self.keep(line.channel).size:
                 self._past.look(line)
             elif line.was_heard:
                 self._tell_gap(line.channel)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from ..channels.history import Missed
 from ..channels.message import ChannelMessage
-from ..channels.query import Position
+from ..channels.query import Latest, Position
 from ..log.peer import PeerLogger
 from . import calls, framing, scripts
 from .engine import Engine
@@ -29,7 +29,7 @@ _log = PeerLogger(namespace="wsservice")
 class Past:
     """Asks where channels are, and what was published on them.
 
-    `name` makes the names of keys, `terms` are those of the history, None where none is kept.
+    `name` makes the names of keys, `terms` are those of the history.
     `found` is called with a channel, its place, and whether Redis has lost messages of it;
     `poisoned` with a channel and what is wrong with its history.
     """
@@ -40,7 +40,7 @@ class Past:
         reactor: Any,
         hearing: Hearing,
         name: Callable[[str, str], bytes],
-        terms: calls.Terms | None,
+        terms: calls.KeptTerms,
         most: int,
         found: Callable[[str, Position, bool], None],
         poisoned: Callable[[str, str], None],
@@ -72,7 +72,7 @@ class Past:
         """Ask a server that is there again what waits."""
         self._questions[link].put()
 
-    def ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
+    def ask(self, channel: str, since: Position | Latest | None) -> Deferred[Missed]:
         """Ask the history, once what is published after its answer is heard."""
         questions = self._questions[self._engine.of(channel)]
         line = self._hearing.get(channel)
@@ -88,16 +88,16 @@ class Past:
         if line.confirmed:
             self.ask(line.channel, None).addErrback(lambda _: None)
 
-    def _read(self, channel: str, since: Position | None) -> Deferred[Missed]:
+    def _read(self, channel: str, since: Position | Latest | None) -> Deferred[Missed]:
         link, keys = self._engine.of(channel), self.keys(channel)
         if since is None:
             line = self._hearing.get(channel)
             before = (None, b"") if line is None else line.before
             said = link.script(_LOOK, keys, calls.to_look(*before))
             return said.addCallback(calls.looked).addCallback(self._looked, channel)
-        assert self._terms is not None  # noqa: S101 - else nobody asks
-        said = link.script(_SINCE, keys, calls.to_read(self._terms, since))
-        return said.addCallback(calls.read).addCallback(self._page, channel, since)
+        terms = self._terms.of_channel(channel)
+        said = link.script(_SINCE, keys, calls.to_read(terms, since))
+        return said.addCallback(calls.read).addCallback(self._page, channel)
 
     def _looked(self, place: calls.ChannelPlace, channel: str) -> Missed:
         self.healed(channel, place.healed)
@@ -113,22 +113,25 @@ class Past:
         self._found(channel, place.position, place.rolled)
         return Missed((), place.position)
 
-    def _page(self, page: calls.EntryPage, channel: str, since: Position) -> Missed:
+    def _page(self, page: calls.EntryPage, channel: str) -> Missed:
         self.healed(channel, page.healed)
         if page.gap or not page.entries:
             return Missed((), page.position, page.gap)
         entries: list[ChannelMessage] = []
         for name, rest in page.entries:
-            offset = since.offset + len(entries) + 1
             try:
                 entry = framing.kept(channel, page.position.epoch, name, rest, self.most)
             except FramingError as error:
                 if entries:
                     break  # it is the first of the next ones
                 self._poisoned(channel, str(error))
+                offset = framing.offset_of(name)
+                if offset is None:
+                    return Missed((), page.position, gap=True)
                 return Missed((), Position(offset, page.position.epoch), gap=True)
             entries.append(entry)
-        return Missed(entries, Position(entries[-1].offset, page.position.epoch))
+        position = Position(entries[-1].offset, page.position.epoch)
+        return Missed(entries, position, whole=position == page.position)
 
 
 def _is_up(link: Link) -> bool:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..channels.history import Missed
-from ..channels.query import Position
+from ..channels.query import Latest, Position
 from ..channels.question import HistoryQuestion
 from ..errors import Away, Unknown
 from ..log.peer import PeerLogger
@@ -42,18 +42,18 @@ class ServerQuestions:
         self,
         reactor: Any,
         ready: Callable[[], bool],
-        read: Callable[[str, Position | None], Deferred[Missed]],
+        read: Callable[[str, Position | Latest | None], Deferred[Missed]],
     ) -> None:
         self._reactor = reactor
         self._ready = ready
         self._read = read
-        self._open: dict[tuple[str, Position | None], HistoryQuestion] = {}
+        self._open: dict[tuple[str, Position | Latest | None], HistoryQuestion] = {}
         self._waiting: dict[HistoryQuestion, None] = {}
         self._asked = 0
         self._later: IDelayedCall | None = None
 
-    def ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
-        """Return a Deferred of the messages of a channel since a position.
+    def ask(self, channel: str, since: Position | Latest | None) -> Deferred[Missed]:
+        """Return a Deferred of the messages of a channel since a position, or of its latest ones.
 
         With None it asks for the current position only. Cancel the Deferred to stop asking.
         """

@@ -150,8 +150,19 @@ end
 if life ~= id .. '.' .. chain or last ~= after then
   return {id .. '.' .. chain, tonumber(last), wrong}
 end
--- First of all what takes memory, or may be something else: where it may not, nothing is done.
 local stamp = whole(now)
+if size == 0 then
+  -- Nothing is kept of the channel: the message has no number, and what others kept leads nowhere.
+  redis.call('SET', seen, sequence .. ' ' .. chain .. ' ' .. sum(tonumber(sequence), 0, 0, 0, 0),
+             'PX', known_for)
+  if place then
+    forget(stream, place)
+    redis.call('HSET', places, common())
+  end
+  if sequence % 16 == 1 then redis.call('PEXPIRE', places, whole(2 * remembered)) end
+  return {redis.call(publish, said, '1 0 - ' .. stamp .. ' ' .. body), wrong}
+end
+-- First of all what takes memory, or may be something else: where it may not, nothing is done.
 redis.call('ZADD', ages, stamp, stream)
 redis.call('SET', seen, sequence .. ' ' .. chain .. ' ' .. sum(tonumber(sequence), 0, 0, 0, 0),
            'PX', known_for)
@@ -320,8 +331,11 @@ SINCE = (
     + """
 local since, since_epoch = tonumber(ARGV[2]), ARGV[3]
 local lasts, most, most_octets = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+-- How many of the last messages are asked for, 0 for those after a position.
+local latest = tonumber(ARGV[7])
 local last, first, at = 0, 1, epoch(place)
 if place then last, first = place.last, place.first end
+if latest > 0 then since, since_epoch = math.max(first - 1, last - latest), at end
 local gap = {1 + wrong, last, at}
 
 if not place or since_epoch ~= at then
@@ -336,7 +350,10 @@ end
 if since + 1 < first or since > last then return gap end
 local page = {0, last, at}
 if since == last then return page end
-if redis.call('TYPE', stream).ok ~= 'stream' then return gap end
+if redis.call('TYPE', stream).ok ~= 'stream' then
+  -- All of it may be too old by now.
+  return latest > 0 and page or gap
+end
 local size = 0
 while since < last and (#page - 3) / 2 < most and size < most_octets do
   local entries = redis.call('XRANGE', stream, whole(since + 1), whole(last), 'COUNT', 8)
@@ -346,13 +363,16 @@ while since < last and (#page - 3) / 2 < most and size < most_octets do
     if tonumber(offset) ~= since + 1 or (#page - 3) / 2 >= most then
       return #page > 3 and page or gap
     end
-    if lasts > 0 and #page == 3 and tonumber(time) + lasts <= now then return gap end
+    local is_old = lasts > 0 and #page == 3 and tonumber(time) + lasts <= now
+    if is_old and latest == 0 then return gap end
     since = since + 1
-    size = size + #entry[2][2]
-    page[#page + 1] = entry[1]
-    page[#page + 1] = entry[2][1] == '1' and entry[2][2] or ''
+    if not is_old then
+      size = size + #entry[2][2]
+      page[#page + 1] = entry[1]
+      page[#page + 1] = entry[2][1] == '1' and entry[2][2] or ''
+    end
   end
 end
-return #page > 3 and page or gap
+return (#page > 3 or latest > 0 and since == last) and page or gap
 """
 )

@@ -10,8 +10,10 @@ The modules::
     following.py  the hub of a process whose history is kept elsewhere
     history.py    the last messages of each channel
     hub.py        the hub of one process
+    keeping.py    what the history keeps of each channel
     message.py    a message on a channel, from the door to the socket
     outcome.py    the outcome of publishing, from a hub to an HTTP client
+    page.py       a part of a channel's history, for behaviours and operators
     presence.py   the people on a channel of the whole service: their number, and a list of them
     query.py      the channels that a request names, and the position in each
     question.py   a question to a history that is kept elsewhere, and those who wait for its answer

@@ -21,13 +21,15 @@ from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from ..config.keep import Keep
 from ..metrics import ChannelSizes, Histogram
 from ..protocol.sending import PreparedMessage
 from .history import History, Missed
 from .message import ChannelMessage
 from .outcome import Published
+from .page import HistoryPage
 from .presence import DEFAULT_LIMIT, Ask, Presence
-from .query import Position
+from .query import Latest, Position
 
 
 class Member(Protocol):
@@ -80,7 +82,7 @@ class Hub(Protocol):
 
     publishing: Histogram
     """Seconds in which a published message was passed to all connections of this process."""
-    history: History | None
+    kept: History | None
     """The history, or None if none is kept in this process."""
     whole: Ask | None
     """Asks all processes of the service for a channel's presence; None if this is the only one."""
@@ -95,6 +97,9 @@ class Hub(Protocol):
     @property
     def has_history(self) -> bool:
         """True if there is a history, here or elsewhere."""
+
+    def keep(self, channel: str) -> Keep:
+        """Return what the history keeps of a channel, of which a `size` of 0 is nothing."""
 
     @property
     def unsettled(self) -> int:
@@ -194,9 +199,23 @@ class Hub(Protocol):
         no history is kept.
         """
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
+    def missed(self, channel: str, since: Position | Latest) -> Deferred[Missed]:
         """Fire with the first messages that were published on a channel after a position.
 
-        Without messages the answer is true in this turn only: another may come in the next. Raises
+        With `Latest` they are the first of the last ones. Without messages, or if it is `whole`, an
+        answer is true in this turn only: another message may come in the next. Raises
         `RuntimeError` if no history is kept.
+        """
+
+    def history(
+        self, channel: str, limit: int = DEFAULT_LIMIT, since: Position | None = None
+    ) -> Deferred[HistoryPage]:
+        """Fire with messages of a channel's history, the oldest first.
+
+        They are the last `limit` messages, 1 to 1000, or with `since` the first `limit` after that
+        position; together they have at most 1 MiB of payload, or are a single message.
+
+        Raises `ValueError` for another limit, and for a channel's name of more than 255 octets,
+        and `errors.NoHistoryError` if no history is kept. Fails with `errors.HistoryAwayError` if
+        the process or the server that keeps the history is away, or does not answer within 10 s.
         """

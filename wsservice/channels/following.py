@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..config.keep import MOST_HISTORY, Keep
 from .contract import Member
 from .hub import LocalHub
+from .keeping import Keeps
 from .message import ChannelMessage
 from .query import Position
 
@@ -22,8 +24,10 @@ class FollowingHub(LocalHub):
     tells it. No message follows a position in doubt, whatever its offset and epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: Keeps | None = None) -> None:
+        """`keeps` is what is kept of each channel, by default as much as a history can."""
         super().__init__()
+        self.keeps = keeps or Keeps(Keep(MOST_HISTORY, 0.0))
         # The last position of each channel that connections which are not behind have, if known.
         self._places: dict[str, Position] = {}
         # Channels whose position is in doubt.
@@ -33,6 +37,9 @@ class FollowingHub(LocalHub):
     def has_history(self) -> bool:
         """True: the history is kept elsewhere."""
         return True
+
+    def keep(self, channel: str) -> Keep:
+        return self.keeps.of_channel(channel)
 
     def hear(self, message: ChannelMessage, kept: bool) -> tuple[int, int]:
         """Send a message that has its position. `kept` is True if it is in the history too.

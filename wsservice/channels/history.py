@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from ..config.config import Config
+from ..config.keep import Keep
 from .envelopes import SharedFrames
+from .keeping import Keeps
 from .message import ChannelMessage
 from .query import Position
 
@@ -52,6 +54,9 @@ class Missed:
     entries: Sequence[ChannelMessage]
     position: Position
     gap: bool = False
+    whole: bool = False
+    """True in an answer from elsewhere that has all messages up to the position, which is the
+    current one. It is true in the turn of the answer only: another message may come in the next."""
     _frames: dict[int, SharedFrames] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def frames(self, index: int) -> SharedFrames:
@@ -66,6 +71,14 @@ class Missed:
         offset = self.position.offset - len(self.entries) + count
         return Missed(self.entries[:count], Position(offset, self.position.epoch))
 
+    def later(self) -> Missed:
+        """Return the same messages for another turn, with the frames that were made so far."""
+        if not self.whole:
+            return self
+        missed = attrs.evolve(self, whole=False)
+        missed._frames.update(self._frames)
+        return missed
+
 
 @attrs.define(eq=False)
 class _Channel:
@@ -75,6 +88,8 @@ class _Channel:
     octets: int = 0
     last: int = 0
     published: float = 0.0
+    #: The seconds for which messages are kept, at the last publication; 0: of any age.
+    seconds: float = 0.0
     #: Each message, with the moment when it was kept by the clock that measures its age.
     entries: deque[tuple[float, ChannelMessage]] = attrs.field(factory=deque)
 
@@ -82,9 +97,10 @@ class _Channel:
 class History:
     """Keeps messages of each channel.
 
-    It keeps at most `size` messages of each channel, none older than `seconds` (0: of any age), and
-    at most `octets` of all channels together. A channel with more than its share of the octets
-    loses its own oldest messages first when it is published on.
+    It keeps at most `size` messages of each channel, none older than `seconds` (0: of any age), or
+    what `keeping` says of the channel, and at most `octets` of all channels together. A channel
+    with more than its share of the octets loses its own oldest messages first when it is published
+    on.
     """
 
     def __init__(
@@ -93,9 +109,10 @@ class History:
         seconds: float,
         octets: int,
         most_channels: int = MOST_CHANNELS,
+        keeping: Keeps | None = None,
     ) -> None:
-        self._size = size
-        self._seconds = seconds
+        #: What is kept of each channel.
+        self.keeping = keeping or Keeps(Keep(size, seconds))
         self._most_channels = most_channels
         # Random, so that epochs of another run of the service are never taken for ours.
         self._id = secrets.token_urlsafe(9)
@@ -104,6 +121,8 @@ class History:
         self._last_forgotten = -1
         #: The channels. The one that was published on longest ago comes first.
         self._channels: OrderedDict[str, _Channel] = OrderedDict()
+        # The same by the seconds for which their messages are kept, where these differ.
+        self._lasting: dict[float, OrderedDict[str, _Channel]] = {}
         #: The most octets of all channels.
         self.most_octets = octets
         #: Returns True if a connection is on a channel, which is then not forgotten for its age.
@@ -119,13 +138,20 @@ class History:
     def append(self, message: ChannelMessage, now: float) -> ChannelMessage:
         """Keep a message, unless it alone is too large, and return it with its position.
 
-        `now` is in seconds of a monotonic clock.
+        It gets no position on a channel of which nothing is kept. `now` is in seconds of a
+        monotonic clock.
         """
-        self._sweep(now)
+        size, seconds = self.keeping.of_channel(message.channel)
+        if not size:
+            # By other rules something may have been kept of it, which leads nowhere now.
+            if message.channel in self._channels:
+                self._forget(message.channel)
+            return message
+        self._sweep(seconds, now)
         known = self._channels.get(message.channel) or self._begin(message.channel)
         self._channels.move_to_end(known.name)
         known.last += 1
-        known.published = now
+        self._last_published(known, seconds, now)
         # With the channel's own copy of the name, which is counted: each message may bring another.
         _, payload, is_binary, time, *_ = message
         message = ChannelMessage(known.name, payload, is_binary, time, known.last, known.epoch)
@@ -138,7 +164,7 @@ class History:
             known.entries.append((now, message))
             self.messages += 1
             self._count_octets(known, octets)
-            self._drop(known, len(known.entries) - self._size)
+            self._drop(known, len(known.entries) - size)
             self._expire(known, now)
         self._make_room(known)
         return message
@@ -181,10 +207,19 @@ class History:
             return Missed((), position, gap=True)
         if known is None or since.offset == last:
             return Missed((), position)
-        start = since.offset + 1 - first
-        end = min(start + PAGE, len(known.entries))
-        entries = [known.entries[index][1] for index in range(start, end)]
-        return Missed(entries, Position(entries[-1].offset, known.epoch))
+        return _page(known, since.offset + 1 - first)
+
+    def latest(self, channel: str, count: int, now: float) -> Missed:
+        """Return up to `PAGE` of the last `count` messages of a channel, the oldest first.
+
+        `count` is at least 1; fewer messages may be kept. `now` is as for `since`.
+        """
+        known = self._channels.get(channel)
+        if known is not None:
+            self._expire(known, now)
+        if known is None or not known.entries:
+            return Missed((), self.position(channel))
+        return _page(known, max(0, len(known.entries) - count))
 
     def _epoch(self, number: int) -> str:
         return f"{self._id}.{number}"
@@ -205,8 +240,31 @@ class History:
         self._count_octets(known, _overhead(channel))
         return known
 
+    def _last_published(self, known: _Channel, seconds: float, now: float) -> None:
+        """Note when a channel was published on last, and for how long its messages are kept."""
+        known.published = now
+        if self.keeping.is_uniform:
+            self._lasting.clear()  # of other rules, before a reload
+            known.seconds = seconds
+            return
+        if seconds != known.seconds:
+            self._not_lasting(known)
+            known.seconds = seconds
+        if seconds:
+            lasting = self._lasting.setdefault(seconds, OrderedDict())
+            lasting[known.name] = known
+            lasting.move_to_end(known.name)
+
+    def _not_lasting(self, known: _Channel) -> None:
+        lasting = self._lasting.get(known.seconds)
+        if lasting is not None:
+            lasting.pop(known.name, None)
+            if not lasting:
+                del self._lasting[known.seconds]
+
     def _forget(self, channel: str) -> None:
         known = self._channels.pop(channel)
+        self._not_lasting(known)
         self.octets -= known.octets
         self.messages -= len(known.entries)
         self._last_forgotten = max(self._last_forgotten, known.number)
@@ -224,23 +282,26 @@ class History:
 
     def _expire(self, known: _Channel, now: float) -> None:
         """Drop messages of a channel that are too old."""
-        if self._seconds:
-            while known.entries and known.entries[0][0] + self._seconds <= now:
+        if known.seconds:
+            while known.entries and known.entries[0][0] + known.seconds <= now:
                 self._drop(known, 1)
 
-    def _sweep(self, now: float) -> None:
-        """Forget channels without messages, of those that were published on longest ago."""
-        if not self._seconds:
+    def _sweep(self, seconds: float, now: float) -> None:
+        """Forget channels without messages, of those that keep theirs for so many seconds."""
+        if not seconds:
             return
-        for _ in range(min(_SWEPT, len(self._channels))):
-            channel, known = next(iter(self._channels.items()))
-            if known.published + self._seconds > now:
+        lasting = self._channels if self.keeping.is_uniform else self._lasting.get(seconds)
+        if lasting is None:
+            return
+        for _ in range(min(_SWEPT, len(lasting))):
+            channel, known = next(iter(lasting.items()))
+            if known.published + seconds > now:
                 return
             if self.occupied(channel):
                 # Connections on it know its offset. A new epoch would be a gap for them.
                 self._expire(known, now)
                 self._channels.move_to_end(channel)
-                known.published = now
+                self._last_published(known, seconds, now)
             else:
                 self._forget(channel)
 
@@ -256,6 +317,13 @@ class History:
                 self._forget(channel)
 
 
+def _page(known: _Channel, start: int) -> Missed:
+    """Return up to `PAGE` messages of a channel, from one of those that are kept."""
+    end = min(start + PAGE, len(known.entries))
+    entries = [known.entries[index][1] for index in range(start, end)]
+    return Missed(entries, Position(entries[-1].offset, known.epoch))
+
+
 def _octets(message: ChannelMessage) -> int:
     """Return the octets that it takes to keep a message."""
     return len(message.payload) + ENTRY_OVERHEAD
@@ -268,6 +336,7 @@ def _overhead(channel: str) -> int:
 
 def history_of(config: Config) -> History | None:
     """Return the history that a configuration asks for, or None."""
-    if not config.history_size:
+    keeps = Keeps.of(config)
+    if not keeps.any:
         return None
-    return History(config.history_size, config.history_seconds, config.history_bytes)
+    return History(config.history_size, config.history_seconds, config.history_bytes, keeping=keeps)

@@ -6,8 +6,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
+from ..config.keep import NOTHING, Keep
+from ..errors import HistoryAwayError
 from ..metrics import ChannelSizes, Histogram
 from ..protocol.sending import SENT
 from .contract import Hub, Member, Sizes
@@ -15,8 +17,9 @@ from .envelopes import SharedFrames
 from .history import History, Missed
 from .message import ChannelMessage, new_message
 from .outcome import Published
+from .page import HistoryPage, check_limit, no_history, read_page
 from .presence import DEFAULT_LIMIT, Ask, Presence, checked, presence_of
-from .query import Position, check_name
+from .query import Latest, Position, check_name
 
 
 class LocalHub(Hub):
@@ -36,7 +39,7 @@ class LocalHub(Hub):
         self._seconds = seconds
         self._wall = wall
         self.publishing = Histogram()
-        self.history = history
+        self.kept = history
         if history is not None:
             history.occupied = self.is_occupied
         self.whole: Ask | None = None
@@ -53,7 +56,10 @@ class LocalHub(Hub):
 
     @property
     def has_history(self) -> bool:
-        return self.history is not None
+        return self.kept is not None
+
+    def keep(self, channel: str) -> Keep:
+        return NOTHING if self.kept is None else self.kept.keeping.of_channel(channel)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -150,8 +156,8 @@ class LocalHub(Hub):
 
     def _publish(self, message: ChannelMessage) -> int:
         """Keep a message that has its time, send it, and return as `publish` does."""
-        if self.history is not None:
-            message = self.history.append(message, self._seconds())
+        if self.kept is not None:
+            message = self.kept.append(message, self._seconds())
         handed = self._send(message)
         return handed + self._will_fetch(message) if self._behind else handed
 
@@ -172,13 +178,33 @@ class LocalHub(Hub):
     def position(self, channel: str) -> Deferred[Position]:
         return succeed(self._kept().position(channel))
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
-        return succeed(self._kept().since(channel, since, self._seconds()))
+    def missed(self, channel: str, since: Position | Latest) -> Deferred[Missed]:
+        kept, now = self._kept(), self._seconds()
+        if isinstance(since, Latest):
+            return succeed(kept.latest(channel, since.count, now))
+        return succeed(kept.since(channel, since, now))
+
+    def history(
+        self, channel: str, limit: int = DEFAULT_LIMIT, since: Position | None = None
+    ) -> Deferred[HistoryPage]:
+        check_limit(limit)
+        check_name(channel)
+        if not self.has_history:
+            raise no_history()
+        away = self._away(channel)
+        if away is not None:
+            # A question would wait until the history is there again, which may take long.
+            return fail(HistoryAwayError(away))
+        return Deferred.fromCoroutine(read_page(self.missed, channel, limit, since))
+
+    def _away(self, channel: str) -> str | None:
+        """Return why the history of a channel cannot be read now. Overridden if it may be away."""
+        return None
 
     def _kept(self) -> History:
-        if self.history is None:
-            raise RuntimeError("no history is kept")
-        return self.history
+        if self.kept is None:
+            raise no_history()
+        return self.kept
 
     def when_settled(self) -> Deferred[None]:
         if not self._unsettled:
@@ -194,9 +220,9 @@ class LocalHub(Hub):
     def _will_fetch(self, message: ChannelMessage) -> int:
         """Return how many connections that are behind will find a message in the history."""
         position = message.position
-        if self.history is None or position is None:
+        if self.kept is None or position is None:
             return 0
-        if not self.history.keeps(message.channel, position):
+        if not self.kept.keeps(message.channel, position):
             return 0
         return len(self._behind.get(message.channel, ()))
 

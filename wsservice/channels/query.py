@@ -3,7 +3,8 @@
 A channel is a URL's path, without slashes at its ends. The query may name more:
 `?channel=a&channel=b`. There `since=OFFSET` and `epoch=EPOCH` belong to the channel that was named
 last before them, or to the path's channel:
-`/news?since=17&epoch=E&channel=chat&since=4&epoch=F`.
+`/news?since=17&epoch=E&channel=chat&since=4&epoch=F`. In place of positions, `history=COUNT`
+asks for the last messages of each channel of the connection, wherever it stands.
 
 A name has at most `LONGEST` octets of UTF-8, since each message, list and line of the log that
 mentions a channel carries its name.
@@ -16,6 +17,8 @@ from collections.abc import Container, Iterator
 from urllib.parse import unquote_to_bytes
 
 import attrs
+
+from ..config.keep import MOST_HISTORY
 
 MOST_NAMED = 16
 """The most channels that a query may name."""
@@ -31,6 +34,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters that end a line or move a cursor in some program."""
 
 _OFFSET = re.compile(r"[0-9]{1,15}")
+_COUNT = re.compile(r"[1-9][0-9]{0,6}")
 _EPOCH = re.compile(rf"[0-9A-Za-z._-]{{0,{LONGEST_EPOCH}}}")
 
 
@@ -51,11 +55,24 @@ class Position:
 
 
 @attrs.frozen
+class Latest:
+    """The last messages of a channel, at most `count` of them, in place of a position."""
+
+    count: int
+
+
+@attrs.frozen
 class ChannelQuery:
     """The channels in a query besides the path's, and the positions from which to go on."""
 
     channels: tuple[str, ...] = ()
     since: dict[str, Position] = attrs.field(factory=dict)
+    history: int = 0
+    """The number of last messages of each channel that the client asks for, 0 for none."""
+
+
+NOTHING_ASKED = ChannelQuery()
+"""The query of a client that is on its path's channel only, and joins it anew."""
 
 
 def channel_of(path: str) -> str:
@@ -101,12 +118,15 @@ def check_name(channel: str) -> None:
         )
 
 
-def asked_for(query: str, channel: str, resuming: bool) -> ChannelQuery:
+def asked_for(query: str, channel: str, resuming: bool, kept: bool = False) -> ChannelQuery:
     """Return the channels and positions in the query of a request.
 
     `channel` is the channel of the request's path. If `resuming` is false, `since` and `epoch` are
-    ignored, since a behaviour may use them like any other name. Raises `ChannelError`.
+    ignored, since a behaviour may use them like any other name; so is `history` if `kept` is false,
+    as it is without a history. Raises `ChannelError`.
     """
+    history = 0
+    goes_on = False
     named: list[str] = []
     offsets: dict[str, int] = {}
     epochs: dict[str, str] = {}
@@ -117,7 +137,12 @@ def asked_for(query: str, channel: str, resuming: bool) -> ChannelQuery:
                 raise ChannelError(f"the query names more than {MOST_NAMED} channels")
             last = _name(value, f"channel {len(named) + 1} of the query")
             named.append(last)
+        elif kept and key == "history":
+            if history:
+                raise ChannelError("the query has more than one history; give one for all channels")
+            history = _count(value)
         elif not resuming:
+            goes_on = goes_on or key == "since"
             continue
         elif key == "since":
             _check_first(offsets, last, key)
@@ -125,10 +150,18 @@ def asked_for(query: str, channel: str, resuming: bool) -> ChannelQuery:
         elif key == "epoch":
             _check_first(epochs, last, key)
             epochs[last] = _matching(_EPOCH, value, key)
+    if history and (goes_on or offsets):
+        raise ChannelError("the query has history beside since; give one of them")
     if offsets.keys() != epochs.keys():
         raise ChannelError("the query has since or epoch of a channel without the other")
     since = {name: Position(offset, epochs[name]) for name, offset in offsets.items()}
-    return ChannelQuery(tuple(name for name in dict.fromkeys(named) if name != channel), since)
+    channels = tuple(name for name in dict.fromkeys(named) if name != channel)
+    return ChannelQuery(channels, since, history)
+
+
+def position_of(since: str, epoch: str) -> Position:
+    """Return the position in the values of `since` and `epoch`. Raises `ChannelError`."""
+    return Position(int(_matching(_OFFSET, since, "since")), _matching(_EPOCH, epoch, "epoch"))
 
 
 def _pairs(query: str) -> Iterator[tuple[str, str]]:
@@ -164,6 +197,12 @@ def _decoded(text: str) -> str | None:
 def _check_first(those: Container[str], name: str, key: str) -> None:
     if name in those:
         raise ChannelError(f"the query has more than one {key} for a channel")
+
+
+def _count(value: str) -> int:
+    if not _COUNT.fullmatch(value) or int(value) > MOST_HISTORY:
+        raise ChannelError(f"the query has a history that is not a number from 1 to {MOST_HISTORY}")
+    return int(value)
 
 
 def _matching(pattern: re.Pattern[str], value: str, key: str) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
+from ..errors import HistoryAwayError
 from .history import Missed
-from .query import Position
+from .page import ANSWER_SECONDS, HistoryPage
+from .query import Latest, Position
 
 _TOLD_AT_ONCE = 100
 """Connections that get a page in one turn, before other connections are served."""
@@ -17,10 +19,13 @@ _TOLD_AT_ONCE = 100
 
 @attrs.define(eq=False)
 class HistoryQuestion:
-    """A question for the messages of a channel after a position, or with None for its position."""
+    """A question for the messages of a channel after a position, or for its latest ones.
+
+    With None it is a question for the channel's position only.
+    """
 
     channel: str
-    since: Position | None
+    since: Position | Latest | None
     askers: list[Deferred[Missed]] = attrs.field(factory=list)
 
     def asker(self, abandoned: Callable[[], None] = lambda: None) -> Deferred[Missed]:
@@ -48,8 +53,17 @@ class HistoryQuestion:
         now = self.askers[:_TOLD_AT_ONCE]
         del self.askers[:_TOLD_AT_ONCE]
         if self.askers:
-            reactor.callLater(0, self.answer, missed, reactor)
+            reactor.callLater(0, self.answer, missed.later(), reactor)
         _fire(now, missed)
+
+
+def in_time(page: Deferred[HistoryPage], reactor: Any) -> Deferred[HistoryPage]:
+    """Return the Deferred of a page, which fails with `HistoryAwayError` after some seconds."""
+
+    def late(_value: object, seconds: float) -> HistoryPage:
+        raise HistoryAwayError(f"the history did not answer within {seconds:g} s")
+
+    return page.addTimeout(ANSWER_SECONDS, reactor, late)
 
 
 def _fire(askers: Sequence[Deferred[Missed]], missed: Missed) -> None:

@@ -1,9 +1,9 @@
-"""Speak the subprotocol `wsservice.v1` on a server's connection.
+"""Speak the subprotocol `wsservice.v1` on a server's connection, and send past messages first.
 
 A client that speaks it gets envelopes. With a history it first gets the messages that it missed of
-each channel, and then new ones. Missed messages are read from the history no faster than the peer
-reads, and so are messages that are published meanwhile: a slow peer has a position in the history,
-not a queue of its own.
+each channel, and then new ones. Any client may ask for the last messages first. Both are read from
+the history no faster than the peer reads, and so are messages that are published meanwhile: a slow
+peer has a position in the history, not a queue of its own.
 
 Messages that were lost on their way to this process are fetched in the same way, for every client.
 """
@@ -20,8 +20,11 @@ from twisted.python.failure import Failure
 from ..protocol.framing import Framing
 from ..protocol.sending import PreparedMessage, SendQueue, Sent
 from .envelopes import SharedFrames, enveloped, of_gap, of_joining, of_message
-from .history import Missed
-from .query import Position
+from .history import PAGE, Missed
+from .query import Latest, Position
+
+_MOST_PAGES = 16
+"""The most pages that one connection gets in a turn, before other connections are served."""
 
 
 class OnChannel(Protocol):
@@ -44,6 +47,9 @@ class Subscriber(Protocol):
 
     def send_envelope(self, envelope: bytes) -> Sent:
         """Send an envelope that must not be left out, however slowly the peer reads."""
+
+    def left_behind(self, count: int) -> None:
+        """Apply the slow-client policy, since past messages are gone that it had to be sent."""
 
     def callback_failed(self, failure: Failure) -> None:
         """Log a failure, and fail the connection."""
@@ -82,17 +88,27 @@ class Enveloping(Framing):
 class CatchUp:
     """Sends a connection the messages of channels that it missed, and new ones from then on.
 
-    `channels` has the positions after which messages are missing, None for the current one. `queue`
-    is the connection's. `done` is called at the end, also after a failure.
+    `channels` has the positions after which messages are missing, None for the current one, or
+    `Latest` for the last messages. `queue` is the connection's. `done` is called at the end, also
+    after a failure.
     """
 
-    __slots__ = ("_catching_up", "_connection", "_done", "_missing", "_queue", "_room")
+    __slots__ = (
+        "_catching_up",
+        "_connection",
+        "_done",
+        "_missing",
+        "_pages",
+        "_pages_a_turn",
+        "_queue",
+        "_room",
+    )
 
     def __init__(
         self,
         connection: Subscriber,
         queue: SendQueue,
-        channels: Mapping[str, Position | None],
+        channels: Mapping[str, Position | Latest | None],
         done: Callable[[], None],
     ) -> None:
         self._connection = connection
@@ -101,13 +117,17 @@ class CatchUp:
         self._done = done
         self._catching_up: Deferred[None] | None = None
         self._room: Deferred[None] | None = None
+        self._pages = 0
+        self._pages_a_turn = 1
 
     def start(self) -> None:
-        """Begin to fetch messages."""
+        """Begin to fetch messages. Idempotent."""
+        if self._catching_up is not None:
+            return
         self._catching_up = Deferred.fromCoroutine(self._catch_up_all())
         self._catching_up.addErrback(self._could_not).addBoth(lambda _: self._done())
 
-    def add(self, channels: Mapping[str, Position | None]) -> None:
+    def add(self, channels: Mapping[str, Position | Latest | None]) -> None:
         """Catch up on more channels."""
         self._missing.update(channels)
 
@@ -140,30 +160,46 @@ class CatchUp:
         With it a client can come back even if it has got no message.
         """
         position: Position = await self._connection.factory.hub.position(channel)
-        self._connection.send_envelope(of_joining(channel, position))
+        self._tell_joined(channel, position)
         return position
 
-    async def _catch_up(self, channel: str, since: Position) -> None:
+    def _tell_joined(self, channel: str, position: Position) -> None:
+        if self._connection.speaks_envelopes:
+            self._connection.send_envelope(of_joining(channel, position))
+
+    async def _catch_up(self, channel: str, since: Position | Latest) -> None:
         """Send the missed messages of a channel, and new ones from then on."""
-        place: Position | None = since
+        is_promised = isinstance(since, Latest)
+        place: Position | Latest | None = since
         while place is not None:
             if self._queue.waits:
                 # Only a position is kept meanwhile. Messages are fetched when there is room.
                 self._room = Deferred()
                 await self._room
-            place = await self._send_some(channel, place)
+            missed: Missed = await self._connection.factory.hub.missed(channel, place)
+            if isinstance(place, Latest):
+                self._tell_joined(channel, _before(missed))
+            elif missed.gap:
+                self._tell_gap(channel, place, missed.position, is_promised)
+            place = await self._send_some(channel, missed)
 
-    async def _send_some(self, channel: str, since: Position) -> Position | None:
+    def _tell_gap(self, channel: str, since: Position, place: Position, is_promised: bool) -> None:
+        connection = self._connection
+        if connection.speaks_envelopes:
+            connection.send_envelope(of_gap(channel, place))
+        elif is_promised:
+            # Nothing in a plain message would show the hole.
+            same = since.epoch == place.epoch
+            connection.left_behind(place.offset - since.offset if same else place.offset)
+
+    async def _send_some(self, channel: str, missed: Missed) -> Position | None:
         """Send some missed messages; return the last one's position, or None at the end."""
         connection = self._connection
         hub = connection.factory.hub
-        missed: Missed = await hub.missed(channel, since)
         place = missed.position
-        if missed.gap:
-            if connection.speaks_envelopes:
-                connection.send_envelope(of_gap(channel, place))
-            return place
         if not missed.entries:
+            if missed.gap and not missed.whole:
+                return place
             hub.catch_up(connection, channel, place)
             return None
         with connection.factory.gathering.together():
@@ -175,6 +211,29 @@ class CatchUp:
                 place = Position(entry.offset, entry.epoch)
                 if self._queue.waits:
                     break
-        # In the next turn, so that other connections are served in between.
-        await deferLater(connection.factory.reactor, 0)
+        if missed.whole and place == missed.position and not self._queue.waits:
+            hub.catch_up(connection, channel, place)
+            return None
+        await self._give_way(missed)
         return place
+
+    async def _give_way(self, missed: Missed) -> None:
+        """Let other connections be served after a full page, or after several.
+
+        A connection gets more pages in each turn, so that it catches up however many messages
+        are published in one.
+        """
+        if len(missed.entries) < PAGE and not self._queue.waits:
+            return
+        self._pages += 1
+        if self._pages >= self._pages_a_turn:
+            self._pages = 0
+            self._pages_a_turn = min(2 * self._pages_a_turn, _MOST_PAGES)
+            await deferLater(self._connection.factory.reactor, 0)
+
+
+def _before(missed: Missed) -> Position:
+    """Return the position before the first message, or the current one without messages."""
+    if not missed.entries:
+        return missed.position
+    return Position(missed.entries[0].offset - 1, missed.position.epoch)

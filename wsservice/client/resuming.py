@@ -102,7 +102,8 @@ class Resuming:
         parts = [_at(left.pop(self._channel, None))]
         for part in self._query.split("&"):
             key = part.partition("=")[0]
-            if key in ("since", "epoch"):
+            # The last messages came with the first connection; a server refuses both together.
+            if key in ("since", "epoch", "history"):
                 continue
             parts.append(part)
             if key == "channel":

@@ -8,12 +8,15 @@ The modules::
     config.py        Config: all settings, frozen and validated
     fields.py        settings: their converters, units and texts
     files.py         the files that settings name
+    globs.py         globs that match names of channels, and users in them
     helptext.py      the help of twistd wsdemo
     identity.py      the settings of identity
     integrations.py  the settings of operators, a web server and Redis
+    keep.py          what a history keeps, as people write it
     limits.py        Limits: limits and timeouts of a connection, with their defaults
     named.py         the classes and functions that settings name
     origins.py       the web pages that may connect, by their origin
+    rules.py         [[channels]]: the rules of channels in the file
     secretfile.py    a secret in a file of its own
     sources.py       file, environment and command line, merged to a Config
     units.py         sizes and times as people write them

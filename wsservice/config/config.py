@@ -38,6 +38,7 @@ from .fields import (
 from .identity import IDENTITY
 from .integrations import HISTORY, OPERATION, REDIS, WEBHOOK, Integrations
 from .limits import LIMITS, TIMEOUTS
+from .rules import ChannelRule, parse_rules
 from .units import KIB, MIB
 
 DEFAULT_PORT = 8080
@@ -66,6 +67,13 @@ _PATH = re.compile(r"/[!\"$->@-~]{0,254}")
 
 def _parse_port(value: Any) -> int | None:
     return None if value is None else parse_whole(value, 0, _LARGEST_PORT)
+
+
+def _to_rules(value: Any) -> tuple[ChannelRule, ...]:
+    try:
+        return parse_rules(value)
+    except ConfigError as error:
+        raise ConfigError(f"--channels: {error}") from None
 
 
 def _parse_path(value: Any) -> str:
@@ -262,6 +270,16 @@ class Config(Integrations):
         reloads=OPEN,
     )
 
+    channels: tuple[ChannelRule, ...] = setting(
+        (),
+        attrs.Converter(_to_rules),
+        "[[channels]]",
+        "what users may do, by channel",
+        reloads=NEW,
+        in_toml="tables",
+        file_only=True,
+    )
+
     @property
     def most_to_publish(self) -> int:
         """Return the most octets of a message that is published, or sent by an operator.
@@ -301,3 +319,7 @@ class Config(Integrations):
                 "--message-log-format: 'json' is not allowed within a log of text;"
                 " give a --message-log of its own, or --log-format json"
             )
+
+
+OPTIONS = tuple(each for each in attrs.fields(Config) if not each.metadata["file_only"])
+"""The fields that are options and variables: all but tables of the file."""

@@ -65,8 +65,9 @@ def setting(
     secret: bool = False,
     reloads: str | None = None,
     in_toml: str | None = None,
+    file_only: bool = False,
 ) -> Any:
-    """Return a field that is an option too.
+    """Return a field that is an option too, unless it is a table in the file.
 
     - `metavar` stands for the value in the help. "" makes a switch, which takes no value.
     - `help` fits the option's line of `--help`, with the meaning of 0 where 0 is special.
@@ -76,6 +77,7 @@ def setting(
     - `secret` keeps the value out of every message.
     - `reloads` is `NEW`, `OPEN`, or None where a change needs a restart.
     - `in_toml` is the type of the value in a file, if it differs from the field's.
+    - `file_only` is True for a table in the file, which is no option and no variable.
     """
     return attrs.field(
         default=default,
@@ -91,6 +93,7 @@ def setting(
             "secret": secret,
             "reloads": reloads,
             "in_toml": in_toml,
+            "file_only": file_only,
         },
     )
 

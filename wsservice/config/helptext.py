@@ -26,6 +26,8 @@ _INHERITED = {field.name for field in attrs.fields(Integrations)}
 PROGRAM = (
     ("--config=FILE", "read settings from this TOML file"),
     ("--check-config", "print the settings in effect, start nothing"),
+    ("--may=USER CHANNEL", "print what a user may do on a channel"),
+    ("--may-claims=JSON", "claims of that user"),
     ("--help", "print the common options"),
     ("--help-all", "print every option, in full"),
     ("--version", "print the version"),

@@ -20,25 +20,19 @@ from .fields import (
     parse_line,
     parse_text,
     parse_texts,
-    parse_time,
     setting,
     to_size,
     to_whole,
 )
 from .identity import IdentitySettings
+from .keep import HISTORY_SECONDS, KEEP_ALLOWED, MOST_HISTORY, Keep, parse_keep
 from .units import MIB
 
 OPERATION, HISTORY, WEBHOOK, REDIS = "Operation", "History", "Webhook", "Redis or Valkey"
 """The groups of these options in the help of the service."""
 
-MOST_HISTORY = 1_000_000
-"""The largest number of messages to keep per channel."""
-
 MOST_BUFFERED = 1_000_000
 """The largest number of messages that may wait for a Redis server."""
-
-HISTORY_SECONDS = 300.0
-"""The age at which a message leaves the history, unless the setting names another."""
 
 _LEAST_KEPT_BYTES = 65536
 _LONGEST_STREAM = 255
@@ -66,18 +60,6 @@ def _parse_events(value: Any) -> str:
     if not set(given) <= set(_EVENTS):
         raise ValueError(value)
     return ",".join(each for each in _EVENTS if each in given)
-
-
-def _parse_history(value: Any) -> str:
-    """Return `COUNT,SECONDS` for that, for `COUNT` and for a number; "0" for no history."""
-    text = str(value) if type(value) is int else parse_text(value)
-    count, comma, seconds_text = text.partition(",")
-    if not (count.isascii() and count.isdigit()) or int(count) > MOST_HISTORY:
-        raise ValueError(value)
-    if not int(count):
-        return "0"
-    seconds = parse_time(seconds_text) if comma else HISTORY_SECONDS
-    return f"{int(count)},{seconds:g}"
 
 
 def _parse_stream(value: Any) -> str:
@@ -123,11 +105,7 @@ class Integrations(IdentitySettings):
     )
     history: str = setting(
         "0",
-        converter(
-            f"COUNT or COUNT,SECONDS, such as 100 or 100,1h: up to {MOST_HISTORY} messages and"
-            " 86400 seconds",
-            _parse_history,
-        ),
+        converter(KEEP_ALLOWED, parse_keep),
         "COUNT[,SECONDS]",
         "messages to keep per channel; 0: none",
         group=HISTORY,
@@ -253,12 +231,12 @@ class Integrations(IdentitySettings):
     @property
     def history_size(self) -> int:
         """Return the number of messages to keep per channel; 0 for no history."""
-        return int(self.history.partition(",")[0])
+        return Keep.of(self.history).size
 
     @property
     def history_seconds(self) -> float:
         """Return the seconds that a message stays in the history; 0: until room runs out."""
-        return float(self.history.partition(",")[2] or 0)
+        return Keep.of(self.history).seconds
 
     @property
     def inbox_buffer(self) -> int:

@@ -19,7 +19,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..escape import MASK, escape, shown_url
-from .config import Config
+from .config import OPTIONS, Config
 from .fields import BYTES, SECONDS, option_name, refuse
 from .files import read_file
 
@@ -47,6 +47,7 @@ _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "str | None": ((str,), "a string"),
     "str | int": ((str, int), "a string or a whole number"),
     "tuple[str, ...]": ((list,), "an array of strings"),
+    "tables": ((list,), "tables, each under a line [[channels]]"),
     BYTES: ((int, str), 'a whole number or a string such as "64KiB"'),
     SECONDS: ((int, float, str), 'a number or a string such as "500ms"'),
 }
@@ -116,11 +117,14 @@ def from_environment(variables: Mapping[str, str]) -> dict[str, Given]:
 
     White space separates the values of a setting that may be given several times.
     """
-    fields = {_PREFIX + field.name.upper(): field for field in attrs.fields(Config)}
+    fields = {_PREFIX + field.name.upper(): field for field in OPTIONS}
+    tables = {_PREFIX + field.name.upper() for field in attrs.fields(Config)} - fields.keys()
     given = {}
     for name, text in variables.items():
         if not name.startswith(_PREFIX) or name in _NO_SETTINGS:
             continue
+        if name in tables:
+            raise ConfigError(f"{name}: is not allowed; give tables in the file of --config")
         if name not in fields:
             raise ConfigError(
                 f"{escape(name)}: unknown setting; "
@@ -166,9 +170,10 @@ class Settings:
         A secret, or a URL with one, is a comment with a mask for the secret.
         """
         for field in attrs.fields(type(self.config)):
+            if field.metadata["file_only"]:
+                continue
             value = getattr(self.config, field.name)
-            given = self.given.get(field.name)
-            source = given.source if given else "default"
+            source = self._source(field.name)
             if value is None:
                 yield f"# {field.name} is not set  # {source}"
             elif field.metadata["secret"] and value:
@@ -177,6 +182,18 @@ class Settings:
                 yield f"# {field.name} = {_toml(shown)}  # {source}"
             else:
                 yield f"{field.name} = {_toml(value)}  # {source}"
+        yield from self._rules_as_toml()
+
+    def _source(self, name: str) -> str:
+        given = self.given.get(name)
+        return given.source if given else "default"
+
+    def _rules_as_toml(self) -> Iterator[str]:
+        # Last, since a table in TOML goes on to the next one.
+        for number, rule in enumerate(self.config.channels, 1):
+            yield f"[[channels]]  # {self._source('channels')}, rule {number}"
+            for key, value in rule.shown():
+                yield f"{key} = {_toml(value)}"
 
 
 def _shown(field: attrs.Attribute[Any], value: str) -> str:

@@ -50,8 +50,18 @@ class Slowness:
         # before a reload changed the setting to "drop".
         drop = common.limits.slow_client == "drop" and not connection.keeps_context
         dropped = queue.drop_messages(size if drop else None)
+        connection.factory.slow_messages += dropped if drop else dropped + 1
+        self._act(connection, common, drop)
+        return drop
+
+    def left_behind(self, connection: Owner, common: Common, count: int) -> None:
+        """Close the connection, or note that `count` messages were left out before it got them."""
+        connection.factory.slow_messages += count
+        # The messages were never compressed for it, so none of them is missed by a compressor.
+        self._act(connection, common, common.limits.slow_client == "drop")
+
+    def _act(self, connection: Owner, common: Common, drop: bool) -> None:
         factory = connection.factory
-        factory.slow_messages += dropped if drop else dropped + 1
         if drop:
             # One line for each connection: a slow one loses messages by the thousand.
             factory.slow_dropped += 1
@@ -64,4 +74,3 @@ class Slowness:
         else:
             factory.slow_closed += 1
             connection.fail_connection(common.limits.overload_code, "reads too slowly")
-        return drop

@@ -19,7 +19,7 @@ from .. import __version__
 from ..auth.identification import Identification
 from ..broker import check as check_broker
 from ..clock import use_monotonic
-from ..config.config import Config
+from ..config.config import OPTIONS, Config
 from ..config.fields import option_name
 from ..config.helptext import PROGRAM, help_text, summary_of
 from ..config.sources import Given, Settings, gather, nearest
@@ -36,6 +36,7 @@ from ..service.reloading import Reloading, current_folder
 from ..service.service import WebSocketService
 from ..workers.parent.service import ParentService
 from .assembly import service_for
+from .may import NOT_JUDGED, MayQuestion
 from .process import HELD, Signals, end_with
 from .reloading import SharedReloading
 
@@ -66,6 +67,8 @@ class Options(usage.Options):
     _inherited: Mapping[str, Given]
     _file: str | None = None
     _check_only = False
+    _may: MayQuestion | None = None
+    _claims: str | None = None
 
     def opt_config(self, path: str) -> None:
         """read settings from this TOML file"""
@@ -74,6 +77,14 @@ class Options(usage.Options):
     def opt_check_config(self) -> None:
         """print the settings in effect, start nothing"""
         self._check_only = True
+
+    def opt_may(self, user: str) -> None:
+        """print what a user may do on a channel"""
+        self._may = MayQuestion(user)
+
+    def opt_may_claims(self, claims: str) -> None:
+        """claims of that user"""
+        self._claims = claims
 
     def opt_help(self) -> None:
         """print the common options"""
@@ -103,7 +114,12 @@ class Options(usage.Options):
             _fail(str(error))
 
     def parseArgs(self, *arguments: str) -> None:
-        if arguments:
+        if self._may is not None and self._may.channel is None and arguments:
+            # getopt stops at the channel, so the options behind it are parsed here.
+            self._may.channel, *rest = arguments
+            if rest:
+                super().parseOptions(rest)
+        elif arguments:
             raise usage.UsageError(
                 f"'{arguments[0]}' is not allowed; give options only, see --help"
             )
@@ -114,6 +130,8 @@ class Options(usage.Options):
         self._inherited = {} if level is None else {"log_level": Given(level, source, source)}
         HELD.forget()
         self.settings = self.read()
+        if self._may is not None or self._claims is not None:
+            self._answer_may()
         self.folder = current_folder()
         try:
             self._check()
@@ -122,6 +140,15 @@ class Options(usage.Options):
         if self._check_only:
             _say("".join(f"{line}\n" for line in self.settings.as_toml()))
             raise SystemExit(0)
+
+    def _answer_may(self) -> NoReturn:
+        if self._may is None:
+            raise ConfigError("--may-claims: is not allowed without --may USER CHANNEL")
+        if self._claims is not None:
+            self._may.claims = self._claims
+        said, may_subscribe = self._may.answer(self.settings.config)
+        _say(said)
+        raise SystemExit(0 if may_subscribe else 1)
 
     def read(self) -> Settings:
         """Read file and environment again, and return the settings. Raises `ConfigError`."""
@@ -185,7 +212,7 @@ def _plainer(problem: str) -> str:
     words = problem.partition(";")[0].split()
     if words[:1] != ["option"]:
         return escape(problem)
-    name, known = words[1], [option_name(field.name) for field in attrs.fields(Config)]
+    name, known = words[1], [option_name(field.name) for field in OPTIONS]
     known += [option.partition("=")[0] for option, _ in PROGRAM]
     match words[2:]:
         case ["not", "recognized"]:
@@ -214,7 +241,7 @@ def _option(field: attrs.Attribute[Any]) -> Callable[..., None]:
     return option
 
 
-for _field in attrs.fields(Config):
+for _field in OPTIONS:
     setattr(Options, f"opt_{_field.name}", _option(_field))
 
 
@@ -244,6 +271,8 @@ def makeService(options: Options) -> IService:
         service.listen()
     except WSServiceError as error:
         _fail(options.settings.placed(str(error)))
+    if service.config.channels and not service.config.auth:
+        _log.warn("[[channels]]: {problem}", problem=NOT_JUDGED)
     reloading = _reloading(service, options)
 
     def reload() -> None:

@@ -11,8 +11,10 @@ The modules::
     first_message.py  the token as a client's first message
     handshake.py      the request of one handshake, and the answer that refuses it
     identity.py       the step of the handshake that finds the user, and renewal
+    latest.py         how many past messages a client gets first
     opening.py        the opening handshake, the server's side
     page/             the pages for people
+    permitted.py      what a connection may do on channels
     plain.py          answers to plain HTTP
     remembered.py     the part of its request that a connection keeps
     secrets.py        the secrets of a request

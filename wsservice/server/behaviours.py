@@ -6,16 +6,17 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from zope.interface import implementer
 
+from ..auth.rules import ChannelRules
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
-from ..channels.query import Position
+from ..channels.query import ChannelQuery, Position
 from ..channels.resuming import CatchUp
 from ..config.close_codes import CloseCode
 from ..config.config import Config
@@ -32,11 +33,15 @@ from ..protocol.options import ConnectionFactory, common_options, deployed, rede
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
+from .latest import last_of
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
+
+
+_P = TypeVar("_P")
 
 
 class ServerProtocol(OpeningProtocol):
@@ -68,6 +73,9 @@ class ServerProtocol(OpeningProtocol):
 
     `self.channel` is the URL's path. `self.channels` has the channels of the path and of the
     query; any web page can name them, and `onConnect` may refuse them.
+
+    `self.permissions.may("publish", channel)` says what `--auth` and the rules of channels let the
+    client do. Ask it before you publish what a client sent.
     """
 
     factory: ServerFactory
@@ -107,22 +115,44 @@ class ServerProtocol(OpeningProtocol):
         return logs
 
     def _opened(self) -> None:
+        if self._catch_up is not None:
+            # After what `onOpen` sent: a greeting comes before what was said before it.
+            self._catch_up.start()
         if self._tells_of_channels and self.state != self.STATE_CLOSED:
             for channel in self.channels:
                 self._reader.callbacks.call(self, self._tell_joined, channel)
 
-    def _join(self, since: Mapping[str, Position]) -> None:
+    def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection, after it has got the messages it missed."""
         hub = self.factory.hub
-        if not self.speaks_envelopes:
+        if asked.history:
+            hub.join(self, behind=True)
+            first = self._of_kept(last_of(self, asked))
+            self._catch_up = CatchUp(self, self._queue, first, self._caught_up)
+        elif not self.speaks_envelopes:
             hub.join(self)
         elif not hub.has_history:
             hub.join(self)
-            for channel in since:
+            for channel in asked.since:
                 self.tell_gap(channel)
         else:
             hub.join(self, behind=True)
-            self._fetch({channel: since.get(channel) for channel in self.channels})
+            since = {channel: asked.since.get(channel) for channel in self.channels}
+            for channel in self._not_told(each for each in since if each in asked.since):
+                since[channel] = None
+                self.tell_gap(channel)
+            self._fetch(self._of_kept(since))
+
+    def _of_kept(self, first: Mapping[str, _P]) -> Mapping[str, _P]:
+        """Return what is first sent of the channels of which the history keeps messages.
+
+        On the others, the connection is not behind any more.
+        """
+        hub = self.factory.hub
+        for channel in first:
+            if not hub.keep(channel).size:
+                hub.catch_up(self, channel)
+        return {channel: each for channel, each in first.items() if hub.keep(channel).size}
 
     def fall_behind(self, channel: str, since: Position) -> None:
         """Fetch the messages of a channel after a position, before any new one is sent.
@@ -144,6 +174,10 @@ class ServerProtocol(OpeningProtocol):
         if self._queue.full and not self._make_room(len(frame)):
             return Sent.SLOW
         return self._queue.put(frame, Kind.KEPT)
+
+    def left_behind(self, count: int) -> None:
+        """Apply the slow-client policy: messages left the history that it had to be sent."""
+        self._slow().left_behind(self, self._common, count)
 
     def _fetch(self, channels: Mapping[str, Position | None]) -> None:
         """Catch up on channels, each from a position, or from its current one with None."""
@@ -281,6 +315,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     health_path: str
     is_ready: Callable[[], bool]
 
+    #: The rules of channels, None where nobody is judged: without `--auth`.
+    channel_rules: ChannelRules | None = None
     #: Finds the users of clients, None if they are asked for no credential.
     identification: Identification | None = None
 
@@ -321,12 +357,14 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         options = server_options(config)
         allowed_origins = AllowedOrigins.of(config.allow_origin)
         shown = None if config.no_page else load(PUBLIC)
+        rules = ChannelRules(config.channels) if config.auth else None
 
         def commit() -> None:
             for name, value in options.items():
                 setattr(self, name, value)
             redeploy(self._deployed, config, options)
             self.allowed_origins = allowed_origins
+            self.channel_rules = rules
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
             self.greeting = config.greeting.encode()

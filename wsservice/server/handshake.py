@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import (
     LONGEST,
+    NOTHING_ASKED,
     ChannelError,
     ChannelQuery,
-    Position,
     asked_for,
     channel_of,
     is_too_long,
@@ -20,9 +19,6 @@ from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
 from .first_message import FirstMessage
 
-NOWHERE: Mapping[str, Position] = MappingProxyType({})
-
-_NOTHING = ChannelQuery()
 _LONG_NAME = Refusal(
     414,
     f"the path names a channel of more than {LONGEST} octets",
@@ -30,15 +26,19 @@ _LONG_NAME = Refusal(
 )
 
 
-def named_channels(request: Request) -> tuple[str, ChannelQuery] | Refusal:
-    """Return the channel of a request's path, and what its query names, or why it is refused."""
+def named_channels(request: Request, kept: bool) -> tuple[str, ChannelQuery] | Refusal:
+    """Return the channel of a request's path, and what its query names, or why it is refused.
+
+    `kept` is true if there is a history.
+    """
     channel = channel_of(request.path)
     if is_too_long(channel):
         return _LONG_NAME
     if not request.query:
-        return channel, _NOTHING
+        return channel, NOTHING_ASKED
     try:
-        return channel, asked_for(request.query, channel, SUBPROTOCOL in request.subprotocols)
+        resuming = SUBPROTOCOL in request.subprotocols
+        return channel, asked_for(request.query, channel, resuming, kept)
     except ChannelError as error:
         # The text contains nothing of the query, so the peer may see it.
         return Refusal(400, str(error))
@@ -55,10 +55,10 @@ class Handshake:
         "_head_only",
         "_reader",
         "accepted",
+        "asked",
         "denial",
         "first",
         "identified",
-        "since",
         "subprotocol",
     )
 
@@ -71,8 +71,8 @@ class Handshake:
         self.accepted = False
         #: The body of the answer that refuses.
         self.denial = b""
-        #: The positions from which the client wants to go on, by channel.
-        self.since = NOWHERE
+        #: The past messages that the client wants first: after positions, or the last ones.
+        self.asked = NOTHING_ASKED
         #: The first message, if that is the token: the 101 was sent then.
         self.first: FirstMessage | None = None
         #: The subprotocol to speak if the behaviour chooses none.

@@ -298,6 +298,10 @@ class Identified(Connection):
         reason = encode_truncate(denial.decode(errors="replace").strip(), MOST_OF_REASON)
         return code, frames.encode(_CLOSE, code.to_bytes(2, "big") + reason, b"")
 
+    def _objection_to(self, user: User | None) -> Refusal | None:
+        """Return why a user may not be on the connection's channels. To be overridden."""
+        raise NotImplementedError
+
     def _switch(self, subprotocol: str | None, headers: Any) -> None:
         """Answer with 101. To be overridden."""
         raise NotImplementedError
@@ -392,6 +396,9 @@ class Identified(Connection):
             raise CredentialError("the connection is over")
         if verdict.id != self.user.id:
             raise CredentialError("the token is another user's", 403)
+        objection = self._objection_to(verdict)
+        if objection is not None:
+            raise CredentialError(objection.problem, 403)
         self.user = verdict
         self._watch_expiry(verdict)
         return verdict

@@ -20,7 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..channels.envelopes import SUBPROTOCOL
-from ..channels.query import Position, check_name
+from ..channels.query import ChannelQuery
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
 from ..config.close_codes import CloseCode
 from ..config.origins import check_origin
@@ -39,6 +39,7 @@ from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
 from .identity import NO_TOKEN, OTHER_SUBPROTOCOL, Identified
+from .permitted import Permitted
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .secrets import secrets_of
@@ -51,7 +52,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Identified, WebSocketServerProtocol
+    Beginning, Permitted, Identified, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -288,15 +289,15 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _ask(self, request: Request) -> None:
         """Find the channels of a request, and its user, and answer as the behaviour decides."""
-        named = named_channels(request)
+        named = named_channels(request, self.factory.hub.has_history)
         if isinstance(named, Refusal):
             self._refuse(named)
             return
         self.channel, asked = named
         if asked.channels:
             self._more_channels = asked.channels
-        if asked.since:
-            self._shake_hands().since = asked.since
+        if asked.since or asked.history:
+            self._shake_hands().asked = asked
         self._request = request
         if self.factory.identification is None:
             self._admit()
@@ -305,6 +306,8 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _admit(self) -> None:
         """Have `onConnect` decide on a client whose user is known, or that needs none."""
+        if self._is_forbidden():
+            return
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         if self._accepts_all():
@@ -345,10 +348,9 @@ class OpeningProtocol(  # type: ignore[misc]
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:
             subprotocol, headers = checked_decision(res, self.websocket_protocols)
-        if self.state != self.STATE_CONNECTING:
-            return  # the connection was lost while onConnect decided
-        for channel in self.channels:
-            check_name(channel)  # onConnect may have given it another
+        # It may have been lost while onConnect decided, or have got another channel.
+        if self.state != self.STATE_CONNECTING or self._is_forbidden():
+            return
         if self._shake_hands().first is None:
             self._switch(subprotocol, headers)
         elif subprotocol not in (None, self.websocket_protocol_in_use):
@@ -416,13 +418,13 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _onOpen(self) -> None:
         self._request = Remembered(self._request)
-        self._join(self._shake_hands().since)
+        self._join(self._shake_hands().asked)
         self._handshake = None
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
 
-    def _join(self, since: Mapping[str, Position]) -> None:
+    def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection. To be overridden."""
 
     def _onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:

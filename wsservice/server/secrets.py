@@ -14,6 +14,10 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from ..escape import is_secret, to_mask
 
+_CHANNEL = "channel="
+"""The parameter that names a channel, which is no secret: the list of channels has its name, and
+the line of the log about a refused channel."""
+
 
 class RequestAttributes(Protocol):
     """The attributes of a request that this module reads."""
@@ -44,9 +48,11 @@ def _of_query(query: str) -> Iterator[str]:
     yield query
     yield unquote_plus(query)
     for part in query.split("&"):
-        yield part.partition("=")[2] or part
+        if not part.startswith(_CHANNEL):
+            yield part.partition("=")[2] or part
     for name, value in parse_qsl(query, keep_blank_values=True):
-        yield value or name
+        if name != "channel":
+            yield value or name
 
 
 def _of_headers(headers: Mapping[str, str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from ..auth.identification import Identification
 from ..broker import open_engine, open_hub
 from ..channels.contract import Hub
+from ..channels.following import FollowingHub
 from ..channels.history import history_of
 from ..channels.hub import LocalHub
 from ..clock import monotonic_of, wall_of
@@ -72,7 +73,7 @@ def hooks_of_broker(engine: Engine, meeting: BrokerHub) -> Hooks:
     """Return the calls for the Redis servers, and for the hub that meets other nodes there."""
     return Hooks(
         checks=[engine.check, meeting.check],
-        reloads=[engine, meeting],
+        reloads=[engine, meeting, meeting.keeps],
         shows=[lambda face: face.show_broker(engine, meeting)],
         starts=[engine.start],
         closes=[meeting.close],
@@ -137,7 +138,7 @@ class ConnectionParts:
         identifying = self._open_identification(config)
         if self.meeting is not None:
             self.meeting.gathering = self.factory.gathering
-        history = self.hub.history
+        history = self.hub.kept
         shown = [] if history is None else [lambda face: face.show_history(history)]
         #: The calls of all parts, in the order in which they are made.
         self.hooks = Hooks(
@@ -147,6 +148,7 @@ class ConnectionParts:
                 *meeting.reloads,
                 *receiving.reloads,
                 *identifying.reloads,
+                *([] if self.meeting else _keeps_of(self.hub)),
             ],
             shows=[*telling.shows, *meeting.shows, *shown, *receiving.shows],
             starts=[*telling.starts, *meeting.starts, *identifying.starts],
@@ -246,6 +248,13 @@ class ConnectionParts:
         return stopped.addCallback(
             lambda _: one_after_another([*steps, drain.end, self.journal.close])
         )
+
+
+def _keeps_of(hub: Hub) -> list[Reloadable]:
+    """Return what is kept of channels, where a hub goes by it."""
+    if isinstance(hub, FollowingHub):
+        return [hub.keeps]
+    return [] if hub.kept is None else [hub.kept.keeping]
 
 
 def one_after_another(calls: Iterable[Stop]) -> Deferred[None]:

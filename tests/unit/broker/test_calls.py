@@ -5,19 +5,33 @@ from __future__ import annotations
 import pytest
 
 from wsservice.broker import calls
-from wsservice.broker.calls import Appended, ChannelPlace, EntryPage, Terms
+from wsservice.broker.calls import Appended, ChannelPlace, EntryPage, KeptTerms, Terms
 from wsservice.broker.standing import UNKNOWN, MisplacedError, Standing
 from wsservice.channels.query import Position
 from wsservice.config.config import Config
 
 
 def test_the_terms_are_those_of_a_configuration() -> None:
-    assert Terms.of(Config()) is None
-    terms = Terms.of(Config(history="100,1.5", history_bytes=70_000))
+    assert KeptTerms.of(Config()).of_channel("a").size == 0
+    terms = KeptTerms.of(Config(history="100,1.5", history_bytes=70_000)).of_channel("a")
     assert terms == Terms(100, 1.5, 70_000)
     assert (terms.milliseconds, terms.remembered) == (1500, 86_400_000)
     assert Terms(1, 0, 1).milliseconds == 0
     assert Terms(1, 0, 1).remembered == 30 * 86_400_000
+
+
+def test_each_channel_has_its_own_terms_and_all_are_remembered_as_long() -> None:
+    rules = [{"match": "long.*", "keep": "5,0"}, {"match": "none", "keep": 0}]
+    config = Config(history="100,1.5", channels=rules)  # type: ignore[arg-type]
+    terms = KeptTerms.of(config)
+    usual, long, none = (terms.of_channel(each) for each in ("a", "long.1", "none"))
+    assert [(each.size, each.seconds) for each in (usual, long, none)] == [
+        *((100, 1.5), (5, 0.0), (0, 0.0))
+    ]
+    assert {usual.remembered, long.remembered} == {30 * 86_400_000}
+    assert terms.of_channel("b") is usual
+    terms.keeps.prepare(Config(history="100,1.5"))()
+    assert terms.of_channel("long.1") == Terms(100, 1.5, config.history_bytes)
 
 
 def test_messages_that_are_kept_for_days_have_their_place_remembered_as_long() -> None:

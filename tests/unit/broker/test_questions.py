@@ -10,7 +10,7 @@ from wsservice.broker import questions as module
 from wsservice.broker.questions import NOWHERE, ServerQuestions
 from wsservice.channels.history import Missed
 from wsservice.channels.message import ChannelMessage
-from wsservice.channels.query import Position
+from wsservice.channels.query import Latest, Position
 from wsservice.errors import Away, Refused, Unknown
 
 from ...support import Logged
@@ -26,21 +26,21 @@ class Asking:
     def __init__(self) -> None:
         self.clock = Clock()
         self.ready = True
-        self.open: list[tuple[str, Position | None, Deferred[Missed]]] = []
+        self.open: list[tuple[str, Position | Latest | None, Deferred[Missed]]] = []
         self.questions = ServerQuestions(self.clock, lambda: self.ready, self._read)
 
-    def _read(self, channel: str, since: Position | None) -> Deferred[Missed]:
+    def _read(self, channel: str, since: Position | Latest | None) -> Deferred[Missed]:
         answer: Deferred[Missed] = Deferred()
         self.open.append((channel, since, answer))
         return answer
 
-    def ask(self, channel: str = "a", since: Position | None = AT) -> list[Any]:
+    def ask(self, channel: str = "a", since: Position | Latest | None = AT) -> list[Any]:
         told: list[Any] = []
         self.questions.ask(channel, since).addCallback(told.append)
         return told
 
     @property
-    def asked(self) -> list[tuple[str, Position | None]]:
+    def asked(self) -> list[tuple[str, Position | Latest | None]]:
         return [(channel, since) for channel, since, _ in self.open]
 
     def answer(self, answer: Any) -> None:

@@ -56,7 +56,7 @@ def said(offset: int, epoch: str = E, channel: str = "a") -> ChannelMessage:
 def test_it_has_a_history_though_none_is_here() -> None:
     hub = FollowingHub()
     assert hub.has_history
-    assert hub.history is None
+    assert hub.kept is None
 
 
 def test_what_comes_in_order_is_handed_out() -> None:

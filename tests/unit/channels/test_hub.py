@@ -97,8 +97,8 @@ def test_a_channel_with_a_long_name_is_the_publishers_to_know() -> None:
             hub.publish(name, b"x")
         with pytest.raises(ValueError, match="give one of at most 255"):
             hub.presence(name)
-    assert hub.history is not None
-    assert len(hub.history) == 0
+    assert hub.kept is not None
+    assert len(hub.kept) == 0
     member = joined(hub, "\u00e9" * 127)
     assert hub.publish(member.channel, b"x") == 1
 

@@ -80,6 +80,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "inbox_size": 100_000,
         "inbox_away": "buffer,10000",
         "inbox_bytes": 16 * 1024 * 1024,
+        "channels": (),
     }
 
 

@@ -7,11 +7,11 @@ import attrs
 import pytest
 
 from wsservice.config import helptext
-from wsservice.config.config import GROUPS, Config
+from wsservice.config.config import GROUPS, OPTIONS, Config
 from wsservice.config.fields import BYTES, SECONDS, option_name, setting
 from wsservice.config.helptext import WIDTH, default_of, help_text, summary_of, usage_of
 
-FIELDS: dict[str, attrs.Attribute[Any]] = attrs.fields_dict(Config)
+FIELDS: dict[str, attrs.Attribute[Any]] = {field.name: field for field in OPTIONS}
 EACH = pytest.mark.parametrize("name", FIELDS)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsservice.config.config import Config
+from wsservice.config.config import OPTIONS, Config
 from wsservice.config.fields import refuse, setting
 from wsservice.config.sources import (
     Given,
@@ -284,7 +284,7 @@ class TestShowing:
         assert 'allow_origin = ["*", "https://a.example"]  # WSSERVICE_ALLOW_ORIGIN' in lines
         assert "compression = true  # --compression" in lines
         assert "port = 8080  # default" in lines
-        assert len(lines) == len(attrs.fields(Config))
+        assert len(lines) == len(OPTIONS)
 
     def test_what_is_not_set_has_no_value(self) -> None:
         lines = self.lines(Settings.merged(from_options({"listen": ["tcp:1"]})))
@@ -299,6 +299,30 @@ class TestShowing:
         lines = "\n".join(self.lines(Settings(config, {})))
         assert Settings.merged(from_file(lines.encode(), "ws.toml")).config == config
         assert lines.replace("\n", "").isprintable()
+
+    def test_rules_come_last_and_read_back(self) -> None:
+        octets = b"""
+            [[channels]]
+            match = "room.*"
+            subscribe = "users"
+            keep = 100
+            join_leave = true
+            [[channels]]
+            match = 'a"b'
+        """
+        settings = Settings.merged(from_file(octets, "my.toml"))
+        lines = self.lines(settings)
+        assert lines[-7:] == [
+            "[[channels]]  # my.toml, rule 1",
+            'match = "room.*"',
+            'subscribe = "users"',
+            'keep = "100,300"',
+            "join_leave = true",
+            "[[channels]]  # my.toml, rule 2",
+            r'match = "a\"b"',
+        ]
+        again = Settings.merged(from_file("\n".join(lines).encode(), "ws.toml"))
+        assert again.config == settings.config
 
     def test_a_secret_is_not_shown_and_its_mask_is_no_value(self) -> None:
         settings = Settings(Secretive(token="hunter2"), from_options({"token": "hunter2"}))
@@ -322,7 +346,7 @@ class TestShowing:
 def test_the_manual_shows_every_setting_with_its_default() -> None:
     _, _, rest = OPERATIONS.read_text().partition("```toml\n# Every setting")
     table = from_file(rest.partition("```")[0].partition("\n")[2].encode(), "operations.md")
-    assert set(table) == set(attrs.fields_dict(Config))
+    assert set(table) == {field.name for field in OPTIONS}
     assert Settings.merged(table).config == Config()
 
 

@@ -475,13 +475,13 @@ class TestBroker:
     ) -> None:
         hub = met.service.hub
         assert met.service.meeting is hub
-        assert (hub.has_history, hub.history) == (False, None)
+        assert (hub.has_history, hub.kept) == (False, None)
         kept = Run(monkeypatch, broker=("redis://127.0.0.1:1",), history="10").service
         assert kept.meeting is kept.hub
-        assert (kept.hub.has_history, kept.hub.history) == (True, None)
+        assert (kept.hub.has_history, kept.hub.kept) == (True, None)
         alone = Run(monkeypatch, history="10").service
         assert alone.meeting is None
-        assert alone.hub.history is not None
+        assert alone.hub.kept is not None
 
     def test_what_waits_to_be_published_is_over_at_the_end(
         self, monkeypatch: pytest.MonkeyPatch

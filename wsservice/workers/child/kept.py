@@ -9,10 +9,13 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from ...channels.following import FollowingHub
 from ...channels.history import Missed
+from ...channels.keeping import Keeps
 from ...channels.message import ChannelMessage, new_message
 from ...channels.outcome import Published
-from ...channels.query import Position
-from ...channels.question import HistoryQuestion
+from ...channels.page import HistoryPage
+from ...channels.presence import DEFAULT_LIMIT
+from ...channels.query import Latest, Position
+from ...channels.question import HistoryQuestion, in_time
 from ...errors import NotPublishedError
 from ..wire.bus import Bus
 from ..wire.messages import LONGEST_KEPT, MissedPage, Publication
@@ -35,13 +38,16 @@ class ParentHistory:
     def __init__(self, bus: Bus, reactor: Any) -> None:
         self._bus = bus
         self._reactor = reactor
-        self._open: dict[tuple[str, Position | None], HistoryQuestion] = {}
+        self._open: dict[tuple[str, Position | Latest | None], HistoryQuestion] = {}
         self._waiting: deque[HistoryQuestion] = deque()
         self._asked: dict[int, HistoryQuestion] = {}
         self._number = 0
 
-    def ask(self, channel: str, since: Position | None) -> Deferred[Missed]:
-        """Fire with the messages of a channel since a position; for None, only its position now."""
+    def ask(self, channel: str, since: Position | Latest | None) -> Deferred[Missed]:
+        """Fire with the messages of a channel since a position; for None, only its position now.
+
+        With `Latest` they are the last messages.
+        """
         question = self._open.get((channel, since))
         if question is None:
             question = self._open[channel, since] = HistoryQuestion(channel, since)
@@ -54,9 +60,7 @@ class ParentHistory:
             question = self._waiting.popleft()
             self._number = self._number % _REQUESTS + 1
             self._asked[self._number] = question
-            place = question.since
-            since = None if place is None else (place.offset, place.epoch)
-            self._bus.say(AskHistory(self._number, question.channel, since))
+            self._bus.say(_asking(self._number, question.channel, question.since))
 
     def answered(self, page: MissedPage) -> None:
         """Settle a question with the parent's answer."""
@@ -66,6 +70,12 @@ class ParentHistory:
         question.answer(page.missed, self._reactor)
 
 
+def _asking(number: int, channel: str, place: Position | Latest | None) -> AskHistory:
+    if isinstance(place, Latest):
+        return AskHistory(number, channel, None, place.count)
+    return AskHistory(number, channel, None if place is None else (place.offset, place.epoch))
+
+
 class KeptHub(FollowingHub):
     """The hub of a worker whose parent keeps a history.
 
@@ -73,8 +83,8 @@ class KeptHub(FollowingHub):
     with its position in the history. It is dropped if the queue of the bus is full.
     """
 
-    def __init__(self, bus: Bus, reactor: Any) -> None:
-        super().__init__()
+    def __init__(self, bus: Bus, reactor: Any, keeps: Keeps | None = None) -> None:
+        super().__init__(keeps)
         self._bus = bus
         self._reactor = reactor
         self._questions = ParentHistory(bus, reactor)
@@ -127,9 +137,14 @@ class KeptHub(FollowingHub):
         self._tell()
         return self._questions.ask(channel, None).addCallback(lambda missed: missed.position)
 
-    def missed(self, channel: str, since: Position) -> Deferred[Missed]:
+    def missed(self, channel: str, since: Position | Latest) -> Deferred[Missed]:
         self._tell()
         return self._questions.ask(channel, since)
+
+    def history(
+        self, channel: str, limit: int = DEFAULT_LIMIT, since: Position | None = None
+    ) -> Deferred[HistoryPage]:
+        return in_time(super().history(channel, limit, since), self._reactor)
 
     def answered(self, page: MissedPage) -> None:
         """Settle a question with the parent's answer."""

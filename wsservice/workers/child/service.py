@@ -18,6 +18,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ...channels.keeping import Keeps
 from ...channels.presence import PresenceQuestions
 from ...config.config import Config
 from ...errors import WSServiceError
@@ -251,8 +252,8 @@ class Serving:
         if config.broker:
             # With a broker, each worker receives the messages of all nodes by itself.
             self._hub = None
-        elif config.history_size:
-            self._hub = KeptHub(self.bus, self._reactor)
+        elif (keeps := Keeps.of(config)).any:
+            self._hub = KeptHub(self.bus, self._reactor, keeps)
         else:
             self._hub = WorkerHub(self.bus)
         self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)

@@ -279,6 +279,9 @@ class OverallAdmin(Face):
             self.show_webhook(OverallWebhook(self._overall))
         if supervisor.keeping is not None:
             self.show_history(supervisor.keeping.history)
+            self.answer_history(supervisor.keeping.read)
+        elif meeting is not None and meeting.has_history:
+            self.answer_history(meeting.history)
         if config.inbox:
             self.show_inbox(lambda: self._overall.inbox)
 

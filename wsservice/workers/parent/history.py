@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from ...channels.history import History, Missed
 from ...channels.message import ChannelMessage
-from ...channels.query import Position
+from ...channels.page import HistoryPage, read_page
+from ...channels.query import Latest, Position
 from ...clock import Seconds
 from ..wire.coding import BusMessage
 from ..wire.framing import TooLongError
@@ -78,6 +80,8 @@ class Keeping:
 
     def dropped(self, worker: HistoryWorker, channel: str) -> None:
         """Tell a worker that the queue to it was full, and a message of a channel was dropped."""
+        if not self.history.keeping.of_channel(channel).size:
+            return  # nobody can have it again
         if channel not in self._occupied.get(worker, ()):
             return
         told = self._told.setdefault(worker, set())
@@ -90,11 +94,12 @@ class Keeping:
         channel, since = message.channel, message.since
         # Messages lost after this answer need another notice.
         self._told.get(worker, set()).discard(channel)
-        if since is None:
-            missed = Missed((), self.history.position(channel))
+        if message.latest:
+            missed = self._missed(channel, Latest(message.latest))
+        elif since is not None:
+            missed = self._missed(channel, Position(*since))
         else:
-            offset, epoch = since
-            missed = _page(self.history.since(channel, Position(offset, epoch), self._seconds()))
+            missed = Missed((), self.history.position(channel))
         try:
             worker.bus.say(MissedPage(message.request, channel, missed))
         except TooLongError as error:
@@ -102,6 +107,23 @@ class Keeping:
             _log.error("cannot send a worker the messages it missed: {error}", error=str(error))
             missed = Missed((), self.history.position(channel), gap=True)
             worker.bus.say(MissedPage(message.request, channel, missed))
+
+    def _missed(self, channel: str, since: Position | Latest) -> Missed:
+        """Return a page of messages, which is whole if there are no more than these."""
+        if isinstance(since, Latest):
+            missed = self.history.latest(channel, since.count, self._seconds())
+        else:
+            missed = self.history.since(channel, since, self._seconds())
+        missed = _page(missed)
+        return attrs.evolve(missed, whole=missed.position == self.history.position(channel))
+
+    def read(self, channel: str, limit: int, since: Position | None) -> Deferred[HistoryPage]:
+        """Return a part of a channel's history: see `Hub.history`."""
+
+        def missed(channel: str, since: Position | Latest) -> Deferred[Missed]:
+            return succeed(self._missed(channel, since))
+
+        return Deferred.fromCoroutine(read_page(missed, channel, limit, since))
 
     def came_and_left(
         self, worker: HistoryWorker, came: Iterable[str], left: Iterable[str]

@@ -161,6 +161,7 @@ class ParentService(Service):
             self,
             *self._face.reloads,
             *self._broker.reloads,
+            *([] if history is None else [history.keeping]),
         ]
 
     def _open_broker(self) -> Hooks:

@@ -149,6 +149,7 @@ class MissedPage(BusMessage):
                 "offset": missed.position.offset,
                 "epoch": missed.position.epoch,
                 "gap": missed.gap,
+                "whole": missed.whole,
                 # All messages of a page have the epoch of its end.
                 "entries": [
                     [each.offset, each.time, each.is_binary, len(each.payload)] for each in entries
@@ -180,7 +181,8 @@ def page(body: bytes) -> MissedPage:
             )
         if start != len(body):
             raise MessageError("a page with a wrong length")
-        missed = Missed(entries, position, bool(head["gap"]))
+        # A parent of an earlier build says nothing of it.
+        missed = Missed(entries, position, bool(head["gap"]), head.get("whole") is True)
         return MissedPage(int(head["request"]), channel, missed)
     except MessageError:
         raise

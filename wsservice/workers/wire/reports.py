@@ -65,7 +65,8 @@ class NoReply(BusMessage):
 class AskHistory(BusMessage):
     """Ask for the messages of a channel since a position; for None, only for its position now.
 
-    The position is an offset and an epoch. The answer is a `MissedPage`.
+    The position is an offset and an epoch. If `latest` is not 0, it asks for the last messages, at
+    most that many, in place of those since a position. The answer is a `MissedPage`.
     """
 
     kind: ClassVar[str] = "ask"
@@ -73,6 +74,7 @@ class AskHistory(BusMessage):
     request: int
     channel: str
     since: tuple[int, str] | None
+    latest: int = 0
 
 
 @attrs.frozen

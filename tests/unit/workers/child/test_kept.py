@@ -48,7 +48,7 @@ class Bus:
 
 def asked(bus: Bus) -> list[Any]:
     """The questions since the last time: request, channel, since."""
-    questions = [attrs.astuple(each) for each in bus.said if isinstance(each, AskHistory)]
+    questions = [attrs.astuple(each)[:3] for each in bus.said if isinstance(each, AskHistory)]
     bus.said.clear()
     return questions
 

@@ -57,7 +57,7 @@ def test_members_are_named_as_in_other_builds() -> None:
         "counts": {"taken", "left"},
         "answer": {"request", "answer"},
         "refused": {"request"},
-        "ask": {"request", "channel", "since"},
+        "ask": {"request", "channel", "since", "latest"},
         "ask_presence": {"request", "channel", "limit"},
         "channels": {"came", "left"},
         "figures": {"figures"},
