@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from wsservice.channels.history import PAGE
+from wsservice.channels.envelopes import SharedFrames
+from wsservice.channels.history import PAGE, Missed
 from wsservice.channels.query import ChannelQuery, Latest
 from wsservice.server.behaviours import GreetingServerProtocol, ServerProtocol
 from wsservice.server.latest import last_of, most_allowed
@@ -286,6 +288,45 @@ class TestSlowly:
             client.protocol.resumeProducing()
             came += len(payloads(client))
         assert came == 50
+
+    def test_and_no_message_stays_in_memory_for_it(self, kept: Served) -> None:
+        for number in range(50):
+            kept.hub.publish("a", str(number).encode().ljust(1000))
+        client = kept.connect()
+        queue = client.protocol._queue
+
+        def writing(octets: bytes) -> None:
+            write(octets)
+            client.protocol.pauseProducing()
+
+        write, _ = queue.write_by(writing)
+        client.open("/a?history=50")
+        turns(kept)
+        gc.collect()
+        alive = [each for each in gc.get_objects() if type(each) in (SharedFrames, Missed)]
+        assert alive == []
+
+    def test_while_there_is_no_memory_past_messages_wait_and_new_ones_do_not(
+        self, kept: Served
+    ) -> None:
+        published(kept, 2)
+        budget = kept.factory.budget
+        budget.limit, budget.octets = 1000, 990
+        live, client = kept.connect().open("/a"), kept.connect().open("/a?history=2")
+        published(kept, 1, first=3)
+        assert (payloads(live), payloads(client)) == ([b"3"], [])
+        budget.octets = 0
+        kept.clock.advance(0.05)
+        published(kept, 1, first=4)
+        assert (payloads(live), payloads(client)) == ([b"4"], [b"2", b"3", b"4"])
+
+    def test_who_leaves_while_it_waits_for_memory(self, kept: Served, logged: Logged) -> None:
+        published(kept, 2)
+        budget = kept.factory.budget
+        budget.limit, budget.octets = 1000, 990
+        kept.connect().open("/a?history=2").lose()
+        kept.clock.advance(0.05)
+        assert (kept.hub.channels(), logged.failures) == ([], [])
 
 
 def test_the_hook_is_the_size_of_the_history() -> None:
