@@ -1,11 +1,12 @@
-"""A chat: one room for each path.
+"""A chat: one room for each path. Newcomers see what was said in the last hour.
 
-    twistd -n wsdemo --port 8080 --protocol chat.Chat --allow-origin http://localhost:8000
+    twistd -n wsdemo --protocol chat.Chat --history 100,1h --allow-origin http://localhost:8000
     python -m http.server 8000            # in another terminal, for the page
     # then open http://localhost:8000/chat.html in two windows
 
 Messages are JSON, both ways. The server checks each message of a client, and the page shows it as
-text, never as HTML.
+text, never as HTML. The page asks for the last messages with ?history=20; the service sends them
+before new ones, so the behaviour has nothing to do for it.
 """
 
 import json

@@ -102,6 +102,32 @@ def test_the_chat(example: Example) -> None:
     page.wait_for("#state", "1 here")
 
 
+def test_who_comes_later_to_the_chat_sees_what_was_said(example: Example) -> None:
+    chat = ("--protocol", "chat.Chat", "--history", "100,1h")
+    page = example.serve(*chat).pages().open("chat.html")
+    page.wait_for("#state", "Connected")
+    page.fill("#text", "Ann")
+    page.press(ENTER)
+    for number in range(25):
+        page.fill("#text", f"{number} {HOSTILE}")
+        page.press(ENTER)
+    said(page, "#talk", f"Ann: 24 {HOSTILE}")
+    page.driver.switch_to.new_window("tab")
+    other = example.open("chat.html")
+    said(other, "#talk", f"Ann: 24 {HOSTILE}")
+    lines = "return [...document.querySelectorAll('#talk li')].map((each) => each.textContent)"
+    assert other.run(lines) == [f"Ann: {number} {HOSTILE}" for number in range(5, 25)]
+    other.fill("#text", "Bob")
+    other.press(ENTER)
+    said(other, "#talk", "Bob joined")
+    # A page that is connected anew shows nothing twice.
+    other.run("socket.close()")
+    said(other, "#talk", "Bob left")  # which only a new connection is told
+    assert other.run(lines).count(f"Ann: 24 {HOSTILE}") == 1
+    other.driver.close()
+    page.driver.switch_to.window(page.driver.window_handles[0])
+
+
 def test_the_ticker(example: Example) -> None:
     page = example.serve(*ADMIN).pages().run("ticker.py", "0.05").open("ticker.html")
     page.wait_for("#state", "Live")

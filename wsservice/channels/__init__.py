@@ -8,6 +8,7 @@ The modules::
     envelopes.py  the subprotocol wsservice.v1
     figures.py    figures of the history, for Prometheus
     following.py  the hub of a process whose history is kept elsewhere
+    gate.py       past messages wait while there is no memory for them
     history.py    the last messages of each channel
     hub.py        the hub of one process
     keeping.py    what the history keeps of each channel

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from ..protocol.framing import Framing
 from ..protocol.sending import PreparedMessage, SendQueue, Sent
 from .envelopes import SharedFrames, enveloped, of_gap, of_joining, of_message
+from .gate import MemoryGate
 from .history import PAGE, Missed
 from .query import Latest, Position
 
@@ -176,12 +177,25 @@ class CatchUp:
                 # Only a position is kept meanwhile. Messages are fetched when there is room.
                 self._room = Deferred()
                 await self._room
-            missed: Missed = await self._connection.factory.hub.missed(channel, place)
-            if isinstance(place, Latest):
-                self._tell_joined(channel, _before(missed))
-            elif missed.gap:
-                self._tell_gap(channel, place, missed.position, is_promised)
-            place = await self._send_some(channel, missed)
+            # No variable here may refer to messages: they would stay in memory while it waits.
+            place = await self._fetch_some(channel, place, is_promised)
+            if place is not None:
+                await self._give_way()
+
+    async def _fetch_some(
+        self, channel: str, since: Position | Latest, is_promised: bool
+    ) -> Position | Latest | None:
+        """Fetch a page and send it; return the last one's position, or None at the end."""
+        gate: MemoryGate = self._connection.factory.gate
+        must = not gate.is_open and await gate.wait()
+        missed: Missed = await self._connection.factory.hub.missed(channel, since)
+        if missed.entries and not (must or gate.is_open):
+            return since  # many had their answers at once; it asks again when there is memory
+        if isinstance(since, Latest):
+            self._tell_joined(channel, _before(missed))
+        elif missed.gap:
+            self._tell_gap(channel, since, missed.position, is_promised)
+        return self._send_some(channel, missed)
 
     def _tell_gap(self, channel: str, since: Position, place: Position, is_promised: bool) -> None:
         connection = self._connection
@@ -192,7 +206,7 @@ class CatchUp:
             same = since.epoch == place.epoch
             connection.left_behind(place.offset - since.offset if same else place.offset)
 
-    async def _send_some(self, channel: str, missed: Missed) -> Position | None:
+    def _send_some(self, channel: str, missed: Missed) -> Position | None:
         """Send some missed messages; return the last one's position, or None at the end."""
         connection = self._connection
         hub = connection.factory.hub
@@ -214,18 +228,16 @@ class CatchUp:
         if missed.whole and place == missed.position and not self._queue.waits:
             hub.catch_up(connection, channel, place)
             return None
-        await self._give_way(missed)
+        if len(missed.entries) == PAGE or self._queue.waits:
+            self._pages += 1
         return place
 
-    async def _give_way(self, missed: Missed) -> None:
+    async def _give_way(self) -> None:
         """Let other connections be served after a full page, or after several.
 
         A connection gets more pages in each turn, so that it catches up however many messages
         are published in one.
         """
-        if len(missed.entries) < PAGE and not self._queue.waits:
-            return
-        self._pages += 1
         if self._pages >= self._pages_a_turn:
             self._pages = 0
             self._pages_a_turn = min(2 * self._pages_a_turn, _MOST_PAGES)

@@ -7,7 +7,9 @@ from wsservice.admin.queries import (
     channels_wanted,
     closing_in,
     connections_wanted,
+    history_wanted,
 )
+from wsservice.channels.query import Position
 from wsservice.directory.listing import Closing, Wanted
 from wsservice.directory.presence import ChannelsWanted
 
@@ -148,3 +150,42 @@ class TestChannels:
     def test_too_much(self) -> None:
         with pytest.raises(WrongError, match="cannot be read"):
             channels_wanted("&".join(["limit=1"] * 17))
+
+
+class TestHistory:
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ("", (100, None)),
+            ("limit=1", (1, None)),
+            ("limit=1000&since=7&epoch=E.1", (1000, Position(7, "E.1"))),
+            ("epoch=a-_.b&since=0", (100, Position(0, "a-_.b"))),
+        ],
+    )
+    def test_what_can_be_asked_for(self, query: str, expected: tuple[int, Position | None]) -> None:
+        assert history_wanted(query) == expected
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "limit=0",
+            "limit=1001",
+            "limit=",
+            "limit=%D9%A1",
+            "limit=1&limit=2",
+            "since=1",
+            "epoch=E",
+            "since=&epoch=E",
+            "since=-1&epoch=E",
+            "since=%D9%A1&epoch=E",
+            "since=" + "9" * 1000 + "&epoch=E",
+            "since=1&epoch=a%20b",
+            "since=1&epoch=" + "e" * 65,
+            "history=5",
+            "&".join(["limit=1"] * 17),
+            "%ff=%ff",
+        ],
+    )
+    def test_all_else_is_refused(self, query: str) -> None:
+        with pytest.raises(WrongError, match="give a limit from 1 to 1000, and since with epoch"):
+            history_wanted(query)

@@ -6,17 +6,20 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from wsservice.admin.access import Access
 from wsservice.admin.exchange import AdminRequest, Answer, Stream
 from wsservice.admin.figures import Figures
 from wsservice.admin.publishing import Publishing
 from wsservice.admin.routes import Routes
+from wsservice.channels.history import History
+from wsservice.channels.hub import LocalHub
 from wsservice.directory.listing import Closing, Wanted
 from wsservice.directory.outcomes import SendOutcome, UnansweredError, Unreached
 from wsservice.directory.people import LocalPeople
 from wsservice.directory.tracing import MOST_TRACES, Trace, Traces
+from wsservice.errors import HistoryAwayError
 from wsservice.server.behaviours import EchoServerProtocol
 
 from ...support import CLOSE, TEXT, Served, close_payload
@@ -354,3 +357,60 @@ class TestMessages:
     )
     def test_other_methods(self, face: Face, method: str, target: str) -> None:
         assert face.say(target, method)[0] == 405
+
+
+class TestHistory:
+    @pytest.fixture
+    def hub(self, face: Face) -> LocalHub:
+        hub = LocalHub(lambda: 5.0, history=History(100, 0, 100_000), wall=lambda: 5.0)
+        face.routes.read_history = hub.history
+        return hub
+
+    def test_its_channel_is_percent_encoded_slashes_too(self, face: Face, hub: LocalHub) -> None:
+        hub.publish("caf\u00e9/a b", b"x")
+        hub.publish("", b"root")
+        status, said = face.say("/history/caf%C3%A9%2Fa%20b")
+        assert (status, said["channel"]) == (200, "caf\u00e9/a b")
+        assert said["messages"] == [{"offset": 1, "time": 5.0, "data": "x"}]
+        assert face.say("/history/")[1]["messages"][0]["data"] == "root"
+
+    def test_page_by_page(self, face: Face, hub: LocalHub) -> None:
+        for number in range(5):
+            hub.publish("a", b"%d" % number)
+        _, said = face.say("/history/a?limit=2")
+        assert [each["data"] for each in said["messages"]] == ["3", "4"]
+        assert said["next"] is None
+        query = f"limit=3&since=0&epoch={said['epoch']}"
+        _, said = face.say(f"/history/a?{query}")
+        assert (said["offset"], said["next"], said["gap"]) == (3, 3, False)
+        _, said = face.say(f"/history/a?limit=3&since={said['next']}&epoch={said['epoch']}")
+        assert [each["offset"] for each in said["messages"]] == [4, 5]
+        _, said = face.say("/history/a?since=3&epoch=another")
+        assert (said["gap"], len(said["messages"])) == (True, 5)
+
+    @pytest.mark.parametrize(
+        "target", ["/history/a?limit=0", "/history/a?since=1", "/history/" + "x" * 256]
+    )
+    def test_a_wrong_request_is_400(self, face: Face, hub: LocalHub, target: str) -> None:
+        status, said = face.say(target)
+        assert (status, list(said)) == (400, ["error"])
+
+    def test_without_a_history_it_is_404(self, face: Face) -> None:
+        assert face.say("/history/a") == (404, {"error": "no history is kept; give --history"})
+        assert face.say("/history") == (404, {"error": "there is no such path"})
+
+    def test_it_is_read_only_and_needs_the_token(self, face: Face, hub: LocalHub) -> None:
+        assert face.say("/history/a", "POST")[0] == 405
+        assert Face(b"token").say("/history/a")[0] == 401
+
+    def test_a_history_that_is_away_is_503(self, face: Face) -> None:
+        def away(*_: Any) -> Deferred[Any]:
+            return fail(HistoryAwayError("broker redis://h is away"))
+
+        face.routes.read_history = away
+        answer = face.ask("/history/a")
+        assert (answer.status, json.loads(answer.body)) == (
+            503,
+            {"error": "broker redis://h is away"},
+        )
+        assert ("Retry-After", "1") in answer.headers

@@ -7,7 +7,7 @@ import pytest
 from wsservice.broker import calls
 from wsservice.broker.calls import Appended, ChannelPlace, EntryPage, KeptTerms, Terms
 from wsservice.broker.standing import UNKNOWN, MisplacedError, Standing
-from wsservice.channels.query import Position
+from wsservice.channels.query import Latest, Position
 from wsservice.config.config import Config
 
 
@@ -46,6 +46,8 @@ def test_what_a_script_is_told() -> None:
     assert calls.to_look(None, b"")[1:] == ["", "", b""]
     assert calls.to_look(Position(3, "E.1"), b"t n 3\n")[1:] == [3, "E.1", b"t n 3\n"]
     assert calls.to_read(terms, Position(3, "E.1"))[1:4] == [3, "E.1", 1500]
+    assert calls.to_read(terms, Position(3, "E.1"))[-1] == 0
+    assert calls.to_read(terms, Latest(20))[1:] == [0, "", 1500, 64, 1024 * 1024, 20]
 
 
 def test_no_two_calls_bring_the_same_beginning() -> None:

@@ -18,9 +18,16 @@ from wsservice.channels.envelopes import SharedFrames
 from wsservice.channels.history import Missed
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
-from wsservice.channels.query import Position
+from wsservice.channels.query import Latest, Position
 from wsservice.config.config import Config
-from wsservice.errors import Away, NotPublishedError, Refused, UncertainError, Unknown
+from wsservice.errors import (
+    Away,
+    HistoryAwayError,
+    NotPublishedError,
+    Refused,
+    UncertainError,
+    Unknown,
+)
 from wsservice.net.gathering import Gathering
 from wsservice.protocol.sending import PreparedMessage
 
@@ -559,6 +566,60 @@ class TestHistory:
         met.hub.catch_up(member, "a", missed.position)
         met.link.say(numbered(b"y", 6))
         assert member.payloads == [b"y"]
+
+    def test_the_last_messages_are_asked_for_once_the_channel_is_heard(self) -> None:
+        met = self.met()
+        member = met.join(behind=True)
+        told: list[Missed] = []
+        met.hub.missed("a", Latest(2)).addCallback(told.append)
+        assert met.link.scripts == []
+        met.link.confirm()
+        (since,) = met.link.asked("since")
+        assert (since[1:3], since[-1]) == ([0, ""], 2)
+        met.link.answer([0, 5, b"E.1", b"4-5000", b"t n2 4\nw", b"5-5000", b"b n2 5\n\xff"])
+        (missed,) = told
+        assert [entry.payload for entry in missed.entries] == [b"w", b"\xff"]
+        assert (missed.position, missed.whole, missed.gap) == (Position(5, "E.1"), True, False)
+        # In this turn there is no message after them: new ones come next.
+        met.hub.catch_up(member, "a", missed.position)
+        met.link.say(numbered(b"y", 6))
+        assert member.payloads == [b"y"]
+
+    def test_a_page_before_others_is_not_whole(self) -> None:
+        met = self.met()
+        told: list[Missed] = []
+        met.hub.missed("a", Latest(9)).addCallback(told.append)
+        met.link.answer([0, 6, b"E.1", b"4-5000", b"t n2 4\nw", b"5-5000", b"t n2 5\nx"])
+        assert (told[0].whole, told[0].position) == (False, Position(5, "E.1"))
+
+    @pytest.mark.parametrize("name", [b"4-5000", b"nonsense", b"9" * 16 + b"-5"])
+    def test_of_the_last_ones_one_that_makes_no_sense_is_passed_over(self, name: bytes) -> None:
+        met = self.met()
+        told: list[Missed] = []
+        met.hub.missed("a", Latest(2)).addCallback(told.append)
+        met.link.answer([0, 5, b"E.1", name, b"nonsense", b"5-5000", b"t n2 5\nx"])
+        offset = 4 if name == b"4-5000" else 5
+        assert told == [Missed((), Position(offset, "E.1"), gap=True)]
+        assert met.hub.figures["poisoned"] == 1
+
+    def test_a_behaviour_reads_it(self) -> None:
+        met = self.met()
+        told: list[Any] = []
+        met.hub.history("a", limit=2).addCallback(told.append)
+        met.link.answer([0, 5, b"E.1", b"4-5000", b"t n2 4\nw", b"5-5000", b"t n2 5\nx"])
+        assert [each.payload for each in told[0].messages] == [b"w", b"x"]
+        assert (told[0].position, told[0].gap) == (Position(5, "E.1"), False)
+
+    def test_a_server_that_is_away_or_silent_is_an_error(self) -> None:
+        met = self.met()
+        told: list[Any] = []
+        met.hub.history("a").addErrback(told.append)
+        met.clock.advance(10)
+        assert told[0].getErrorMessage() == "the history did not answer within 10 s"
+        met.link.go_down()
+        met.hub.history("a").addErrback(told.append)
+        assert told[1].getErrorMessage() == f"broker {BROKER} is away"
+        assert all(each.check(HistoryAwayError) for each in told)
 
     def test_where_a_channel_is_is_asked_for_once_it_is_heard(self) -> None:
         met = self.met()

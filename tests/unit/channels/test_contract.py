@@ -16,7 +16,8 @@ from wsservice.channels.following import FollowingHub
 from wsservice.channels.history import History
 from wsservice.channels.hub import LocalHub
 from wsservice.channels.message import ChannelMessage
-from wsservice.channels.query import Position
+from wsservice.channels.query import Latest, Position
+from wsservice.errors import NoHistoryError
 from wsservice.workers.child.hub import WorkerHub
 from wsservice.workers.child.kept import KeptHub
 
@@ -69,14 +70,17 @@ def test_publishing_is_plain_and_the_rest_comes_later(make: Callable[[], Hub]) -
 def test_the_history_comes_later_too(make: Callable[[], Hub]) -> None:
     hub = make()
     assert hub.has_history
-    answers = [hub.position("a"), hub.missed("a", Position(0, "e"))]
-    assert [type(each) for each in answers] == [Deferred] * 2
+    answers: list[Any] = [hub.position("a"), hub.missed("a", Position(0, "e"))]
+    answers += [hub.missed("a", Latest(5)), hub.history("a")]
+    assert [type(each) for each in answers] == [Deferred] * 4
 
 
 @pytest.mark.parametrize("make", WITHOUT_HISTORY)
 def test_where_none_is_kept_none_is_asked_for(make: Callable[[], Hub]) -> None:
     hub = make()
     assert not hub.has_history
+    with pytest.raises(NoHistoryError, match="no history is kept; give --history"):
+        hub.history("a")
     with pytest.raises(RuntimeError, match="no history is kept"):
         hub.position("a")
     with pytest.raises(RuntimeError, match="no history is kept"):
@@ -93,3 +97,5 @@ def test_what_is_not_allowed_raises_at_once(make: Callable[[], Hub]) -> None:
             ask()
     with pytest.raises(ValueError, match="give 0 to 1000"):
         hub.presence("a", 1001)
+    with pytest.raises(ValueError, match="give 1 to 1000"):
+        hub.history("a", 0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -407,3 +408,39 @@ def test_what_it_takes_is_what_is_counted_whatever_channels_are_called(
     used = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert used <= 1.1 * history.octets
+
+
+class TestLatest:
+    def test_of_an_unknown_channel_there_is_nothing_and_its_place(self) -> None:
+        history = History(10, 0, 100_000)
+        assert history.latest("a", 5, 0.0) == Missed((), history.position("a"))
+
+    def test_the_last_ones_the_oldest_first_up_to_a_page(self) -> None:
+        history = History(1000, 0, 10_000_000)
+        for number in range(200):
+            history.append(ChannelMessage("a", b"%d" % number), 0.0)
+        missed = history.latest("a", 100, 0.0)
+        assert [int(each.payload) for each in missed.entries] == list(range(100, 100 + PAGE))
+        assert missed.position.offset == 100 + PAGE
+        assert (missed.gap, missed.whole) == (False, False)
+        rest = history.since("a", missed.position, 0.0)
+        assert rest.entries[0].offset == missed.position.offset + 1
+        assert len(history.latest("a", 3, 0.0).entries) == 3
+
+    def test_what_is_too_old_is_not_among_them(self) -> None:
+        history = History(10, 60, 100_000)
+        history.append(ChannelMessage("a", b"old"), 0.0)
+        history.append(ChannelMessage("a", b"new"), 50.0)
+        assert [each.payload for each in history.latest("a", 5, 70.0).entries] == [b"new"]
+        missed = history.latest("a", 5, 200.0)
+        assert (missed.entries, missed.position) == ((), history.position("a"))
+
+    def test_of_another_turn_they_are_not_whole_any_more(self) -> None:
+        history = History(10, 0, 100_000)
+        history.append(ChannelMessage("a", b"x"), 0.0)
+        missed = attrs.evolve(history.latest("a", 5, 0.0), whole=True)
+        frames = missed.frames(0)
+        later = missed.later()
+        assert not later.whole
+        assert later.frames(0) is frames
+        assert later.later() is later

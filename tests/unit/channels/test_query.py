@@ -19,6 +19,7 @@ from wsservice.channels.query import (
     has_control,
     is_too_long,
     octets_of,
+    position_of,
 )
 
 NAMES = st.text(
@@ -177,3 +178,46 @@ class TestOfAQuery:
 def test_a_name_with_a_control_character_is_known(character: str) -> None:
     assert has_control(f"a{character}b")
     assert not has_control("a b/é")
+
+
+class TestHistory:
+    def test_a_count_stands_for_all_channels_wherever_it_stands(self) -> None:
+        for query in ("history=20&channel=a", "channel=a&history=20"):
+            assert asked_for(query, "here", True, kept=True) == ChannelQuery(("a",), {}, 20)
+
+    @pytest.mark.parametrize("value", ["1", "1000000"])
+    def test_its_bounds(self, value: str) -> None:
+        assert asked_for(f"history={value}", "", False, kept=True).history == int(value)
+
+    @pytest.mark.parametrize(
+        "value", ["", "0", "-1", "01", "1000001", "9" * 5000, "\u0661", "1%30", "1 ", "1\n"]
+    )
+    @pytest.mark.parametrize("resuming", [True, False])
+    def test_all_else_is_refused(self, value: str, resuming: bool) -> None:
+        with pytest.raises(ChannelError, match="a number from 1 to 1000000"):
+            asked_for(f"history={value}", "", resuming, kept=True)
+
+    def test_of_many_the_second_is_refused(self) -> None:
+        with pytest.raises(ChannelError, match="more than one history"):
+            asked_for("&".join(["history=1"] * 1000), "", False, kept=True)
+
+    @pytest.mark.parametrize(
+        ("query", "resuming"),
+        [
+            ("history=1&since=1&epoch=e", True),
+            ("since=1&epoch=e&channel=a&history=1", True),
+            ("since=yesterday&history=1", False),
+        ],
+    )
+    def test_it_does_not_stand_beside_since(self, query: str, resuming: bool) -> None:
+        with pytest.raises(ChannelError, match="the query has history beside since; give one"):
+            asked_for(query, "", resuming, kept=True)
+
+    def test_without_a_history_it_is_a_behaviours(self) -> None:
+        assert asked_for("history=all&history=1", "", True) == ChannelQuery()
+
+    def test_a_position_of_two_values(self) -> None:
+        assert position_of("7", "E.1") == Position(7, "E.1")
+        for since, epoch in (("x", "E"), ("1" * 16, "E"), ("1", "a b"), ("\u0661", "E")):
+            with pytest.raises(ChannelError):
+                position_of(since, epoch)

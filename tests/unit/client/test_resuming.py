@@ -62,6 +62,14 @@ class TestAsking:
         assert resumed.asks == "/news?since=2&epoch=e"
         assert resumed.resuming.config.auth == ("user", "secret")
 
+    def test_and_for_the_last_messages_no_more(self) -> None:
+        resumed = Resumed(URL + "?history=20&a=1&channel=b")
+        assert resumed.asks == "/news?history=20&a=1&channel=b"
+        joined = of_joining("news", Position(7, "e"))
+        assert resumed.take(joined, message("8", 8), message("9", 9)) == [b"8", b"9"]
+        assert resumed.missed == []
+        assert resumed.asks == "/news?since=9&epoch=e&a=1&channel=b"
+
     def test_or_after_where_the_channel_was(self) -> None:
         resumed = Resumed()
         assert resumed.take(of_joining("news", Position(7, "e.1"))) == []

@@ -242,6 +242,20 @@ class TestFigures:
         assert face.figure("history_octets_max") == 70_000
         assert b"history" not in Face().ask("/metrics").body
 
+    def test_and_is_read_there(self) -> None:
+        keeping = Keeping(History(10, 0, 70_000), lambda: 5.0, lambda: 5.0)
+        for payload in (b"x", b"\xff"):
+            keeping.stamped(Publication("a", payload, payload == b"\xff"))
+        status, said = Face(keeping).say("/history/a")
+        assert status == 200
+        assert said["messages"] == [
+            {"offset": 1, "time": 5.0, "data": "x"},
+            {"offset": 2, "time": 5.0, "data64": "/w=="},
+        ]
+        status, said = Face(keeping).say(f"/history/a?limit=1&since=0&epoch={said['epoch']}")
+        assert (said["offset"], said["next"]) == (1, 1)
+        assert Face().say("/history/a")[0] == 404
+
 
 class TestConnections:
     @pytest.fixture(autouse=True)
