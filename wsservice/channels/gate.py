@@ -14,7 +14,7 @@ _A_TICK = 8
 """The most connections that go on in one tick. Their messages are counted a moment later."""
 
 
-class Gate:
+class MemoryGate:
     """Makes connections wait for past messages while all connections hold too much memory.
 
     Messages that are published come anyway. But any client can ask for past ones, and a thousand
@@ -52,6 +52,7 @@ class Gate:
     def _tick(self) -> None:
         self._call = None
         self._budget.account_anew()
+        self._budget.make_room()
         for _ in range(_A_TICK):
             if not self._waiting or self._budget.is_exceeded:
                 break

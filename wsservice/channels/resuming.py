@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from ..protocol.framing import Framing
 from ..protocol.sending import PreparedMessage, SendQueue, Sent
 from .envelopes import SharedFrames, enveloped, of_gap, of_joining, of_message
-from .gate import Gate
+from .gate import MemoryGate
 from .history import PAGE, Missed
 from .query import Latest, Position
 
@@ -186,7 +186,7 @@ class CatchUp:
         self, channel: str, since: Position | Latest, is_promised: bool
     ) -> Position | Latest | None:
         """Fetch a page and send it; return the last one's position, or None at the end."""
-        gate: Gate = self._connection.factory.gate
+        gate: MemoryGate = self._connection.factory.gate
         must = not gate.is_open and await gate.wait()
         missed: Missed = await self._connection.factory.hub.missed(channel, since)
         if missed.entries and not (must or gate.is_open):

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ..auth.rules import ChannelRules
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
-from ..channels.gate import Gate
+from ..channels.gate import MemoryGate
 from ..channels.query import ChannelQuery, Position
 from ..channels.resuming import CatchUp
 from ..config.close_codes import CloseCode
@@ -348,7 +348,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.limits = limits
         self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
         self._batched_timer = Timers(reactor)
-        self.gate = Gate(self.budget, reactor)
+        self.gate = MemoryGate(self.budget, reactor)
         self._deployed = deployed(protocol, config, server_options(config), reactor)
         self.protocol = self._deployed
         self.is_ready = lambda: True

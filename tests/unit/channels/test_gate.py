@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from wsservice.channels import gate as module
-from wsservice.channels.gate import Gate
+from wsservice.channels.gate import MemoryGate
 from wsservice.protocol.budget import Budget
 
 TICK = module._TICK_SECONDS
@@ -18,16 +18,14 @@ class Gated:
     def __init__(self, limit: int = 1000) -> None:
         self.clock = Clock()
         self.budget = Budget(limit, self.clock.seconds)
-        self.gate = Gate(self.budget, self.clock)
+        self.gate = MemoryGate(self.budget, self.clock)
         self.went: list[tuple[int, bool]] = []
 
     def wait(self, count: int) -> list[Any]:
-        return [
-            self.gate.wait().addCallback(
-                lambda must, number=number: self.went.append((number, must))
-            )
-            for number in range(count)
-        ]
+        def went(must: bool, number: int) -> None:
+            self.went.append((number, must))
+
+        return [self.gate.wait().addCallback(went, number) for number in range(count)]
 
     def hold(self, octets: int) -> None:
         self.budget.octets = octets

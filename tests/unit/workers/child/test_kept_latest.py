@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsservice.channels.history import PAGE
+from wsservice.channels.keeping import Keeps
 from wsservice.channels.page import ANSWER_SECONDS, HistoryPage
+from wsservice.config.keep import Keep
 from wsservice.errors import HistoryAwayError
 from wsservice.workers.wire.messages import MissedPage, Publication, page
 from wsservice.workers.wire.reports import AskHistory
@@ -23,7 +25,7 @@ from .test_kept import Service, said
 
 def kept(size: int = 1000) -> Service:
     service = Service(size=size)
-    service.served.factory.history_size = size
+    service.hub.keeps = Keeps(Keep(size, 0))
     return service
 
 
