@@ -26,6 +26,7 @@ SECTIONS = {
     "test_handshakes": "Opening handshakes",
     "test_identity": "Credentials",
     "test_rules": "Forbidden channels",
+    "test_tokens": "JSON Web Tokens",
     "test_limits": "Messages beyond the limits",
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",

@@ -233,22 +233,26 @@ class Row:
     """Seconds of CPU time that the longest turn in the reactor may take."""
     workers: int = 1
     """Processes that serve."""
+    needs: Callable[[Path], contextlib.AbstractContextManager[Sequence[str]]] | None = None
+    """Makes what the server needs, in a folder, and returns the options that name it."""
 
     def run(self, full: bool) -> Result:
         """Start a server, attack it, stop it."""
         with tempfile.TemporaryDirectory() as folder:
             programs = Programs(Path(folder))
-            try:
-                return self._run(programs, full)
-            finally:
-                programs.end()
+            needs = self.needs or (lambda _: contextlib.nullcontext(()))
+            with needs(programs.folder) as options:
+                try:
+                    return self._run(programs, full, options)
+                finally:
+                    programs.end()
 
     def hold(self) -> None:
         """Run it shortened, as a test. Raises `AssertionError` where a bound did not hold."""
         result = self.run(full=False)
         assert not result.problems, f"{result.problems} ({result.got}; {result.figures})"
 
-    def _run(self, programs: Programs, full: bool) -> Result:
+    def _run(self, programs: Programs, full: bool, more: Sequence[str]) -> Result:
         listen = ["--listen", "tcp:0:interface=127.0.0.1", "--drain", "0.5"]
         certificate = None
         if self.tls:
@@ -264,6 +268,7 @@ class Row:
             *listen,
             *("--protocol", behaviour),
             *self.options,
+            *more,
             *(() if full else self.short),
             environment={"PYTHONPATH": str(ROOT)},
         )
@@ -370,7 +375,7 @@ def row(
     """Make an attack a row of the table, and a test.
 
     `name` and `bound` are what the table says. `how` is as in `Row`: `options`,
-    `short`, `behaviour`, `memory`, `log`, `tls`, `turn`, `workers`.
+    `short`, `behaviour`, `memory`, `log`, `tls`, `turn`, `workers`, `needs`.
     """
 
     def decorate(attack: Callable[[Attack], str]) -> Callable[[], None]:
