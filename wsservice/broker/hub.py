@@ -15,6 +15,7 @@ from ..channels.history import Missed
 from ..channels.message import ChannelMessage, new_message
 from ..channels.outcome import Published
 from ..channels.query import Position
+from ..channels.users import message_to, user_of, way_to
 from ..clock import monotonic_of
 from ..config.config import Config
 from ..log.peer import PeerLogger, Seldom
@@ -203,6 +204,10 @@ class BrokerHub(FollowingHub):
         self._put(publication)
         return done.addCallback(published).addBoth(over)
 
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message: see `Hub`. It has a name of its own in Redis, as a channel has."""
+        return self.deliver(message_to(user, payload, isBinary))
+
     def _queued(self, message: ChannelMessage) -> QueuedMessage:
         framing.check(message.payload, message.is_binary, self._most)
         return QueuedMessage(message)
@@ -228,7 +233,7 @@ class BrokerHub(FollowingHub):
         sequence = publication.sequence
         body = framing.body(self._node, sequence, payload, is_binary)
         name = self._name("said", channel)
-        if self._terms is None:
+        if self._terms is None or user_of(channel) is not None:
             return link.publish(name, framing.framed(body, self._wall()))
         keys = [*self._past.keys(channel), self._name("seen", self._engine.node), name]
         after, anew = publication.after, publication.anew
@@ -258,8 +263,18 @@ class BrokerHub(FollowingHub):
     def _left(self, channel: str) -> None:
         self._hearing.leave(channel)
 
+    def _user_came(self, user: str) -> None:
+        self._came_to(way_to(user))
+
+    def _user_left(self, user: str) -> None:
+        self._left(way_to(user))
+
+    def _keeps(self, line: HeardChannel) -> bool:
+        """Return True if a server keeps a history of what is heard."""
+        return self._terms is not None and user_of(line.channel) is None
+
     def _confirmed(self, line: HeardChannel) -> None:
-        if self._terms is not None:
+        if self._keeps(line):
             self._past.look(line)
 
     def _heard(self, line: HeardChannel, octets: bytes) -> None:
@@ -273,7 +288,7 @@ class BrokerHub(FollowingHub):
         message = heard.message
         if message.offset and self._terms is None:  # another node keeps a history, this one none
             message = message._replace(offset=0, epoch="")
-        elif message.offset:
+        elif message.offset and self._keeps(line):
             line.last = message.position
             line.mark = framing.mark(heard)
         came = (0, 0)
@@ -282,6 +297,9 @@ class BrokerHub(FollowingHub):
         elif self.is_occupied(line.channel):
             self._gather()
             came = self.hear(message, kept=True)
+        elif user_of(line.channel) is not None:
+            self._gather()
+            came = self._send_to(message)[:2]
         if server.echoes and heard.node == self._node:
             publication = server.echoes.pop(heard.sequence, None)
             if publication is not None and publication.echo is not None:
@@ -374,7 +392,7 @@ class BrokerHub(FollowingHub):
         for line in islice(lines, _AT_ONCE):
             if not line.link.up:
                 return  # when it is there again, all of them have their turn
-            if self._terms is not None:
+            if self._keeps(line):
                 self._past.look(line)
             elif line.was_heard:
                 self._tell_gap(line.channel)

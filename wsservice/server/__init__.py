@@ -1,6 +1,6 @@
 """Serve one connection: its opening handshake, plain HTTP, pages and behaviours.
 
-It may import `channels`, `protocol` and what lies below them.
+It may import `auth`, `channels`, `protocol` and what lies below them.
 
 The modules::
 
@@ -8,10 +8,12 @@ The modules::
     attributes.py  the attributes that each connection begins with, made once
     behaviours.py  ServerProtocol, the greeting and echo behaviours, ServerFactory
     handshake.py   the request of one handshake, and the answer that refuses it
+    identified.py  the user of a connection, named in logs
     opening.py     the opening handshake, the server's side
     page/          the pages for people
     plain.py       answers to plain HTTP
     remembered.py  the part of its request that a connection keeps
+    seats.py       how many connections one user may have
     secrets.py     the secrets of a request
     switching.py   the answer that accepts a handshake
 """

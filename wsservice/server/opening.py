@@ -19,7 +19,6 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from ..auth.contract import User
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import (
     LONGEST,
@@ -48,6 +47,7 @@ from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake
+from .identified import Identified
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .secrets import secrets_of
@@ -66,7 +66,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Connection, WebSocketServerProtocol
+    Beginning, Identified, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -90,9 +90,6 @@ class OpeningProtocol(  # type: ignore[misc]
     _watched: Watched | None = None
 
     _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber)
-
-    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
-    user: User | None = None
 
     #: Its name in the message log.
     _logged_as = "?"
@@ -348,7 +345,7 @@ class OpeningProtocol(  # type: ignore[misc]
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def succeedHandshake(self, res: Any) -> None:
+    def _accept(self, res: Any) -> None:
         """Answer with 101 and the result of `onConnect`. Raises `ValueError` if that is wrong."""
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:

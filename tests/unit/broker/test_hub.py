@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from wsservice.auth.contract import User
 from wsservice.broker import framing, hearing, scripts
 from wsservice.broker import hub as module
 from wsservice.broker.hub import BrokerHub
@@ -128,6 +129,7 @@ class Member:
     def __init__(self, channel: str = "a") -> None:
         self.channel = channel
         self.channels: tuple[str, ...] = (channel,)
+        self.user: User | None = None
         self.got: list[tuple[bytes, Position | None]] = []
         self.behind: list[tuple[str, Position]] = []
         self.gaps: list[str] = []

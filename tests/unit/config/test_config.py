@@ -52,6 +52,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "allow_origin": (),
         "max_connections": 10_000,
         "max_connections_per_ip": 0,
+        "max_connections_per_user": 0,
+        "user_limit_closes": "newest",
         "workers": 1,
         "no_page": False,
         "health_path": "",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from wsservice.auth.contract import User
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
 from wsservice.channels.query import Position
@@ -13,6 +14,7 @@ class Member:
 
     channel = "news"
     channels = ("news",)
+    user: User | None = None
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
