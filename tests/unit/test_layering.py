@@ -58,6 +58,9 @@ EXCEPTIONS = {
 
 PURE = [
     "auth.contract",
+    "auth.credentials",
+    "auth.refusals",
+    "auth.throttle",
     "broker.calls",
     "broker.framing",
     "broker.naming",
@@ -85,8 +88,10 @@ PURE = [
     "config.fields",
     "config.files",
     "config.helptext",
+    "config.identity",
     "config.integrations",
     "config.limits",
+    "config.named",
     "config.origins",
     "config.sources",
     "config.units",

@@ -129,7 +129,9 @@ class LocalHub(Hub):
         """Do nothing. Overridden to act when the last connection of a user leaves."""
 
     def identify(self, member: Member) -> None:
-        if self._members.get(member) is not None:
+        user = None if member.user is None else member.user.id
+        # A renewed credential of the same user leaves the connection in its place.
+        if self._members.get(member) is not None and self._users.user(member) != user:
             self._leave_user(member)
             self._join_user(member)
 

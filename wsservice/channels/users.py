@@ -90,6 +90,11 @@ class UserIndex:
         found = self._users.get(user)
         return () if found is None else tuple(found.connections)
 
+    def user(self, connection: Any) -> str | None:
+        """Return the user of a connection, None if it is not here."""
+        found = self._by_connection.get(connection)
+        return None if found is None else found.id
+
     def join(self, connection: Any, user: str) -> bool:
         """Add a connection. Return True if it is the first one of its user."""
         found = self._users.get(user)

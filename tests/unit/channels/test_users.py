@@ -25,7 +25,7 @@ from wsservice.protocol.sending import SENT, PreparedMessage, Sent
 
 
 class Member:
-    def __init__(self, hub: LocalHub, user: str | None = "tom", *channels: str) -> None:
+    def __init__(self: Any, hub: LocalHub, user: str | None = "tom", *channels: str) -> None:
         self.channels = channels or ("a",)
         self.channel = self.channels[0]
         self.user = None if user is None else User(user)
@@ -34,7 +34,7 @@ class Member:
         hub.arrive(self)
         hub.join(self)
 
-    def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> object:
+    def sendPreparedMessage(self: Any, preparedMsg: PreparedMessage) -> object:
         if self.outcome:
             self.got.append((preparedMsg.payload, preparedMsg.isBinary))
         return self.outcome
@@ -81,9 +81,23 @@ def test_what_is_not_allowed_raises_at_once(args: Any, error: type[Exception]) -
         LocalHub().send_user(*args)
 
 
+def test_a_renewed_credential_leaves_a_connection_in_its_place() -> None:
+    hub = LocalHub()
+    members: list[Any] = [Member(hub), Member(hub)]
+    members[0].user = User("tom", {"renewed": True})
+    hub.identify(members[0])
+    assert hub.user_members("tom") == tuple(members)
+    members[0].user = User("ann")
+    hub.identify(members[0])
+    assert (hub.user_members("tom"), hub.user_members("ann")) == ((members[1],), (members[0],))
+    hub.leave(members[0])
+    hub.identify(members[0])
+    assert hub.user_count("ann") == 0
+
+
 def test_the_index_forgets_what_has_left() -> None:
     hub = LocalHub()
-    members = [Member(hub), Member(hub), Member(hub, "ann")]
+    members: list[Any] = [Member(hub), Member(hub), Member(hub, "ann")]
     assert sorted(hub.users()) == ["ann", "tom"]
     assert (hub.user_count("tom"), hub.user_members("tom")) == (2, tuple(members[:2]))
     for each in members:

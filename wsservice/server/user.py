@@ -14,7 +14,7 @@ from ..protocol.owner import Hold
 from .seats import make_way
 
 
-class Identified:
+class HasUser:
     """The user of a connection. Mix this in before Autobahn's class.
 
     A connection without a user has no attribute for it, so that it takes no memory.
