@@ -278,6 +278,34 @@ def test_the_token_of_a_client_names_its_user(programs: Programs, connect: Conne
     assert wire.receive() == "hi"
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_token_that_comes_as_the_first_message_needs_a_seat_too(
+    programs: Programs, connect: Connect, count: int
+) -> None:
+    from wsservice.auth.tokens import line_of
+
+    token, line = line_of("tom")
+    file = programs.folder / "users"
+    file.write_text(f"{line}\n")
+    file.chmod(0o600)
+    service = Service(
+        programs,
+        *("--protocol", "echo", "--auth", f"tokens:{file}", "--auth-first-message"),
+        *("--max-connections-per-user", "1"),
+        count=count,
+    )
+    one, two = connect(service.port), connect(service.port)
+    one.send(token)
+    one.send("hello")
+    assert one.receive() == "hello"
+    two.send(token)
+    assert two.answer_close() == Closed(
+        1008, "this user has too many connections; close one of them first"
+    )
+    assert service.post("/users/tom/send", "hi") == (200, {"handed": 1, "dropped": 0})
+    assert one.receive() == "hi"
+
+
 class TestNodes:
     def test_users_are_reached_on_all_nodes(
         self, programs: Programs, redis: Redis, connect: Connect, people: Any
