@@ -171,5 +171,8 @@ def user_id(value: object) -> str:
 def marks_in(said: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the marks of users: see `channels.users.told`."""
     # Nodes of an earlier version do not send this member, and nodes without users neither.
-    marks = a_list(said.get("marks", []), "marks", MOST_MARKS)
-    return tuple(sorted(a_number(each, "a mark") for each in marks))
+    given = a_list(said.get("marks", []), "marks", MOST_MARKS)
+    marks = tuple(a_number(each, "a mark") for each in given)
+    if any(one >= other for one, other in pairwise(marks)):
+        raise MalformedError("the marks are not in order")
+    return marks

@@ -172,4 +172,4 @@ def payload_as_json(payload: bytes, is_binary: bool) -> dict[str, Any]:
 KNOWN = {
     each.ask: each.of for each in (AskUserCount, AskUserList, AskUsers, AskSendUser, AskCloseUser)
 }
-"""What reads each of these questions, by its kind."""
+"""The readers of these questions, by kind."""

@@ -76,7 +76,7 @@ def test_an_answer_that_is_none_is_malformed(said: Any) -> None:
         AskUsers(5, None).answer_of(said)
 
 
-@pytest.mark.parametrize("marks", [[-1], ["a"], list(range(1025)), 7])
+@pytest.mark.parametrize("marks", [[-1], ["a"], list(range(1025)), 7, [2, 1], [0] * 1024])
 def test_marks_are_checked(marks: Any) -> None:
     with pytest.raises(MalformedError):
         AskCount("a", True).answer_of({"total": 1, "marks": marks})
