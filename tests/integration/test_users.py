@@ -100,6 +100,14 @@ def pid(wire: Wire) -> int:
     return int(said(wire, "{}"))
 
 
+def received_after(wire: Wire, probe: str) -> object:
+    """The next message that is no probe."""
+    message = wire.receive()
+    while message == probe:
+        message = wire.receive()
+    return message
+
+
 SERVICES = [(1, ()), (2, ()), (2, ("--history", "10"))]
 
 
@@ -306,6 +314,58 @@ def test_a_token_that_comes_as_the_first_message_needs_a_seat_too(
     assert one.receive() == "hi"
 
 
+FORGED = '] [wsservice#info] forged [1 192.0.2.1:5 "'
+HOSTILE = [
+    "/" * 127 + "*" * 128,
+    "../../connections/1/close",
+    "*",
+    f"tom{FORGED}",
+    '"},{"id":"9',
+    "\u202e\u2066</td><script>1</script>",
+    "%2F%00",
+    "\\\\",
+]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_odd_id_forges_nothing_and_reaches_its_user_alone(
+    programs: Programs, connect: Connect, people: Any, count: int
+) -> None:
+    service = Service(programs, *people, "--log-level", "debug", count=count)
+    bystander = tab(connect, service.port, "tom")
+    for id_ in HOSTILE:
+        wire = tab(connect, service.port, id_)
+        path = f"/users/{quote(id_, safe='')}"
+        assert service.get(path)[1]["user"] == id_
+        assert service.post(f"{path}/send", "hi") == (200, {"handed": 1, "dropped": 0})
+        assert wire.receive() == "hi"
+        assert service.post(f"{path}/close")[0] == 202
+        wire.answer_close()
+    service.program.log.wait_for("over, 1000", len(HOSTILE))
+    assert said(bystander, "{}")
+    text = service.program.log.text
+    assert all(line.isprintable() for line in text.splitlines())
+    assert all('"tom] [wsservice' in line for line in text.splitlines() if "forged" in line)
+
+
+def test_a_wrong_id_gets_one_line(programs: Programs, connect: Connect, people: Any) -> None:
+    service = Service(programs, *people)
+    tab(connect, service.port, "tom")
+    service.program.log.wait_for("Message received: {}")
+    before = service.program.log.text
+    for wrong in ("%00", "a%0D%0AX-Y: z", "%1B%5B2J", "%FF", "%", "", "a" * 256, "a" * 10_000):
+        for target in (f"/users/{wrong}", f"/connections?user={wrong}"):
+            answer = service.admin.ask(target.replace(" ", "%20"))
+            if answer.status == 200:
+                assert (wrong, answer.said["total"]) == ("%", 0)  # a query may have a bare %
+                continue
+            assert answer.status == 400, target
+            assert answer.said["error"].startswith("the user's id ")
+            assert "aaa" not in answer.said["error"]
+        assert service.admin.ask(f"/users/{wrong}/send", method="POST").status in (400, 404)
+    assert service.program.log.text == before
+
+
 class TestNodes:
     def test_users_are_reached_on_all_nodes(
         self, programs: Programs, redis: Redis, connect: Connect, people: Any
@@ -323,14 +383,17 @@ class TestNodes:
             assert node.post("/users/eve/send", "hi")[0] == 404
         assert [[each.receive() for _ in nodes] for each in tabs] == [["hi"] * 2] * 4
 
+        # Two workers and one node have connections of the user, once all have subscribed.
+        for wire in nobody:
+            probe = json.dumps({"to": "tom", "data": ["probe"]})
+            wait_until(lambda wire=wire: said(wire, probe)[1:] == [0, False, 3], "all three")  # type: ignore[misc]
         data = [f"message {number}" for number in range(200)]
         for wire in nobody:
             wire.send(json.dumps({"to": "tom", "data": data}))
             for each in tabs:
-                assert [each.receive() for _ in data] == data
-            outcome = json.loads(str(wire.receive()))
-            # Two workers and one node have connections of the user.
-            assert outcome[1:] == [0, False, 3]
+                received = [received_after(each, "probe"), *(each.receive() for _ in data[1:])]
+                assert received == data
+            assert json.loads(str(wire.receive()))[1:] == [0, False, 3]
 
         for wire in nobody:
             assert said(wire, '{"presence": "room"}') == [6, 1, ["", "", *["tom"] * 4]]

@@ -43,6 +43,7 @@ from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .secrets import secrets_of
 from .switching import checked_decision, switching
+from .user import HasUser
 
 _NO_HEADERS: Mapping[str, str | Iterable[str]] = {}
 
@@ -74,7 +75,7 @@ class OpeningProtocol(  # type: ignore[misc]
     #: Shows its octets to operators, while any want to see them.
     _watched: Watched | None = None
 
-    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber)
+    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber, HasUser)
 
     #: Its name in the message log.
     _logged_as = "?"

@@ -136,6 +136,12 @@ def test_a_user_that_is_none_is_refused() -> None:
         connection.user = "tom"
 
 
+@pytest.mark.parametrize("name", ["user", "make_way"])
+def test_a_behaviour_cannot_give_its_names_another_meaning(name: str) -> None:
+    with pytest.raises(TypeError, match=f"has {name}: a connection needs that name itself"):
+        type("Mine", (ServerProtocol,), {name: None, "__module__": "mine"})
+
+
 def test_a_user_that_is_set_later_is_found_from_then_on() -> None:
     served = Served(Named)
     client = served.connect().open("/tom/x")
