@@ -384,8 +384,8 @@ class TestNodes:
         assert [[each.receive() for _ in nodes] for each in tabs] == [["hi"] * 2] * 4
 
         # Two workers and one node have connections of the user, once all have subscribed.
+        probe = json.dumps({"to": "tom", "data": ["probe"]})
         for wire in nobody:
-            probe = json.dumps({"to": "tom", "data": ["probe"]})
             wait_until(lambda wire=wire: said(wire, probe)[1:] == [0, False, 3], "all three")  # type: ignore[misc]
         data = [f"message {number}" for number in range(200)]
         for wire in nobody:
