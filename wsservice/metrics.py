@@ -47,6 +47,7 @@ REFUSALS = (
     "origin",
     "stopping",
     "timed out",
+    "user limit",
 )
 """The reasons for refusing a connection: `Refusal.kind`, and those without a `Refusal`. Each has
 a counter from the start, since Prometheus computes no rate for a series that is missing."""

@@ -151,6 +151,28 @@ def test_an_id_cannot_do_harm(attack: Attack) -> str:
 
 
 @row(
+    "one user who opens 300 connections, with `--max-connections-per-user 5`",
+    "403 for all but 5, room again once one of them is gone; one line each; memory + 4 MiB",
+    options=(*AUTH, "--max-connections-per-user", "5"),
+    memory=4 * MIB,
+    log=LINE,
+)
+def test_a_user_has_so_many_connections(attack: Attack) -> str:
+    peers = []
+    answers = []
+    for _ in range(300 if attack.full else 60):
+        peers.append(attack.socket())
+        peers[-1].sendall(bearer(GOOD))
+        answers.append(int(peers[-1].recv(4096).split()[1]))
+    assert answers == [101] * 5 + [403] * (len(answers) - 5)
+    for peer in peers:
+        peer.close()
+    wait_until(lambda: status_of(attack, bearer(GOOD)) == 101, "room again")
+    assert status_of(attack, bearer("is-ann")) == 101
+    return f"{answers.count(403)} x 403"
+
+
+@row(
     "first messages that are no token: silence, binary, 1 MiB, fragments, bombs, 200 at once",
     "1008 or 1002 within `--handshake-timeout` (here 1 s) + 1 s; memory + 4 MiB",
     options=(

@@ -14,6 +14,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from wsservice.auth.contract import User
 from wsservice.broker import scripts
 from wsservice.broker.engine import Engine
 from wsservice.broker.hub import BrokerHub
@@ -32,6 +33,8 @@ REACTOR: Any = reactor
 
 class Reader:
     """A connection that speaks the subprotocol, without a socket."""
+
+    user: User | None = None
 
     def __init__(self, hub: BrokerHub, channel: str = "a") -> None:
         self.hub = hub

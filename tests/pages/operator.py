@@ -76,13 +76,14 @@ class Operator:
             lines.append(f'wsservice_{name}_seconds_bucket{{le="+Inf"}} {handshakes}')
         return "\n".join(lines) + "\n"
 
-    def listed(self, limit: int, after: str) -> dict[str, Any]:
-        """A page of connections."""
-        ids = [each["id"] for each in self.connections]
-        rest = self.connections[ids.index(after) + 1 if after in ids else 0 :]
+    def listed(self, limit: int, after: str, user: str = "") -> dict[str, Any]:
+        """A page of connections, or of those of one user."""
+        everybody = [each for each in self.connections if not user or each.get("user") == user]
+        ids = [each["id"] for each in everybody]
+        rest = everybody[ids.index(after) + 1 if after in ids else 0 :]
         shown = rest[:limit]
         more = shown[-1]["id"] if len(rest) > limit else None
-        said = {"total": len(self.connections), "connections": shown, "next": more}
+        said = {"total": len(everybody), "connections": shown, "next": more}
         if self.cluster is None:
             return {**said, "missing": self.silent} if self.silent else said
         missing = [*self.cluster["missing"], *self.silent]
@@ -136,7 +137,8 @@ class Operator:
                 elif url.path == "/connections":
                     query = parse_qs(url.query)
                     limit, after = query["limit"][0], query.get("after", [""])[0]
-                    self.say(200, operator.listed(int(limit), after))
+                    user = query.get("user", [""])[0]
+                    self.say(200, operator.listed(int(limit), after, user))
                 elif url.path == "/cluster" and operator.cluster is not None:
                     self.say(200, operator.cluster)
                 elif url.path.endswith("/trace") and "." in url.path:

@@ -61,7 +61,7 @@ def test_what_the_service_does_is_seen(page: Browser, operator: Operator) -> Non
     opened(page, operator)
     assert page.text("#total") == "3"
     assert ids(page) == ["1", "2", "3"]
-    cells = page.texts("#rows tr:nth-child(2) td")
+    cells = page.texts("#rows tr:nth-child(2) td:not(.of-user)")
     assert cells[1:3] == ["192.0.2.2:40002", "(none)"]
     assert cells[4:8] == ["34, 2,468", "3.4 kB, 247 kB", "0 B", "25 ms"]
     names = page.texts(".chart h2")
@@ -105,7 +105,7 @@ def test_text_of_peers_is_text(page: Browser, operator: Operator) -> None:
     operator.connections = [connection(7, channel=HOSTILE, user_agent=HOSTILE, peer=HOSTILE)]
     operator.trace = [frame(HOSTILE)]
     opened(page, operator)
-    assert page.texts("#rows td")[1:3] == [SHOWN, SHOWN]
+    assert page.texts("#rows td:not(.of-user)")[1:3] == [SHOWN, SHOWN]
     page.click(button(1, "Close"))
     assert page.text("#closing-peer") == SHOWN
     page.press(ESCAPE)
@@ -131,6 +131,77 @@ def test_many_connections_are_shown_in_pages(page: Browser, operator: Operator) 
     page.wait(lambda: ids(page)[:1] == ["26"], "the second page again")
     operator.connections = operator.connections[:3]
     page.wait(lambda: ids(page) == ["1", "2", "3"], "the first page, since all others left")
+
+
+class TestUsers:
+    def test_where_nobody_has_one_nothing_of_them_is_seen(
+        self, page: Browser, operator: Operator
+    ) -> None:
+        opened(page, operator)
+        assert not page.find("#filter").is_displayed()
+        assert not page.find("th.of-user").is_displayed()
+        assert not page.find("#rows .of-user").is_displayed()
+
+    def test_one_is_shown_alone(self, page: Browser, operator: Operator) -> None:
+        users = ("tom", "a/b &?#é", None)
+        operator.connections = [
+            connection(each, **({"user": user} if (user := users[each % 3]) else {}))
+            for each in range(1, 91)
+        ]
+        opened(page, operator)
+        assert page.text("#total") == "25 of 90"
+        assert page.texts("#rows .of-user")[:3] == ["a/b &?#é", NEVER, "tom"]
+        page.click("#next")
+        page.wait(lambda: ids(page)[:1] == ["26"], "the second page")
+        page.fill("#user", "a/b &?#é")
+        page.press(ENTER)
+        page.wait(lambda: page.text("#total") == "25 of 30", "those of one user")
+        assert set(page.texts("#rows .of-user")) == {"a/b &?#é"}
+        page.click("#next")
+        page.wait(lambda: page.text("#total") == "5 of 30", "the rest of them")
+        page.fill("#user", "nobody")
+        page.press(ENTER)
+        page.wait_for("#nobody", "This user has no connection.")
+        assert page.text("#total") == "0"
+        page.fill("#user", "é" * 128)
+        page.press(ENTER)
+        page.wait_for("#connections-problem", "A user's id has at most 255 octets of UTF-8.")
+        page.fill("#user", "")
+        page.press(ENTER)
+        page.wait(lambda: page.text("#total") == "25 of 90", "all")
+
+    def test_an_id_is_text(self, page: Browser, operator: Operator) -> None:
+        operator.connections = [connection(7, user=HOSTILE)]
+        opened(page, operator)
+        assert page.texts("#rows .of-user") == [SHOWN]
+        assert page.run("return document.querySelectorAll('main :is(img, script)').length") == 0
+        assert page.driver.title == "Operator"
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+    def test_they_fit_and_can_be_read(
+        self,
+        page: Browser,
+        operator: Operator,
+        tmp_path: Path,
+        size: tuple[int, int],
+        scheme: str,
+    ) -> None:
+        operator.connections = [
+            connection(1, user="u" * 255),
+            connection(2, user="tom"),
+            connection(3, user="ann.longer-name@example.org", channel="y" * 300),
+            connection(4),
+        ]
+        opened(page.look(size, scheme), operator)
+        assert page.find("#filter").is_displayed()
+        assert page.run("return document.documentElement.scrollWidth") <= size[0]
+        assert poor_contrasts(page) == []
+        page.fill("#user", "tom")
+        page.press(ENTER)
+        page.wait(lambda: page.text("#total") == "1", "one")
+        page.picture(tmp_path / "users.png")
+        assert (tmp_path / "users.png").stat().st_size > 10_000
 
 
 def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:

@@ -12,6 +12,7 @@ The modules::
     publishing.py  publishing on an operator's request
     queries.py     requests' queries and bodies, parsed
     routes.py      the answer to each request
+    users.py       users: their ids in paths, and answers about them
     web.py         HTTP, by twisted.web, with bounds
 """
 

@@ -6,6 +6,7 @@ import json
 import re
 from urllib.parse import parse_qsl
 
+from ..auth.contract import LONGEST_ID, check_user_id
 from ..channels.page import MOST_MESSAGES
 from ..channels.presence import DEFAULT_LIMIT
 from ..channels.query import LONGEST, ChannelError, Position, is_too_long, position_of
@@ -31,19 +32,30 @@ class WrongError(ValueError):
     """An invalid request. Its text says what is allowed."""
 
 
-def connections_wanted(query: str, several: bool = False) -> Wanted:
+def connections_wanted(query: str, several: bool = False, by_user: bool = False) -> Wanted:
     """Parse the query of a request target. `several` allows ids of other nodes in `after`.
 
-    Raises `WrongError` for an unknown parameter, or a value out of range.
+    `by_user` allows `user`, the id of a user. Raises `WrongError` for an unknown parameter, or a
+    value out of range.
     """
+    allowed = "limit, after and user" if by_user else "limit and after"
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=16)
+        # Octets that are not UTF-8 become halves of surrogate pairs, which no id may have.
+        pairs = parse_qsl(
+            query.encode("latin-1").decode(errors="surrogateescape"),
+            keep_blank_values=True,
+            max_num_fields=16,
+            errors="surrogateescape",
+        )
     except ValueError:
-        raise WrongError("the query has too many parameters; give limit and after") from None
-    limit, after = Wanted().limit, Id(0)
+        raise WrongError(f"the query has too many parameters; give {allowed}") from None
+    limit, after, user = Wanted().limit, Id(0), None
     for name, text in pairs:
+        if name == "user" and by_user:
+            user = user_id(text.encode(errors="surrogateescape"))
+            continue
         if name not in ("limit", "after"):
-            raise WrongError("there is no such parameter; give limit and after")
+            raise WrongError(f"there is no such parameter; give {allowed}")
         id_ = Id.of(text)
         if id_ is None or (id_.node and not (several and name == "after")):
             raise WrongError(f"{name} is not a number; {_CONNECTIONS}")
@@ -53,7 +65,27 @@ def connections_wanted(query: str, several: bool = False) -> Wanted:
             limit = id_.number
     if not 1 <= limit <= listing.MOST:
         raise WrongError(f"limit is out of range; {_CONNECTIONS}")
-    return Wanted(limit, after.number, after.node)
+    return Wanted(limit, after.number, after.node, user)
+
+
+def user_id(octets: bytes) -> str:
+    """Return the id of a user. Raises `WrongError`."""
+    try:
+        return check_user_id(octets.decode())
+    except UnicodeDecodeError:
+        raise WrongError("the user's id is not UTF-8, percent-encoded") from None
+    except ValueError as error:
+        raise WrongError(
+            f"{error}; give 1 to {LONGEST_ID} octets of UTF-8 without control characters"
+        ) from None
+
+
+def users_wanted(query: str) -> ChannelsWanted:
+    """Parse the query of a request for users. Raises `WrongError`."""
+    wanted = channels_wanted(query)
+    if wanted.after is not None:
+        user_id(wanted.after.encode())
+    return wanted
 
 
 def channels_wanted(query: str) -> ChannelsWanted:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from ..channels.page import HistoryPage, no_history
@@ -16,6 +17,7 @@ from ..directory.outcomes import UnansweredError
 from ..directory.people import People
 from ..errors import HistoryAwayError
 from ..server import page
+from . import users
 from .access import Access
 from .answers import closed, sent, traced, unanswered
 from .exchange import MOST_OF_BODY, AdminRequest, Answer, Stream, answer, as_json, problem
@@ -27,6 +29,7 @@ from .queries import (
     closing_in,
     connections_wanted,
     history_wanted,
+    users_wanted,
 )
 
 _READ = ("GET", "HEAD")
@@ -86,6 +89,7 @@ class Routes:
             "/metrics": self._metrics,
             "/connections": self._list,
             "/cluster": self._nodes,
+            "/users": self._list_users,
             _CHANNELS: self._list_channels,
         }
 
@@ -115,6 +119,8 @@ class Routes:
         try:
             if asked.path == _PUBLISH or asked.path.startswith(_PUBLISH + "/"):
                 return await self._publish(asked)
+            if (user := users.user_in(asked.path)) is not None:
+                return await self._user(asked, *user)
             if one is None:
                 return await self._several(asked)
             return await self._one(asked, one.group(1), one.group(2))
@@ -143,12 +149,26 @@ class Routes:
             return sent(id_, await self._people.send(id_, *message_of(asked)))
         return closed(id_, await self._people.close(id_, closing_in(asked.body)))
 
+    async def _user(self, asked: AdminRequest, user: str, what: str) -> Answer:
+        allowed = ("POST",) if what else _READ
+        if (refusal := _not_allowed(asked, *allowed)) is not None:
+            return refusal
+        if what == "send":
+            return users.sent(await self._people.send_user(user, *message_of(asked)))
+        if what == "close":
+            return users.closed(await self._people.close_user(user, closing_in(asked.body)))
+        wanted = attrs.evolve(self._wanted(asked), user=user)
+        return users.listed(user, await self._people.listed(wanted))
+
     async def _publish(self, asked: AdminRequest) -> Answer:
         if (refusal := _not_allowed(asked, "POST")) is not None:
             return refusal
         if asked.path == _PUBLISH:
             return await self._publishing.many(asked)
         return await self._publishing.one(asked, asked.path.removeprefix(_PUBLISH))
+
+    async def _list_users(self, asked: AdminRequest) -> Answer:
+        return as_json(200, await self._people.users(users_wanted(asked.query)))
 
     async def _list_channels(self, asked: AdminRequest) -> Answer:
         return as_json(200, await self._people.channels(channels_wanted(asked.query)))
@@ -184,10 +204,10 @@ class Routes:
         return answer(200, await self._figures.text(), CONTENT_TYPE)
 
     async def _list(self, asked: AdminRequest) -> Answer:
-        return as_json(200, await self._people.listed(self._wanted(asked)))
+        return as_json(200, await self._people.listed(self._wanted(asked, by_user=True)))
 
-    def _wanted(self, asked: AdminRequest) -> Wanted:
-        return connections_wanted(asked.query, several=self._cluster is not None)
+    def _wanted(self, asked: AdminRequest, by_user: bool = False) -> Wanted:
+        return connections_wanted(asked.query, self._cluster is not None, by_user)
 
     async def _nodes(self, _asked: AdminRequest) -> Answer:
         if self._cluster is None:

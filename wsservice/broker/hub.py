@@ -18,6 +18,7 @@ from ..channels.page import HistoryPage, no_history
 from ..channels.presence import DEFAULT_LIMIT
 from ..channels.query import Latest, Position
 from ..channels.question import in_time
+from ..channels.users import message_to, user_of, way_to
 from ..clock import monotonic_of
 from ..config.config import Config
 from ..log.peer import PeerLogger, Seldom
@@ -206,6 +207,10 @@ class BrokerHub(FollowingHub):
         self._put(publication)
         return done.addCallback(published).addBoth(over)
 
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message: see `Hub`. It has a name of its own in Redis, as a channel has."""
+        return self.deliver(message_to(user, payload, isBinary))
+
     def _queued(self, message: ChannelMessage) -> QueuedMessage:
         framing.check(message.payload, message.is_binary, self._most)
         return QueuedMessage(message)
@@ -231,7 +236,7 @@ class BrokerHub(FollowingHub):
         sequence = publication.sequence
         body = framing.body(self._node, sequence, payload, is_binary)
         name = self._name("said", channel)
-        if not self.has_history:
+        if not self.has_history or user_of(channel) is not None:
             return link.publish(name, framing.framed(body, self._wall()))
         keys = [*self._past.keys(channel), self._name("seen", self._engine.node), name]
         after, anew = publication.after, publication.anew
@@ -262,8 +267,18 @@ class BrokerHub(FollowingHub):
     def _left(self, channel: str) -> None:
         self._hearing.leave(channel)
 
+    def _user_came(self, user: str) -> None:
+        self._came_to(way_to(user))
+
+    def _user_left(self, user: str) -> None:
+        self._left(way_to(user))
+
+    def _keeps(self, line: HeardChannel) -> bool:
+        """Return True if a server keeps a history of what is heard."""
+        return user_of(line.channel) is None and self.keep(line.channel).size > 0
+
     def _confirmed(self, line: HeardChannel) -> None:
-        if self.keep(line.channel).size:
+        if self._keeps(line):
             self._past.look(line)
 
     def _heard(self, line: HeardChannel, octets: bytes) -> None:
@@ -277,7 +292,7 @@ class BrokerHub(FollowingHub):
         message = heard.message
         if message.offset and not self.has_history:  # another node keeps a history, this one none
             message = message._replace(offset=0, epoch="")
-        elif message.offset:
+        elif message.offset and self._keeps(line):
             line.last = message.position
             line.mark = framing.mark(heard)
         came = (0, 0)
@@ -286,6 +301,9 @@ class BrokerHub(FollowingHub):
         elif self.is_occupied(line.channel):
             self._gather()
             came = self.hear(message, kept=True)
+        elif user_of(line.channel) is not None:
+            self._gather()
+            came = self._send_to(message)[:2]
         if server.echoes and heard.node == self._node:
             publication = server.echoes.pop(heard.sequence, None)
             if publication is not None and publication.echo is not None:
@@ -387,7 +405,7 @@ class BrokerHub(FollowingHub):
         for line in islice(lines, _AT_ONCE):
             if not line.link.up:
                 return  # when it is there again, all of them have their turn
-            if self.keep(line.channel).size:
+            if self._keeps(line):
                 self._past.look(line)
             elif line.was_heard:
                 self._tell_gap(line.channel)

@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 
 from ..log.lines import rfc3339
+from ..log.peer import peer_in, user_in
 
 FIELDS = ("number", "connection", "peer", "user", "channel", "payload", "binary", "time")
 """The fields of an entry besides `node` and `service`, in their order."""
@@ -18,7 +19,8 @@ BATCH_OCTETS = 1024 * 1024
 """The most messages and octets of a batch. A larger message is a batch of its own."""
 
 _OVERHEAD = 350
-"""Octets that a waiting message takes besides its payload, its channel's and its peer's names."""
+"""Octets that a waiting message takes besides its payload and its names, which are those of its
+channel, its peer and its user."""
 
 LEAST = _OVERHEAD
 """The least octets that any message takes."""
@@ -37,9 +39,7 @@ class InboxSender(Protocol):
 
 def entry(number: int, sender: InboxSender, payload: bytes, is_binary: bool, now: float) -> Entry:
     """Return the values of a message's entry. `now` is in seconds since 1970."""
-    peer = sender.who.partition(" ")[2]
-    # Connections have no users yet. The field is there for readers of the stream.
-    user = ""
+    peer, user = peer_in(sender.who), user_in(sender.who)
     channel = sender.channel
     if not channel.isascii():
         # Halves of surrogate pairs become "?": Redis's client could not encode them.
@@ -49,9 +49,12 @@ def entry(number: int, sender: InboxSender, payload: bytes, is_binary: bool, now
 
 def size_of(sender: InboxSender, payload: bytes) -> int:
     """Return how many octets a waiting message takes."""
-    # Each message has its own copy of both names. When only payloads and 200 octets were counted,
+    # Each message has its own copy of the names. When only payloads and 200 octets were counted,
     # 1.9 MiB stood for 80.9 MiB.
-    return len(payload) + sys.getsizeof(sender.channel) + len(sender.who) + _OVERHEAD
+    names = sys.getsizeof(sender.channel) + len(sender.who)
+    if user := user_in(sender.who):
+        names += sys.getsizeof(user)
+    return len(payload) + names + _OVERHEAD
 
 
 @attrs.frozen

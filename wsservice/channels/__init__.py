@@ -19,4 +19,5 @@ The modules::
     query.py      the channels that a request names, and the position in each
     question.py   a question to a history that is kept elsewhere, and those who wait for its answer
     resuming.py   wsservice.v1 on a server's connection: first the missed messages
+    users.py      the users of connections: an index, messages to them, their number
 """

@@ -16,7 +16,7 @@ return a Deferred.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
@@ -32,10 +32,22 @@ from .presence import DEFAULT_LIMIT, Ask, Presence
 from .query import Latest, Position
 
 
+class MemberUser(Protocol):
+    """The user of a connection, as the hub uses it."""
+
+    @property
+    def id(self) -> str:
+        """The user's id."""
+
+
 class Member(Protocol):
     """A connection, as the hub uses it."""
 
     channel: str
+
+    @property
+    def user(self) -> MemberUser | None:
+        """Its user, None without one."""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -131,6 +143,9 @@ class Hub(Protocol):
         `position` is that of the last one, if known.
         """
 
+    def identify(self, member: Member) -> None:
+        """Note that a connection has got another user, or none. It may be open or not."""
+
     def settle(self, member: Member) -> None:
         """Note that all octets of a connection have left, so that a stop need not wait for it."""
 
@@ -167,6 +182,30 @@ class Hub(Protocol):
 
     def members(self, channel: str) -> tuple[Member, ...]:
         """Return `local_members`. Deprecated: use `presence`, which covers the whole service."""
+
+    # Users
+
+    def users(self) -> Collection[str]:
+        """Return the ids of the users that have open connections in this process, in no order."""
+
+    def user_count(self, user: str) -> int:
+        """Return how many open connections a user has in this process."""
+
+    def user_members(self, user: str) -> tuple[Member, ...]:
+        """Return the open connections of a user in this process, as they joined."""
+
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message to all open connections of a user, in all processes of the service.
+
+        Fire with the outcome. With workers and nodes it counts the connections of this process, as
+        `deliver` does; `complete` is False if others may have more. Each connection gets a user's
+        messages of this process in their order. A connection that reads slowly delays no other.
+        Fails as `deliver` does. Raises `TypeError` for an id that is not text and a payload that
+        is not bytes, and `ValueError` for an id without, or of more than 255, octets.
+        """
+
+    def send_local(self, user: str, payload: bytes, isBinary: bool = False) -> Published:
+        """Send a message to the open connections of a user in this process only."""
 
     # Messages
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ..config.keep import NOTHING, Keep
 from ..errors import HistoryAwayError
 from ..metrics import ChannelSizes, Histogram
-from ..protocol.sending import SENT
+from ..protocol.sending import SENT, PreparedMessage, Sent
 from .contract import Hub, Member, Sizes
 from .envelopes import SharedFrames
 from .history import History, Missed
@@ -20,6 +20,7 @@ from .outcome import Published
 from .page import HistoryPage, check_limit, no_history, read_page
 from .presence import DEFAULT_LIMIT, Ask, Presence, checked, presence_of
 from .query import Latest, Position, check_name
+from .users import UserIndex, message_to, user_of
 
 
 class LocalHub(Hub):
@@ -49,6 +50,7 @@ class LocalHub(Hub):
         # In the order in which they came, which is roughly their order in memory.
         self._channels: dict[str, dict[Member, None]] = {}
         self._behind: dict[str, dict[Member, None]] = {}
+        self._users = UserIndex()
         self.channel_sizes = ChannelSizes()
         self._open = 0
         self._unsettled: set[Member] = set()
@@ -84,8 +86,8 @@ class LocalHub(Hub):
 
     def local_presence(self, channel: str, limit: int = DEFAULT_LIMIT) -> Presence:
         count = self.local_count(channel)
-        members = self.local_members(channel) if checked(limit) else ()
-        return presence_of(channel, members, count, limit)
+        members = self.local_members(channel) if checked(limit) or self._users else ()
+        return presence_of(channel, members, count, limit, self._users.marks(members))
 
     def local_count(self, channel: str) -> int:
         return len(self._channels.get(channel, ())) + len(self._behind.get(channel, ()))
@@ -114,6 +116,39 @@ class LocalHub(Hub):
         for channel in channels:
             where.setdefault(channel, {})[member] = None
             self.channel_sizes.grew(channel, self.local_count(channel))
+        self._join_user(member)
+
+    def _join_user(self, member: Member) -> None:
+        user = member.user
+        if user is not None and self._users.join(member, user.id):
+            self._user_came(user.id)
+
+    def _leave_user(self, member: Member) -> None:
+        user = self._users.leave(member)
+        if user is not None:
+            self._user_left(user)
+
+    def _user_came(self, user: str) -> None:
+        """Do nothing. Overridden to act when a user gets a first connection here."""
+
+    def _user_left(self, user: str) -> None:
+        """Do nothing. Overridden to act when the last connection of a user leaves."""
+
+    def identify(self, member: Member) -> None:
+        user = None if member.user is None else member.user.id
+        # A renewed credential of the same user leaves the connection in its place.
+        if self._members.get(member) is not None and self._users.user(member) != user:
+            self._leave_user(member)
+            self._join_user(member)
+
+    def users(self) -> Collection[str]:
+        return tuple(self._users)
+
+    def user_count(self, user: str) -> int:
+        return self._users.count(user)
+
+    def user_members(self, user: str) -> tuple[Member, ...]:
+        return self._users.connections(user)
 
     def catch_up(self, member: Member, channel: str, position: Position | None = None) -> None:
         if _removed(self._behind, channel, member):
@@ -138,6 +173,7 @@ class LocalHub(Hub):
             if not _removed(self._channels, channel, member):
                 _removed(self._behind, channel, member)
             self.channel_sizes.shrank(channel, self.local_count(channel))
+        self._leave_user(member)
         self._open -= self._members.pop(member, None) is not None
         self.settle(member)
 
@@ -148,6 +184,19 @@ class LocalHub(Hub):
 
     def publish(self, channel: str, payload: bytes, isBinary: bool = False) -> int:
         return self._publish(new_message(channel, payload, isBinary, self._wall()))
+
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        return succeed(self._send_to(message_to(user, payload, isBinary)))
+
+    def send_local(self, user: str, payload: bytes, isBinary: bool = False) -> Published:
+        return self._send_to(message_to(user, payload, isBinary))
+
+    def _send_to(self, message: ChannelMessage) -> Published:
+        """Send a message to the connections of a user that are here."""
+        frame = PreparedMessage(message.payload, message.is_binary)
+        members = self.user_members(user_of(message.channel) or "")
+        outcomes = [each.sendPreparedMessage(frame) for each in members]
+        return Published(sum(map(bool, outcomes)), outcomes.count(Sent.SLOW))
 
     def deliver(self, message: ChannelMessage) -> Deferred[Published]:
         before = self.slow()

@@ -15,6 +15,8 @@ The modules::
     people.py     the connections of all nodes
     questions.py  questions between nodes, and their answers
     registry.py   the nodes that are there
+    rows.py       the parts of lists in answers
+    user_questions.py  questions about users, and their answers
 """
 
 from .cluster import Cluster, open_cluster

@@ -11,7 +11,7 @@ import attrs
 from ..directory.ids import Id
 from ..directory.listing import Wanted
 from ..directory.presence import ChannelsWanted
-from .questions import ChannelsPart, ListPart
+from .rows import ChannelsPart, ListPart
 
 
 @attrs.frozen
@@ -69,13 +69,24 @@ def channels(wanted: ChannelsWanted, parts: Sequence[ChannelsPart]) -> dict[str,
     `total` is exact if all channels are here, or if only one node has channels and knows their
     number. Otherwise it is None, and `at_most` is an upper bound.
     """
+    return _sums(wanted, parts, "channels", "channel")
+
+
+def users(wanted: ChannelsWanted, parts: Sequence[ChannelsPart]) -> dict[str, Any]:
+    """Return a part of all users as `channels` does; `parts` have ids in the place of names."""
+    return _sums(wanted, parts, "users", "id")
+
+
+def _sums(
+    wanted: ChannelsWanted, parts: Sequence[ChannelsPart], rows: str, name: str
+) -> dict[str, Any]:
     sizes: Counter[str] = Counter()
     for part in parts:
         sizes.update(dict(part.sizes))
     # Another node may have connections on a channel behind the end of its part, so that a sum there
     # would be too small.
     ends = [part.sizes[-1][0] for part in parts if part.more]
-    known = sorted(name for name in sizes if not ends or name <= min(ends))
+    known = sorted(each for each in sizes if not ends or each <= min(ends))
     shown = known[: wanted.limit]
     more = bool(ends) or len(known) > len(shown)
     at_most = sum(part.total for part in parts)
@@ -87,6 +98,6 @@ def channels(wanted: ChannelsWanted, parts: Sequence[ChannelsPart]) -> dict[str,
     return {
         "total": total,
         "at_most": at_most if total is None else total,
-        "channels": [{"channel": name, "connections": sizes[name]} for name in shown],
+        rows: [{name: each, "connections": sizes[each]} for each in shown],
         "next": shown[-1] if more and shown else None,
     }

@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from ..channels.presence import Person, Presence
+from ..channels.users import together
 from ..directory.ids import Id
 from ..directory.listing import Closing, Wanted
 from ..directory.outcomes import (
@@ -17,6 +18,7 @@ from ..directory.outcomes import (
     TraceRefusal,
     UnansweredError,
     Unreached,
+    UserReached,
 )
 from ..directory.people import People, TraceOutcome
 from ..directory.presence import ChannelsWanted
@@ -25,6 +27,7 @@ from .asking import WITHIN, Asking, Unheard
 from .checking import LARGEST
 from .questions import AskChannels, AskClose, AskCount, AskList, AskSend, Question
 from .registry import KnownNodes, Registry
+from .user_questions import AskCloseUser, AskSendUser, AskUserCount, AskUserList, AskUsers
 
 _OTHERS = "the other nodes"
 
@@ -93,28 +96,39 @@ class ClusterPeople:
 
         `missing` names the nodes, and the workers of nodes, that did not answer.
         """
-        return await self._listed(None, wanted)
+        return (await self._listed(None, wanted))[0]
 
     async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
         """Return a part of the list of the connections on a channel, as JSON.
 
         `missing` names the nodes, and the workers of nodes, that did not answer.
         """
-        return {"channel": channel, **await self._listed(channel, wanted)}
+        return {"channel": channel, **(await self._listed(channel, wanted))[0]}
 
-    async def _listed(self, channel: str | None, wanted: Wanted) -> dict[str, Any]:
+    async def _listed(
+        self, channel: str | None, wanted: Wanted, users: bool = False
+    ) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
+        """Return a part of a list, and with `users` the marks of its users, by node."""
         if wanted.after and not wanted.node:
             wanted = attrs.evolve(wanted, node=self._asking.node)
         wanted = attrs.evolve(wanted, after=min(wanted.after, LARGEST))
         this = _Round(await self._registry.known(), self._asking)
-        counts = await this.ask_all(AskCount(channel))
+        user = wanted.user
+        count = AskCount(channel, users) if user is None else AskUserCount(user)
+        counts = await this.ask_all(count)
         totals = {node: each.total for node, each in counts.items()}
         portions, more = merging.portions(wanted, totals)
         parts = await this.ask(
-            {node: AskList(channel, each.limit, each.after) for node, each in portions.items()}
+            {
+                node: AskList(channel, each.limit, each.after)
+                if user is None
+                else AskUserList(user, each.limit, each.after)
+                for node, each in portions.items()
+            }
         )
         total = {"total": sum(totals.values())}
-        return {**total, **merging.listed(wanted, parts, more), **this.as_json()}
+        said = {**total, **merging.listed(wanted, parts, more), **this.as_json()}
+        return said, [each.marks for each in counts.values()]
 
     async def channels(self, part: ChannelsWanted) -> dict[str, Any]:
         """Return a part of the channels of all nodes, as JSON.
@@ -125,6 +139,40 @@ class ClusterPeople:
         said = await this.ask_all(AskChannels(part.limit, part.after))
         return {**merging.channels(part, tuple(said.values())), **this.as_json()}
 
+    async def users(self, part: ChannelsWanted) -> dict[str, Any]:
+        """Return a part of the users of all nodes, as JSON.
+
+        `missing` names the nodes, and the workers of nodes, that did not answer.
+        """
+        this = _Round(await self._registry.known(), self._asking)
+        said = await this.ask_all(AskUsers(part.limit, part.after))
+        return {**merging.users(part, tuple(said.values())), **this.as_json()}
+
+    async def present(self, channel: str) -> Presence:
+        """Return how many connections are on a channel, and how many users they have."""
+        return await self._presence(channel, 0)
+
+    async def send_user(self, user: str, payload: bytes, is_binary: bool) -> UserReached:
+        """Send a message to all connections of a user, on all nodes."""
+        return await self._reach(AskSendUser(user, payload, is_binary))
+
+    async def close_user(self, user: str, closing: Closing) -> UserReached:
+        """Close all connections of a user, on all nodes."""
+        return await self._reach(AskCloseUser(user, closing))
+
+    async def _reach(self, question: Question[UserReached]) -> UserReached:
+        this = _Round(await self._registry.known(), self._asking)
+        answers = await this.ask_all(question)
+        said = this.as_json()
+        missing = tuple(said["missing"])
+        if said["problem"] is not None and not missing:
+            missing = (_OTHERS,)
+        return UserReached(
+            sum(each.handed for each in answers.values()),
+            sum(each.dropped for each in answers.values()),
+            missing,
+        )
+
     def presence(self, channel: str, limit: int) -> Deferred[Presence]:
         """Fire with at most `limit` connections on a channel, and their total.
 
@@ -133,16 +181,19 @@ class ClusterPeople:
         return Deferred.fromCoroutine(self._presence(channel, limit))
 
     async def _presence(self, channel: str, limit: int) -> Presence:
-        said = await self._listed(channel, Wanted(limit))
+        said, marks = await self._listed(channel, Wanted(limit), users=True)
+        users, told = together(marks)
         people = tuple(
-            Person(each["id"], each["peer"], each["since"], each["user_agent"])
+            Person(
+                each["id"], each["peer"], each["since"], each["user_agent"], each.get("user", "")
+            )
             for each in said["connections"]
         )
         missing = tuple(said["missing"])
         if said["problem"] is not None and not missing:
             # The broker never told which other nodes exist.
             missing = (_OTHERS,)
-        return Presence(channel, said["total"], people, missing)
+        return Presence(channel, said["total"], people, missing, users, told)
 
     async def close(self, id_: str, closing: Closing) -> bool:
         """Close a connection. Return False if it is gone. Raises `UnansweredError`."""

@@ -8,25 +8,20 @@ versions may add some.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import attrs
 
-from ..channels.query import LONGEST, is_too_long
-from ..config.close_codes import checked_close
 from ..directory.ids import is_node
 from ..directory.listing import MOST, SHOWN, Closing
 from ..directory.outcomes import SendOutcome
+from . import user_questions
 from .checking import (
     MalformedError,
-    a_line,
     a_list,
     a_number,
     a_switch,
@@ -34,9 +29,21 @@ from .checking import (
     an_object,
     member,
     parsed,
-    seconds,
 )
 from .facts import Facts
+from .rows import (
+    ChannelsPart,
+    ConnectionCount,
+    ListPart,
+    channel_of,
+    closing_of,
+    list_in,
+    marks_in,
+    missing_of,
+    size_of,
+    with_some,
+)
+from .user_questions import payload_as_json, payload_in
 
 VERSION = 1
 
@@ -44,10 +51,6 @@ MOST_OF_ANSWER = 512 * 1024
 """The approximate octets of a part of a list; a longer one is cut."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_WHEN = 64
-_MOST_WORKERS = 1024
-_PEER = 300
-_STATES = ("opening", "open", "closing", "closed")
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -62,40 +65,6 @@ class Question(Protocol[T_co]):
 
     def answer_of(self, said: Mapping[str, Any]) -> T_co:
         """Parse the answer. Raises `MalformedError`."""
-
-
-@attrs.frozen
-class ListPart:
-    """A part of a list. `more` tells whether other rows follow."""
-
-    rows: tuple[dict[str, Any], ...]
-    more: bool
-    missing: tuple[str, ...] = ()
-    """The names of the node's workers that did not answer it."""
-
-
-@attrs.frozen
-class ChannelsPart:
-    """A part of a node's channels, with their numbers of connections.
-
-    `total` is the number of all its channels.
-    """
-
-    sizes: tuple[tuple[str, int], ...]
-    more: bool
-    total: int
-    missing: tuple[str, ...] = ()
-    """The names of the node's workers that did not answer it."""
-    is_exact: bool = True
-    """True if `total` is exact. Otherwise it is an upper bound that may count a channel twice."""
-
-
-@attrs.frozen
-class ConnectionCount:
-    """The number of a node's connections, without those of the workers in `missing`."""
-
-    total: int
-    missing: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -117,21 +86,26 @@ class AskFacts:
 
 @attrs.frozen
 class AskCount:
-    """Ask for the number of connections, or of those on a channel."""
+    """Ask for the number of connections, or of those on a channel.
+
+    With `users`, ask for the marks of their users too. Earlier versions leave that out.
+    """
 
     ask: ClassVar[str] = "count"
 
     channel: str | None
+    users: bool = False
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskCount:
-        return cls(_channel(said, "channel"))
+        return cls(channel_of(said, "channel"), a_switch(said.get("users", False), "users"))
 
     def as_json(self) -> dict[str, Any]:
-        return {"channel": self.channel}
+        return {"channel": self.channel, **({"users": True} if self.users else {})}
 
     def answer_of(self, said: Mapping[str, Any]) -> ConnectionCount:
-        return ConnectionCount(a_number(member(said, "total"), "total"), _missing(said))
+        total = a_number(member(said, "total"), "total")
+        return ConnectionCount(total, missing_of(said), marks_in(said))
 
 
 @attrs.frozen
@@ -147,18 +121,13 @@ class AskList:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskList:
         limit = a_number(member(said, "limit"), "limit", 1, MOST)
-        return cls(_channel(said, "channel"), limit, a_number(member(said, "after"), "after"))
+        return cls(channel_of(said, "channel"), limit, a_number(member(said, "after"), "after"))
 
     def as_json(self) -> dict[str, Any]:
         return attrs.asdict(self)
 
     def answer_of(self, said: Mapping[str, Any]) -> ListPart:
-        rows = tuple(map(_row, a_list(member(said, "rows"), "rows", self.limit)))
-        numbers = [self.after, *(int(row["id"]) for row in rows)]
-        if any(one >= other for one, other in pairwise(numbers)):
-            raise MalformedError("the rows are not in order")
-        more = a_switch(member(said, "more"), "more")
-        return ListPart(rows, _with_some(more, rows), _missing(said))
+        return list_in(said, self.limit, self.after)
 
 
 @attrs.frozen
@@ -172,14 +141,14 @@ class AskChannels:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskChannels:
-        return cls(a_number(member(said, "limit"), "limit", 1, MOST), _channel(said, "after"))
+        return cls(a_number(member(said, "limit"), "limit", 1, MOST), channel_of(said, "after"))
 
     def as_json(self) -> dict[str, Any]:
         return attrs.asdict(self)
 
     def answer_of(self, said: Mapping[str, Any]) -> ChannelsPart:
         rows = a_list(member(said, "rows"), "rows", self.limit)
-        sizes = tuple(map(_size, rows))
+        sizes = tuple(map(size_of, rows))
         names = [*([] if self.after is None else [self.after]), *(name for name, _ in sizes)]
         if any(one >= other for one, other in pairwise(names)):
             raise MalformedError("the channels are not in order")
@@ -187,7 +156,7 @@ class AskChannels:
         total = a_number(member(said, "total"), "total", len(sizes))
         # Nodes of an earlier version do not send this member.
         is_exact = a_switch(said.get("exact", True), "exact")
-        return ChannelsPart(sizes, _with_some(more, sizes), total, _missing(said), is_exact)
+        return ChannelsPart(sizes, with_some(more, sizes), total, missing_of(said), is_exact)
 
 
 @attrs.frozen
@@ -201,7 +170,7 @@ class AskClose:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskClose:
-        closing = _closing(member(said, "code"), member(said, "reason"))
+        closing = closing_of(member(said, "code"), member(said, "reason"))
         return cls(a_number(member(said, "connection"), "connection"), closing)
 
     def as_json(self) -> dict[str, Any]:
@@ -224,19 +193,12 @@ class AskSend:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> AskSend:
-        data = member(said, "data64")
-        is_binary = a_switch(member(said, "binary"), "binary")
-        try:
-            payload = base64.b64decode(data, validate=True)
-            if not is_binary:
-                payload.decode()
-        except (TypeError, ValueError, binascii.Error):
-            raise MalformedError("its message is malformed") from None
-        return cls(a_number(member(said, "connection"), "connection"), payload, is_binary)
+        number = a_number(member(said, "connection"), "connection")
+        return cls(number, *payload_in(said))
 
     def as_json(self) -> dict[str, Any]:
-        data = base64.b64encode(self.payload).decode()
-        return {"connection": self.connection, "data64": data, "binary": self.is_binary}
+        payload = payload_as_json(self.payload, self.is_binary)
+        return {"connection": self.connection, **payload}
 
     def answer_of(self, said: Mapping[str, Any]) -> SendOutcome:
         try:
@@ -252,6 +214,7 @@ _KNOWN: dict[str, Callable[[Mapping[str, Any]], Question[Any]]] = {
     AskChannels.ask: AskChannels.of,
     AskClose.ask: AskClose.of,
     AskSend.ask: AskSend.of,
+    **user_questions.KNOWN,
 }
 
 
@@ -327,70 +290,3 @@ def _id(value: object) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise MalformedError("it has no id")
     return value
-
-
-def _closing(code: object, reason: object) -> Closing:
-    if isinstance(code, int) and isinstance(reason, str):
-        with suppress(ValueError):
-            checked_close(code, reason)
-            return Closing(code, reason)
-    raise MalformedError("its close cannot be sent")
-
-
-def _channel(said: Mapping[str, Any], name: str) -> str | None:
-    value = member(said, name)
-    return None if value is None else _name(value, name)
-
-
-def _name(value: object, what: str) -> str:
-    name = a_text(value, what, LONGEST)
-    if is_too_long(name):
-        raise MalformedError(f"{what} has more than {LONGEST} octets")
-    return name
-
-
-def _with_some(more: bool, rows: tuple[Any, ...]) -> bool:
-    if more and not rows:
-        raise MalformedError("more rows are announced after none")
-    return more
-
-
-def _missing(said: Mapping[str, Any]) -> tuple[str, ...]:
-    # Nodes of an earlier version do not send this member.
-    names = a_list(said.get("missing", []), "missing", _MOST_WORKERS)
-    return tuple(a_line(each, "a worker's name", _WHEN) for each in names)
-
-
-def _size(value: object) -> tuple[str, int]:
-    pair = a_list(value, "a channel", 2)
-    if len(pair) != 2:
-        raise MalformedError("a channel is not a pair")
-    return _name(pair[0], "a channel's name"), a_number(pair[1], "a count", 1)
-
-
-def _row(value: object) -> dict[str, Any]:
-    """Validate a connection in the form that `listing` gives it."""
-    said = an_object(value, "a connection")
-    id_ = member(said, "id")
-    if not isinstance(id_, str) or not id_.isascii() or not id_.isdigit() or len(id_) > 20:
-        raise MalformedError("a connection has no id")
-    state, rtt = member(said, "state"), member(said, "rtt")
-    if state not in _STATES:
-        raise MalformedError("there is no such state")
-    return {
-        "id": id_,
-        "peer": a_text(member(said, "peer"), "peer", _PEER),
-        "channel": a_text(member(said, "channel"), "channel", SHOWN),
-        "state": state,
-        "since": a_line(member(said, "since"), "since", _WHEN),
-        "messages": _both(said, "messages"),
-        "octets": _both(said, "octets"),
-        "queue": a_number(member(said, "queue"), "queue"),
-        "rtt": None if rtt is None else seconds(rtt, "rtt"),
-        "user_agent": a_text(member(said, "user_agent"), "user_agent", SHOWN),
-    }
-
-
-def _both(said: Mapping[str, Any], name: str) -> dict[str, int]:
-    both = an_object(member(said, name), name)
-    return {each: a_number(member(both, each), name) for each in ("received", "sent")}

@@ -219,6 +219,28 @@ class Config(Integrations):
         unit="connections",
         reloads=NEW,
     )
+    max_connections_per_user: int = setting(
+        0,
+        to_whole(0),
+        "COUNT",
+        "connections of one user; 0: no limit",
+        group=LIMITS,
+        more="Connections without a user do not count. With --broker each node counts its own.",
+        unit="connections",
+        common=False,
+        reloads=NEW,
+    )
+    user_limit_closes: str = setting(
+        "newest",
+        to_choice("newest", "oldest"),
+        "newest|oldest",
+        "connection that goes at this limit",
+        group=LIMITS,
+        more="It takes effect at --max-connections-per-user: newest refuses the new connection"
+        " with 403, oldest closes the oldest one with 1008.",
+        common=False,
+        reloads=NEW,
+    )
     memory_for_messages: int | str = setting(
         "auto",
         TO_MEMORY,

@@ -10,7 +10,7 @@ The modules::
     octets.py     frames, out of the octets that pass
     outcomes.py   what became of a request for one connection
     people.py     the connections of a service, in this process or in others
-    presence.py   the channels, and the connections on each
+    presence.py   the channels and users, and the connections of each
     readiness.py  reasons why the service is not ready
     tracing.py    one connection's frames as they happen
     traffic.py    messages and octets of all connections, added up

@@ -11,6 +11,7 @@ from autobahn.websocket.protocol import WebSocketProtocol
 
 from ..config.close_codes import CloseCode
 from ..log.lines import rfc3339
+from ..log.peer import peer_in, user_in
 from ..metrics import Traffic
 
 _DEFAULT = 100
@@ -48,12 +49,13 @@ class Wanted:
     """A part of the list: at most `limit` connections, after the one with the id `after`.
 
     A `limit` of 0 asks for the total only. `node` is the node of the connection `after`, in a list
-    of several nodes.
+    of several nodes. With a `user`, the list has the connections of that user only.
     """
 
     limit: int = _DEFAULT
     after: int = 0
     node: str = ""
+    user: str | None = None
 
 
 def list_of(connections: Iterable[Listed], wanted: Wanted) -> dict[str, Any]:
@@ -80,8 +82,9 @@ def _shown(connection: Listed) -> dict[str, Any]:
     traffic, rtt = connection.traffic(), connection.rtt
     return {
         "id": connection.id,
-        "peer": connection.who.partition(" ")[2],
+        "peer": peer_in(connection.who),
         "channel": _cut(connection.channel),
+        **({"user": user} if (user := user_in(connection.who)) else {}),
         "state": _STATES.get(connection.state, "opening"),
         "since": rfc3339(connection.since),
         "messages": {"received": traffic.messages_received, "sent": traffic.messages_sent},

@@ -70,3 +70,23 @@ class UnansweredError(Exception):
     def __init__(self, why: Unreached, text: str) -> None:
         super().__init__(text)
         self.why = why
+
+
+@attrs.frozen
+class UserReached:
+    """The outcome of a message to all connections of a user, or of closing them."""
+
+    handed: int = 0
+    """Connections that took the message, or were told to close."""
+    dropped: int = 0
+    """Connections that did not take the message: their peers read too slowly."""
+    missing: tuple[str, ...] = ()
+    """The names of the workers and nodes that did not answer, and may have acted."""
+
+    def plus(self, other: UserReached) -> UserReached:
+        """Return the sum of both."""
+        return UserReached(
+            self.handed + other.handed,
+            self.dropped + other.dropped,
+            self.missing + other.missing,
+        )

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from ..clock import monotonic_of, wall_of
 from ..log.lines import rfc3339
+from ..log.peer import user_in
 from ..protocol.watching import Watcher
 from .octets import Frame, FrameReader
 
@@ -77,6 +78,7 @@ class Traced(Protocol):
     """A connection, as a trace needs it."""
 
     id: str
+    who: str
 
     @property
     def close_code(self) -> int:
@@ -143,7 +145,9 @@ class Trace:
     def begin(self, outlet: Outlet) -> None:
         """Start to send events to `outlet`."""
         self._outlet = outlet
-        outlet.write(f": connection {self._connection.id}\n\n".encode())
+        user = user_in(self._connection.who)
+        whose = f", user {json.dumps(user)}" if user else ""
+        outlet.write(f": connection {self._connection.id}{whose}\n\n".encode())
         self._beats.start(_HEARTBEAT, now=False)
         self._connection.watch(self)
 

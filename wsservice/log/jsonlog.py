@@ -15,6 +15,7 @@ from twisted.logger import FileLogObserver, LogEvent, LogLevel, eventAsText
 from ..errors import ConfigError
 from ..private.of_twisted import twistd_observer
 from .lines import rfc3339
+from .peer import USER
 
 RECORD = "wsservice_record"
 """The field of an event that holds the JSON members of a message, in place of the text."""
@@ -44,6 +45,8 @@ def event_as_json(event: LogEvent) -> str | None:
     if RECORD in event:
         return in_ascii(f"{begin}{event[RECORD]}\n")
     members: dict[str, Any] = {"text": text}
+    if isinstance(user := event.get(USER), str):
+        members["user"] = user
     if traceback := whole.removeprefix(text).strip("\n"):
         members["failure"] = traceback
     return in_ascii(begin + json.dumps(members)[1:] + "\n")

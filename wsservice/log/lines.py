@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from twisted.logger import formatTime
 
 from ..escape import escape_within, is_plain, quote
+from .peer import nameless, user_in
 
 _decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -23,7 +24,7 @@ class Lines(Protocol):
     """A format of lines."""
 
     def name(self, who: str, channel: str) -> str:
-        """Return the name of a connection in lines. `who` is its id and peer."""
+        """Return the name of a connection in lines. `who` is its id and peer, perhaps a `Who`."""
 
     def lines(self, held: list[Any], limit: int) -> bytes:
         """Return the lines of one or more messages, each with its line end, without the time.
@@ -130,8 +131,9 @@ class JSONLines:
     """A JSON object in each line, with the members listed in docs/operations.md."""
 
     def name(self, who: str, channel: str) -> str:
-        connection, _, peer = who.partition(" ")
-        return f'"connection":{quote(connection)},"peer":{quote(peer)},"channel":{quote(channel)}'
+        connection, _, peer = nameless(who).partition(" ")
+        name = f'"connection":{quote(connection)},"peer":{quote(peer)},"channel":{quote(channel)}'
+        return f'{name},"user":{quote(user)}' if (user := user_in(who)) else name
 
     def lines(self, held: list[Any], limit: int) -> bytes:
         names, payloads, kinds = held[::3], held[1::3], held[2::3]

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from ..escape import escape, masked
+from ..escape import escape, masked, quote
+
+USER = "wsservice_user"
+"""The field of an event that holds the id of the connection's user, not escaped."""
+
+_SHOWN_USER = 64
+"""The most characters of a user's id in the name of a connection, so that a line stays short."""
 
 _SELDOM = 10.0
+
+
+class Who(str):
+    """The name of a connection with a user: its id, its peer, and the user's id as a JSON string.
+
+    `user` is the whole id, `nameless` the name without it. The text is printable, with at most 64
+    characters of the id.
+    """
+
+    __slots__ = ("nameless", "user")
+
+    nameless: str
+    user: str
+
+    @classmethod
+    def of(cls, who: str, user: str) -> Who:
+        """Return the name of a connection, from the one without a user."""
+        shown = user if len(user) <= _SHOWN_USER else f"{user[: _SHOWN_USER - 1]}\u2026"
+        made = cls(f"{nameless(who)} {quote(shown)}")
+        made.nameless, made.user = nameless(who), user
+        return made
+
+
+def nameless(who: str) -> str:
+    """Return the name of a connection without its user."""
+    return who.nameless if isinstance(who, Who) else who
+
+
+def peer_in(who: str) -> str:
+    """Return the peer's address in the name of a connection; "" before it is known."""
+    return nameless(who).partition(" ")[2]
+
+
+def user_in(who: str) -> str:
+    """Return the id of the user in the name of a connection; "" without one."""
+    return who.user if isinstance(who, Who) else ""
 
 
 class _EscapedFailure(Failure):
@@ -55,12 +97,12 @@ class PeerLogger(Logger):
 
     def detail(self, format: str, **kwargs: object) -> None:  # noqa: A002
         """Log at the debug level. It is slow, so call it only if that level is logged."""
-        super().emit(LogLevel.debug, format, **{name: _printable(kwargs[name]) for name in kwargs})
+        super().emit(LogLevel.debug, format, **_fields(kwargs))
 
     def emit(self, level: Any, format: str | None = None, **kwargs: object) -> None:  # noqa: A002
         if level is LogLevel.debug:
             return
-        super().emit(level, format, **{name: _printable(kwargs[name]) for name in kwargs})
+        super().emit(level, format, **_fields(kwargs))
 
 
 class Seldom:
@@ -82,7 +124,17 @@ class Seldom:
         return True
 
 
+def _fields(given: Mapping[str, object]) -> dict[str, object]:
+    fields = {name: _printable(given[name]) for name in given}
+    who = given.get("who")
+    if isinstance(who, Who):
+        fields[USER] = who.user
+    return fields
+
+
 def _printable(value: object) -> object:
+    if isinstance(value, Who):
+        return str(value)  # printable already: to escape its backslashes again would double them
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Failure):

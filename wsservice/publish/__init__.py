@@ -128,6 +128,13 @@ class Publisher:
         """
         return self._post(f"/connections/{_quoted(connection)}/send", *_body(message))
 
+    def send_user(self, user: str, message: Message) -> Published:
+        """Send a message to all connections of a user, by the user's id. Raises `PublishError`.
+
+        `NotAcceptedError` is raised if the user has no connection.
+        """
+        return self._post(f"/users/{_quoted(user)}/send", *_body(message))
+
     def close(self) -> None:
         """Close the idle connections. Later calls open new ones."""
         self._idle.close()
@@ -307,6 +314,22 @@ def publish(
     been published.
     """
     return _publisher(url, token, timeout).publish(channel, message)
+
+
+def send_user(
+    user: str,
+    message: Message,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    timeout: float = TIMEOUT,
+) -> Published:
+    """Send a message to all connections of a user, through the admin listener at `url`.
+
+    The arguments are those of `publish`, `user` is the user's id. `NotAcceptedError` is raised if
+    the user has no connection.
+    """
+    return _publisher(url, token, timeout).send_user(user, message)
 
 
 def _publisher(url: str | None, token: str | None, timeout: float) -> Publisher:

@@ -1,6 +1,6 @@
 """Serve one connection: its opening handshake, plain HTTP, pages and behaviours.
 
-It may import `channels`, `protocol` and what lies below them.
+It may import `auth`, `channels`, `protocol` and what lies below them.
 
 The modules::
 
@@ -18,5 +18,7 @@ The modules::
     plain.py          answers to plain HTTP
     remembered.py     the part of its request that a connection keeps
     secrets.py        the secrets of a request
+    seats.py          how many connections one user may have
     switching.py      the answer that accepts a handshake
+    user.py           the user of a connection, named in logs and seated
 """

@@ -13,20 +13,20 @@ from ..http.refusal import Refusal
 RETRY_AFTER = 10
 """Seconds to wait before the next attempt, told to clients that were refused at the limit."""
 
-_LATER = (("Retry-After", str(RETRY_AFTER)),)
-_COME_AGAIN = f"try again in {RETRY_AFTER} seconds"
+LATER = (("Retry-After", str(RETRY_AFTER)),)
+COME_AGAIN = f"try again in {RETRY_AFTER} seconds"
 NO_ROOM = Refusal(
     503,
     "there are too many connections",
-    _COME_AGAIN,
-    headers=_LATER,
+    COME_AGAIN,
+    headers=LATER,
     kind="no room",
     for_operator="--max-connections, --max-connections-per-ip and the limit on open files say"
     " how many there may be",
 )
-STOPPING = Refusal(503, "the service is stopping", _COME_AGAIN, headers=_LATER, kind="stopping")
+STOPPING = Refusal(503, "the service is stopping", COME_AGAIN, headers=LATER, kind="stopping")
 CLOSED_BY_OPERATOR = Refusal(
-    503, "an operator closed the connection", _COME_AGAIN, headers=_LATER, kind="operator"
+    503, "an operator closed the connection", COME_AGAIN, headers=LATER, kind="operator"
 )
 
 

@@ -37,6 +37,7 @@ from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .latest import last_of
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
+from .seats import Seats
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
@@ -71,6 +72,9 @@ class ServerProtocol(OpeningProtocol):
       name another code.
     - 1006: there was no close frame.
     - None: the peer's close frame had no code.
+
+    `self.user` is the user that the credential of the request names, None without one; `onConnect`
+    may set it. `self.factory.hub.send_user(id, payload)` sends to all connections of a user.
 
     `self.channel` is the URL's path. `self.channels` has the channels of the path and of the
     query; any web page can name them, and `onConnect` may refuse them.
@@ -302,7 +306,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     `protocol` is the behaviour, a subclass of `ServerProtocol`. Handshake and
     close timeouts run on `reactor`. `ids` are those of connections, by default 1, 2 and so on.
-    `limits` decide on connections, by default those of the configuration.
+    `limits` decide on connections, by default those of the configuration, `seats` on those of one
+    user.
     """
 
     noisy = False
@@ -336,6 +341,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         reactor: IReactorTime,
         ids: Iterator[str] | None = None,
         limits: ConnectionLimits | None = None,
+        seats: Seats | None = None,
     ) -> None:
         super().__init__(server="", reactor=reactor)
         self.journal = journal
@@ -346,6 +352,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         if limits is None:
             limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
         self.limits = limits
+        self.seats = seats or Seats()
+        self.seats.hub = hub
         self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
         self._batched_timer = Timers(reactor)
         self.gate = MemoryGate(self.budget, reactor)
@@ -369,6 +377,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             self.channel_rules = rules
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
+            self.seats.change(config.max_connections_per_user, config.user_limit_closes)
             self.greeting = config.greeting.encode()
             self.page = shown
             self.health_path = config.health_path

@@ -33,6 +33,7 @@ from .attributes import connection_request
 from .expiry import Expiry
 from .first_message import FirstMessage, FirstMessageError
 from .handshake import Handshake
+from .user import HasUser
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
@@ -185,11 +186,8 @@ async def _await(answer: Awaitable[Verdict]) -> Verdict:
     return await answer
 
 
-class Identified(Connection):
-    """A connection that has a user."""
-
-    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
-    user: User | None = None
+class Identified(HasUser, Connection):  # type: ignore[misc]
+    """A connection whose user is found by its credential."""
 
     # On the class, since few connections have any.
     _expiry: Expiry | None = None

@@ -44,6 +44,7 @@ from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .secrets import secrets_of
 from .switching import checked_decision, switching
+from .user import HasUser
 
 _NO_HEADERS: Mapping[str, str | Iterable[str]] = {}
 
@@ -75,7 +76,7 @@ class OpeningProtocol(  # type: ignore[misc]
     #: Shows its octets to operators, while any want to see them.
     _watched: Watched | None = None
 
-    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber)
+    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber, HasUser)
 
     #: Its name in the message log.
     _logged_as = "?"
@@ -343,7 +344,7 @@ class OpeningProtocol(  # type: ignore[misc]
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def succeedHandshake(self, res: Any) -> None:
+    def _accept(self, res: Any) -> None:
         """Answer with 101 and the result of `onConnect`. Raises `ValueError` if that is wrong."""
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:

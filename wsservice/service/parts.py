@@ -29,6 +29,7 @@ from ..net.polling import poll_together
 from ..net.tls import quicken
 from ..server.admission import ConnectionLimits
 from ..server.behaviours import ServerFactory, ServerProtocol
+from ..server.seats import Seats
 from .behaviour import find_protocol
 from .drain import Drain, DrainListener
 from .reloading import Reloadable
@@ -101,8 +102,8 @@ class ConnectionParts:
     """The parts that serve the connections of one process, in a service of one or in a worker.
 
     `hub` is the hub without a broker, None for one that knows this process alone. `service` is the
-    id that the workers of a service share. `ids` and `limits` are those of `ServerFactory`. Raises
-    `ConfigError` or `JournalError`.
+    id that the workers of a service share. `ids`, `limits` and `seats` are those of
+    `ServerFactory`. Raises `ConfigError` or `JournalError`.
     """
 
     #: The hub as one that other nodes share, None without a broker.
@@ -121,6 +122,7 @@ class ConnectionParts:
         service: str = "",
         ids: Iterator[str] | None = None,
         limits: ConnectionLimits | None = None,
+        seats: Seats | None = None,
     ) -> None:
         self._reactor = reactor
         #: The Redis servers that the nodes share, None without a broker.
@@ -133,7 +135,7 @@ class ConnectionParts:
         self.journal = open_journal(config, reactor)
         self.hub, meeting = self._open_hub(config, hub)
         self.factory = ServerFactory(
-            config, protocol, self.journal, self.hub, reactor, ids=ids, limits=limits
+            config, protocol, self.journal, self.hub, reactor, ids=ids, limits=limits, seats=seats
         )
         identifying = self._open_identification(config)
         if self.meeting is not None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from ..log.lines import rfc3339
+from ..log.peer import peer_in, user_in
 from ..metrics import Traffic
 from ..server.admission import address_key
 
@@ -46,7 +47,7 @@ _SHOWN = 256
 
 def peer_of(connection: ToldConnection) -> str:
     """Return the key of a peer: its IPv4 address, or its IPv6 network of 64 bits."""
-    return _peer_at(connection.who.partition(" ")[2].rpartition(":")[0])
+    return _peer_at(peer_in(connection.who).rpartition(":")[0])
 
 
 @lru_cache(1000)
@@ -85,8 +86,9 @@ def _event(kind: str, connection: ToldConnection, now: float, **more: Any) -> by
         "type": kind,
         "time": rfc3339(now),
         "connection": connection.id,
-        "peer": connection.who.partition(" ")[2],
+        "peer": peer_in(connection.who),
         "channels": connection.channels,
+        **({"user": user} if (user := user_in(connection.who)) else {}),
         **more,
     }
     return json.dumps(said, separators=(",", ":")).encode()

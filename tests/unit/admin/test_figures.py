@@ -272,6 +272,7 @@ def test_refusals() -> None:
     stopping.protocol.go_away()
     scraped.served.connect().protocol.close_for_operator(1000, "")
     scraped.served.factory.count_refusal("no PROXY header")
+    scraped.served.factory.count_refusal("user limit")
     refusals = scraped.values("refusals_total")
     assert sorted(refusals) == sorted(REFUSALS)
     assert refusals.pop("timed out") == 6

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from wsservice.auth.contract import User
 from wsservice.broker import framing, hearing, scripts
 from wsservice.broker import hub as module
 from wsservice.broker.hub import BrokerHub
@@ -135,13 +136,14 @@ class Member:
     def __init__(self, channel: str = "a") -> None:
         self.channel = channel
         self.channels: tuple[str, ...] = (channel,)
+        self.user: User | None = None
         self.got: list[tuple[bytes, Position | None]] = []
         self.behind: list[tuple[str, Position]] = []
         self.gaps: list[str] = []
 
     def sendPreparedMessage(self, preparedMsg: PreparedMessage) -> bool:
-        assert isinstance(preparedMsg, SharedFrames)
-        self.got.append((preparedMsg.payload, preparedMsg.message.position))
+        position = preparedMsg.message.position if isinstance(preparedMsg, SharedFrames) else None
+        self.got.append((preparedMsg.payload, position))
         return True
 
     def fall_behind(self, channel: str, since: Position) -> None:
@@ -798,3 +800,66 @@ class TestHistory:
         became = met.deliver()
         met.link.answer("nonsense")
         assert became[0].type is UncertainError
+
+
+class TestUsers:
+    def test_each_user_that_is_here_is_heard_and_no_other(self) -> None:
+        met = Met()
+        tom, two = met.join("a"), met.join("a")
+        met.link.confirm()
+        for each in (tom, two):
+            each.user = User("tom/é")
+            met.hub.identify(each)
+        met.link.confirm()
+        assert sorted(met.link.heard) == [b"p:said:{%00tom/%C3%A9}", b"p:said:{a}"]
+        met.link.heard[b"p:said:{%00tom/%C3%A9}"](said(b"hi", 1))
+        assert (tom.payloads, two.payloads) == ([b"hi"], [b"hi"])
+        met.hub.leave(tom)
+        met.clock.advance(hearing.LINGERING)
+        assert b"p:said:{%00tom/%C3%A9}" in met.link.heard
+        met.hub.leave(two)
+        met.clock.advance(hearing.LINGERING)
+        assert met.link.heard == {}
+
+    @pytest.mark.parametrize("history", ["0", "10,60"])
+    def test_a_message_comes_back_by_way_of_the_server_and_no_history_has_it(
+        self, history: str
+    ) -> None:
+        met = Met(history=history)
+        member = met.join("a", behind=history != "0")
+        member.user = User("tom")
+        met.hub.identify(member)
+        met.link.confirm()
+        became: list[Any] = []
+        met.hub.send_user("tom", b"hi", True).addBoth(became.append)
+        met.hub.send_user("tom", b"ho").addBoth(became.append)
+        assert member.got == []
+        assert [name for name, _, _ in met.link.published] == [b"p:said:{%00tom}"] * 2
+        met.link.echo()
+        met.link.echo()
+        assert member.payloads == [b"hi", b"ho"]
+        # All questions about a history are about the channel.
+        assert [
+            keys for _, keys, _, _ in met.link.scripts if b"%00tom" in repr(keys).encode()
+        ] == []
+
+    def test_whoever_came_a_moment_ago_gets_it_too(self) -> None:
+        met = Met()
+        member = met.join("a")
+        member.user = User("tom")
+        met.hub.identify(member)
+        met.hub.send_user("tom", b"hi")
+        assert met.link.published == []
+        met.link.confirm()
+        assert [name for name, _, _ in met.link.published] == [b"p:said:{%00tom}"]
+
+    def test_a_server_that_was_away_makes_no_gap_for_a_user(self) -> None:
+        met = Met()
+        member = met.join("a")
+        member.user = User("tom")
+        met.hub.identify(member)
+        met.link.confirm()
+        met.link.go_down()
+        met.link.come_up()
+        met.link.confirm()
+        assert member.gaps == ["a"]

@@ -16,6 +16,7 @@ from wsservice.broker.waiting import (
     Waiting,
     size_of,
 )
+from wsservice.log.peer import Who
 
 LARGE = Room(10**6, 10**9)
 
@@ -45,6 +46,16 @@ def test_what_a_message_is_in_the_stream() -> None:
         "time": "2027-01-15T08:00:00.000Z",
     }
     assert (other["number"], other["payload"], other["binary"]) == (2, b"hello", 0)
+
+
+def test_the_user_is_in_the_stream_and_counts_towards_the_memory() -> None:
+    named = Connection()
+    named.who = Who.of("7 192.0.2.1:5000", "é" * 127)
+    waiting = Waiting()
+    waiting.put(named, b"", False, 0.0)
+    one = dict(zip(FIELDS, waiting.batch()[0], strict=True))
+    assert (one["peer"], one["user"]) == ("192.0.2.1:5000", "é" * 127)
+    assert size_of(named, b"") >= size_of(SENDER, b"") + 127
 
 
 def test_a_channel_that_is_no_text_can_be_sent_all_the_same() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from wsservice.auth.contract import User
 from wsservice.channels.following import FollowingHub
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.query import Position
@@ -24,6 +25,8 @@ class Following(FollowingHub):
 
 class Member:
     """A connection, as the hub sees it."""
+
+    user: User | None = None
 
     def __init__(self, hub: FollowingHub, *channels: str, behind: bool = False) -> None:
         self.channel = channels[0]

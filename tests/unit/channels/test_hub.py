@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from wsservice.auth.contract import User
 from wsservice.channels.envelopes import SharedFrames
 from wsservice.channels.history import History
 from wsservice.channels.hub import LocalHub
@@ -22,6 +23,8 @@ _T = TypeVar("_T")
 
 class Member:
     """A connection, as the hub sees it."""
+
+    user: User | None = None
 
     def __init__(self, hub: LocalHub, channel: str = "a", takes: bool = True) -> None:
         self.channel = channel

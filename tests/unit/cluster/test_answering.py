@@ -15,9 +15,8 @@ from wsservice.cluster.questions import (
     AskFacts,
     AskList,
     AskSend,
-    ChannelsPart,
-    ConnectionCount,
 )
+from wsservice.cluster.rows import ChannelsPart, ConnectionCount
 from wsservice.directory.listing import Closing
 from wsservice.directory.outcomes import SendOutcome
 

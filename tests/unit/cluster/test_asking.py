@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 
 from wsservice.cluster.asking import WITHIN, Asking, Unheard
 from wsservice.cluster.checking import MalformedError
-from wsservice.cluster.questions import Answered, AskCount, ConnectionCount
+from wsservice.cluster.questions import Answered, AskCount
+from wsservice.cluster.rows import ConnectionCount
 from wsservice.errors import Away, Unknown
 
 

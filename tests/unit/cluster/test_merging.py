@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsservice.cluster.merging import Portion, channels, listed, portions
-from wsservice.cluster.questions import ChannelsPart, ListPart
+from wsservice.cluster.rows import ChannelsPart, ListPart
 from wsservice.directory.ids import Id
 from wsservice.directory.listing import Wanted
 from wsservice.directory.presence import ChannelsWanted

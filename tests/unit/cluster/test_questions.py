@@ -18,15 +18,13 @@ from wsservice.cluster.questions import (
     AskFacts,
     AskList,
     AskSend,
-    ChannelsPart,
-    ConnectionCount,
-    ListPart,
     answered,
     asked,
     not_understood,
     part_of,
     read,
 )
+from wsservice.cluster.rows import ChannelsPart, ConnectionCount, ListPart
 from wsservice.directory.listing import Closing, Wanted, list_of
 from wsservice.server.behaviours import EchoServerProtocol
 

@@ -61,6 +61,8 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "auth_failures": 20,
         "max_connections": 10_000,
         "max_connections_per_ip": 0,
+        "max_connections_per_user": 0,
+        "user_limit_closes": "newest",
         "workers": 1,
         "no_page": False,
         "health_path": "",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from wsservice.auth.contract import User
 from wsservice.directory import tracing
 from wsservice.directory.tracing import MOST_TRACES, Trace, Traces
 from wsservice.server.behaviours import EchoServerProtocol
@@ -75,6 +76,13 @@ class Traced:
 @pytest.fixture
 def traced() -> Traced:
     return Traced()
+
+
+def test_it_names_the_user(traced: Traced) -> None:
+    client = traced.served.connect().open("/x")
+    client.protocol.user = User('é\u202e"')
+    _, reader = traced.begin(client)
+    assert reader.octets == b': connection 2, user "\\u00e9\\u202e\\""\n\n'
 
 
 def test_a_conversation(traced: Traced) -> None:

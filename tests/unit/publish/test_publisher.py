@@ -146,6 +146,17 @@ class TestAsking:
         Publisher().send("17/..", "x")
         assert face.asked[0][1] == "/connections/17%2F../send"
 
+    def test_one_user(self, face: Face) -> None:
+        assert Publisher().send_user("a/b é*", b"x") == Published(2, 1)
+        face.answers.append(Answer(202, b'{"handed": 2, "dropped": 1, "missing": ["worker 2"]}'))
+        assert publishing.send_user("tom", "x") == Published(2, 1)
+        assert publishing.send_user("tom", "x") == Published(2, 1, complete=False)
+        assert [(path, body) for _, path, body, _ in face.asked] == [
+            ("/users/a%2Fb%20%C3%A9%2A/send", b"x"),
+            ("/users/tom/send", b"x"),
+            ("/users/tom/send", b"x"),
+        ]
+
     def test_the_token(self, face: Face) -> None:
         Publisher(token="s3cret").publish("a", "b")
         assert face.asked[0][3]["Authorization"] == "Bearer s3cret"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from wsservice.auth.contract import User
 from wsservice.server.behaviours import EchoServerProtocol, ServerProtocol
 from wsservice.webhook import telling
 
@@ -143,3 +144,28 @@ def test_whose_an_event_is(address: Any, peer: str) -> None:
     client.lose()
     assert [each["type"] for each in hook.told] == ["connect", "message", "disconnect"]
     assert hook.peers == {peer}
+
+
+class Named(EchoServerProtocol):
+    def onConnect(self, request: Any) -> None:
+        self.user = User('tom \u202e"')
+
+
+def test_events_name_the_user() -> None:
+    hook = Hook("connect", "message", "disconnect")
+    client = connect(served(hook, Named))
+    client.text("hello")
+    client.lose()
+    assert [(each["type"], each["user"]) for each in hook.told] == [
+        ("connect", 'tom \u202e"'),
+        ("message", 'tom \u202e"'),
+        ("disconnect", 'tom \u202e"'),
+    ]
+    assert hook.told[0]["peer"] == "192.0.2.1:5000"
+    assert hook.peers == {"192.0.2.1"}
+
+
+def test_events_without_a_user_have_no_such_member() -> None:
+    hook = Hook("connect", "disconnect")
+    connect(served(hook)).lose()
+    assert [each for each in hook.told if "user" in each] == []

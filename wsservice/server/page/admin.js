@@ -433,6 +433,8 @@ function without(missing) {
 
 let pages = [""];
 let nextAfter = null;
+// The user whose connections alone are shown; "" for all.
+let user = "";
 const rows = new Map();
 
 function age(since) {
@@ -451,6 +453,7 @@ function age(since) {
 const COLUMNS = [
   ["Id", "mono", (each) => String(each.id)],
   ["Peer", "mono", (each) => each.peer],
+  ["User", "mono long of-user", (each) => each.user],
   ["Channel", "mono long", (each) => each.channel || "(none)"],
   ["Since", "number", (each) => age(each.since)],
   ["Messages in, out", "right number", (each) => both(each.messages, inNumber)],
@@ -513,20 +516,30 @@ function drawRows(connections) {
 
 async function drawConnections() {
   const after = pages[pages.length - 1];
-  const query = new URLSearchParams({ limit: PAGE_SIZE, ...(after ? { after } : {}) });
+  const asked = user;
+  const query = new URLSearchParams({
+    limit: PAGE_SIZE,
+    ...(after ? { after } : {}),
+    ...(asked ? { user: asked } : {}),
+  });
   const said = await (await expect(`/connections?${query}`)).json();
-  if (after !== pages[pages.length - 1]) return; // another page was asked for meanwhile
+  // Another page or another user was asked for meanwhile.
+  if (after !== pages[pages.length - 1] || asked !== user) return;
   if (!said.connections.length && pages.length > 1) {
     pages = [""]; // all on this page have left
     return;
   }
   drawRows(said.connections);
+  if (said.connections.some((each) => each.user)) showUsers();
   nextAfter = said.next === null || said.next === undefined ? null : String(said.next);
   const shown = said.connections.length;
   const part = shown && shown < said.total ? `${wholeNumber.format(shown)} of ` : "";
   byId("total").textContent = part + wholeNumber.format(said.total) + without(said.missing);
   byId("total").classList.toggle("long", Boolean(said.missing?.length));
   byId("nobody").hidden = shown > 0;
+  byId("nobody").textContent = asked
+    ? "This user has no connection."
+    : "Nobody is connected.";
   const focused = document.activeElement;
   byId("previous").disabled = pages.length === 1;
   byId("next").disabled = nextAfter === null;
@@ -534,6 +547,34 @@ async function drawConnections() {
   // With nodes, a list says whether they can be asked.
   if (said.problem !== undefined) await drawNodes();
 }
+
+/** Show the users from now on: where nobody has one, the page does not mention them. */
+function showUsers() {
+  byId("connections").classList.add("has-users");
+  byId("filter").hidden = false;
+}
+
+const LONGEST_USER = 255;
+
+function chooseUser() {
+  const chosen = byId("user").value;
+  const tooLong = new TextEncoder().encode(chosen).length > LONGEST_USER;
+  byId("user").setAttribute("aria-invalid", String(tooLong));
+  byId("connections-problem").textContent = tooLong
+    ? `A user's id has at most ${LONGEST_USER} octets of UTF-8.`
+    : "";
+  if (tooLong || chosen === user) return;
+  user = chosen;
+  turnTo([""]);
+}
+
+byId("filter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  chooseUser();
+});
+byId("user").addEventListener("change", chooseUser);
+// What Chromium and Safari send when the field is emptied with its cross.
+byId("user").addEventListener("search", chooseUser);
 
 function turnTo(stack) {
   pages = stack;

@@ -10,6 +10,7 @@ The modules::
     ports.py     a worker's ports: the parent hands their connections over
     presence.py  questions to the parent about presence
     report.py    a worker's reports to its parent
+    seats.py     questions to the parent about the connections of one user
     service.py   a worker's service, on its parent's orders
     sketch.py    the number of channels of several workers, without their names
 """

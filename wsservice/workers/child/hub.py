@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from ...channels.hub import LocalHub
 from ...channels.message import ChannelMessage
 from ...channels.outcome import Published
+from ...channels.users import message_to, user_of
 from ..wire.bus import Bus
 from ..wire.messages import Publication
 
@@ -33,9 +34,18 @@ class WorkerHub(LocalHub):
         Return the number of connections that took it, and of those that did not.
         """
         channel, payload, is_binary = publication.channel, publication.payload, publication.binary
+        if user_of(channel) is not None:
+            return self._send_to(ChannelMessage(channel, payload, is_binary))[:2]
         count = len(self._channels.get(channel, ()))
         handed = super()._publish(ChannelMessage(channel, payload, is_binary, self._wall()))
         return handed, count - handed
+
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message: see `Hub`. The outcome counts this worker's connections only."""
+        message = message_to(user, payload, isBinary)
+        here = self._send_to(message)
+        self._bus.publish(Publication(message.channel, payload, isBinary).body())
+        return succeed(here._replace(complete=False))
 
     def _publish(self, message: ChannelMessage) -> int:
         handed = super()._publish(message)

@@ -16,6 +16,7 @@ from ...channels.page import HistoryPage
 from ...channels.presence import DEFAULT_LIMIT
 from ...channels.query import Latest, Position
 from ...channels.question import HistoryQuestion, in_time
+from ...channels.users import message_to, user_of
 from ...errors import NotPublishedError
 from ..wire.bus import Bus
 from ..wire.messages import LONGEST_KEPT, MissedPage, Publication
@@ -108,6 +109,14 @@ class KeptHub(FollowingHub):
             return fail(NotPublishedError(f"it was published to nobody: {why}"))
         return succeed(Published(self.local_count(message.channel), 0, complete=False))
 
+    def send_user(self, user: str, payload: bytes, isBinary: bool = False) -> Deferred[Published]:
+        """Send a message: see `Hub`. The outcome counts this worker's connections only."""
+        # No history keeps it, so it need not go to the parent and back.
+        message = message_to(user, payload, isBinary)
+        here = self._send_to(message)
+        self._bus.publish(Publication(message.channel, payload, isBinary).body())
+        return succeed(here._replace(complete=False))
+
     def _put(self, message: ChannelMessage) -> bool:
         """Pass a message to the parent. Return False if it is dropped."""
         channel, payload, is_binary, *_ = message
@@ -122,6 +131,9 @@ class KeptHub(FollowingHub):
         """
         stamp = publication.stamp
         channel = publication.channel
+        if user_of(channel) is not None:
+            message = ChannelMessage(channel, publication.payload, publication.binary)
+            return self._send_to(message)[:2]
         if stamp is None or not self.is_occupied(channel):
             return 0, 0
         payload, is_binary, place = publication.payload, publication.binary, stamp.position

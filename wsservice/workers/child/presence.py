@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
 
 from ...channels.presence import Presence
@@ -57,7 +58,7 @@ class ParentQuestions:
 
     def _without_parent(self, channel: str, limit: int) -> Presence:
         own = self._own(channel, limit)
-        return Presence(channel, own.count, own.people, (_OTHERS,))
+        return attrs.evolve(own, missing=(_OTHERS,))
 
     def _settle(self, request: int, answer: Mapping[str, Any] | None) -> None:
         if request not in self._asked:

@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from ...channels.contract import Hub
 from ...directory.lag import Lag
-from ...directory.listing import Closing, Wanted, find, list_of
-from ...directory.people import is_opening, send
-from ...directory.presence import ChannelsWanted, channels, members
+from ...directory.listing import Closing, Wanted, find
+from ...directory.people import close_user, is_opening, listed, send, send_user
+from ...directory.presence import ChannelsWanted, channels, members, users
 from ...directory.tracing import Trace, Traces
 from ...directory.traffic import passed_on
 from ...log.journal import Journal
@@ -26,7 +26,9 @@ from ..wire.coding import BusMessage, handler, unknown
 from ..wire.orders import (
     BeginTrace,
     CloseConnection,
+    CloseUser,
     SendTo,
+    SendToUser,
     SteerTrace,
     TellChannels,
     TellConnections,
@@ -34,6 +36,8 @@ from ..wire.orders import (
     TellFigures,
     TellMembers,
     TellState,
+    TellUsers,
+    UserCounts,
     WorkerDoing,
 )
 from ..wire.reports import LastFigures, NoReply, TraceEvent
@@ -195,8 +199,8 @@ class Shown:
         self._bus.say(message.reply(WorkerDoing(len(self._hub), self._lag.lately)))
 
     def _list(self, message: TellConnections) -> None:
-        wanted = Wanted(message.limit, message.after)
-        self._bus.say(message.reply(list_of(self._connections(), wanted)))
+        wanted = Wanted(message.limit, message.after, user=message.user)
+        self._bus.say(message.reply(listed(self._connections, self._hub, wanted)))
 
     def _close(self, message: CloseConnection) -> None:
         connection = find(self._connections(), message.connection)
@@ -219,6 +223,18 @@ class Shown:
         wanted = Wanted(message.limit, message.after)
         here: Any = self._hub.local_members(message.channel)
         self._bus.say(message.reply(members(message.channel, here, wanted)))
+
+    def _list_users(self, message: TellUsers) -> None:
+        part = ChannelsWanted(message.limit, message.after)
+        self._bus.say(message.reply(users(self._hub.users(), self._hub.user_count, part)))
+
+    def _send_user(self, message: SendToUser) -> None:
+        said = send_user(self._hub, message.user, message.payload, message.binary)
+        self._bus.say(message.reply(UserCounts(said.handed, said.dropped)))
+
+    def _close_user(self, message: CloseUser) -> None:
+        said = close_user(self._hub, message.user, Closing(message.code, message.reason))
+        self._bus.say(message.reply(UserCounts(said.handed, said.dropped)))
 
     def _look(self, message: TellState) -> None:
         connection = find(self._connections(), message.connection)
@@ -259,6 +275,9 @@ _ASKED = dict(
         handler(SendTo, Shown._send),
         handler(TellChannels, Shown._list_channels),
         handler(TellMembers, Shown._list_members),
+        handler(TellUsers, Shown._list_users),
+        handler(SendToUser, Shown._send_user),
+        handler(CloseUser, Shown._close_user),
         handler(TellDoing, Shown._tell_doing),
         handler(TellState, Shown._look),
         handler(BeginTrace, Shown._trace),

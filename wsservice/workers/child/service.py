@@ -47,10 +47,12 @@ from ..wire.orders import (
     CommitConfig,
     DeliveryLost,
     DrainWorker,
+    MakeWay,
     PingWorker,
     PrepareConfig,
     PresenceTold,
     ReopenLog,
+    SeatGiven,
     TellPresence,
     from_parent,
 )
@@ -60,6 +62,7 @@ from .hub import WorkerHub
 from .kept import KeptHub
 from .ports import HandedLimits, HandedReactor, PortPlace, Roster
 from .presence import ParentQuestions
+from .seats import SharedSeats
 
 if TYPE_CHECKING:
     from .report import Shown
@@ -140,6 +143,7 @@ class WorkerService(Service):
         self._reactor = reactor
         self._bus = bus
         self._stopping = self._replaced = False
+        self.seats = SharedSeats(bus, reactor)
         roster = Roster(bus, reactor)
         behind_balancer = any(each.startswith(PREFIX) for each in config.listen)
         self._endpoints = endpoints(self.config, HandedReactor(reactor, ends.ports, roster))
@@ -151,6 +155,7 @@ class WorkerService(Service):
             service=of,
             ids=roster,
             limits=HandedLimits(roster, config.max_connections_per_ip, behind_balancer),
+            seats=self.seats,
         )
         self.hub, self.factory, self.journal = self.core.hub, self.core.factory, self.core.journal
         self.ports: list[IListeningPort] | None = None
@@ -355,6 +360,10 @@ class Serving:
         if self._presence is not None:
             self._presence.answered(message)
 
+    def _is_told_of_seats(self, message: SeatGiven | MakeWay) -> None:
+        if self._service is not None:
+            self._service.seats.hear(message)
+
     def _ping(self, _message: PingWorker) -> None:
         self.bus.hasten(Pong())
 
@@ -399,6 +408,8 @@ class Serving:
     def _lost(self) -> None:
         if self._presence is not None:
             self._presence.end()
+        if self._service is not None:
+            self._service.seats.end()
         # The parent is gone: close all connections, and end.
         self._leave(False)
 
@@ -425,6 +436,8 @@ _HEARD = dict(
         handler(DeliveryLost, Serving._has_lost),
         handler(TellPresence, Serving._tell_presence),
         handler(PresenceTold, Serving._is_told_presence),
+        handler(SeatGiven, Serving._is_told_of_seats),
+        handler(MakeWay, Serving._is_told_of_seats),
         handler(PingWorker, Serving._ping),
         handler(DrainWorker, Serving._drain),
         handler(ReopenLog, Serving._reopen),

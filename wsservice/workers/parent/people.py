@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ...cluster.merging import channels
-from ...cluster.questions import ChannelsPart
+from ...channels.presence import Presence
+from ...cluster.merging import channels, users
+from ...cluster.rows import ChannelsPart
 from ...directory.ids import Id
 from ...directory.listing import Closing, Wanted
-from ...directory.outcomes import SendOutcome, TraceRefusal, UnansweredError, Unreached
+from ...directory.outcomes import SendOutcome, TraceRefusal, UnansweredError, Unreached, UserReached
 from ...directory.people import TraceOutcome
 from ...directory.presence import ChannelsWanted
 from ...directory.tracing import MOST_TRACES, Outlet
@@ -19,19 +20,30 @@ from ..wire.coding import BusQuestion
 from ..wire.orders import (
     BeginTrace,
     CloseConnection,
+    CloseUser,
     Flow,
     SendTo,
+    SendToUser,
     SteerTrace,
     TellChannels,
     TellConnections,
     TellMembers,
     TellState,
+    TellUsers,
+    UserCounts,
 )
+from .presence import of_workers
 from .process import Worker
 from .requests import Unanswered, missing
 from .supervisor import Supervisor
 
 T = TypeVar("T")
+
+
+def _part(answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], name: str) -> ChannelsPart:
+    """Return a part of a worker's channels or users, which have a `name`."""
+    sizes = tuple((one[name], one["connections"]) for one in rows)
+    return ChannelsPart(sizes, answer["next"] is not None, answer["total"])
 
 
 class OverallTrace:
@@ -91,20 +103,37 @@ class OverallPeople:
 
     async def listed(self, wanted: Wanted) -> dict[str, Any]:
         """Return the list of connections; `missing` names the workers that did not answer."""
-        return await self._listed(TellConnections(wanted.limit, wanted.after), wanted)
+        return await self._listed(TellConnections(wanted.limit, wanted.after, wanted.user), wanted)
 
     async def channels(self, part: ChannelsWanted) -> dict[str, Any]:
         """Return the list of channels; `missing` names the workers that did not answer."""
         answers, missing = await self._ask_all(TellChannels(part.limit, part.after))
-        parts = [
-            ChannelsPart(
-                tuple((one["channel"], one["connections"]) for one in each["channels"]),
-                each["next"] is not None,
-                each["total"],
-            )
-            for each in answers
-        ]
+        parts = [_part(each, each["channels"], "channel") for each in answers]
         return {**channels(part, parts), "missing": missing}
+
+    async def users(self, part: ChannelsWanted) -> dict[str, Any]:
+        """Return the list of users; `missing` names the workers that did not answer."""
+        answers, missing = await self._ask_all(TellUsers(part.limit, part.after))
+        parts = [_part(each, each["users"], "id") for each in answers]
+        return {**users(part, parts), "missing": missing}
+
+    async def present(self, channel: str) -> Presence:
+        """Return how many connections are on a channel, and how many users they have."""
+        return await of_workers(self._supervisor)(channel, 0)
+
+    async def send_user(self, user: str, payload: bytes, is_binary: bool) -> UserReached:
+        """Send a message to all connections of a user."""
+        return await self._reach(SendToUser.of(user, payload, is_binary))
+
+    async def close_user(self, user: str, closing: Closing) -> UserReached:
+        """Close all connections of a user."""
+        return await self._reach(CloseUser(user, int(closing.code), closing.reason))
+
+    async def _reach(self, question: BusQuestion[UserCounts]) -> UserReached:
+        answers, missing = await self._ask_all(question)
+        handed = sum(each.handed for each in answers)
+        dropped = sum(each.dropped for each in answers)
+        return UserReached(handed, dropped, tuple(missing))
 
     async def members(self, channel: str, wanted: Wanted) -> dict[str, Any]:
         """Return the connections on a channel; `missing` names the workers that did not answer."""

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...channels.presence import Ask, Presence
+from ...channels.users import together
 from ..wire.coding import BusQuestion
 from ..wire.orders import PresenceTold, TellPresence
 from ..wire.reports import AskPresence
@@ -66,15 +67,16 @@ def of_workers(workers: Workers) -> Ask:
         asked = [each for each in everybody if each.silence < SILENT]
         stuck = [f"worker {each.number}" for each in everybody if each not in asked]
 
-        def together(answers: list[Presence | Unanswered]) -> Presence:
+        def merged(answers: list[Presence | Unanswered]) -> Presence:
             parts = [each for each in answers if not isinstance(each, Unanswered)]
             people = [one for each in parts for one in each.people]
             people.sort(key=lambda one: int(one.id))
             count = sum(each.count for each in parts)
             silent = (*stuck, *missing(asked, answers))
-            return Presence(channel, count, tuple(people[:limit]), silent)
+            users, marks = together(each.marks for each in parts)
+            return Presence(channel, count, tuple(people[:limit]), silent, users, marks)
 
         answers = workers.ask(asked, TellPresence(channel, limit))
-        return answers.addCallback(together)
+        return answers.addCallback(merged)
 
     return ask

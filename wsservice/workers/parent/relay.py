@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from ...channels.message import ChannelMessage
 from ...channels.outcome import Published
+from ...channels.users import user_of
 from ..wire.messages import DeliveredCounts, Publication, publication
 from .history import Keeping
 from .process import Worker
@@ -35,8 +36,10 @@ class Relay:
     def published(self, worker: Worker, body: bytes) -> None:
         """Pass on a message, as octets of the bus, that a worker published."""
         if self._keeping is not None:
-            self._keep(publication(body), self._keeping)
-            return
+            message = publication(body)
+            if user_of(message.channel) is None:
+                self._keep(message, self._keeping)
+                return
         for each in self._serving():
             if each is not worker:
                 each.bus.publish(body)

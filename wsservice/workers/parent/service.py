@@ -50,7 +50,8 @@ from . import log as copying
 from .destination import message_log_of
 from .history import Keeping
 from .presence import PresenceAnswers
-from .process import Program, Worker, WorkerOwner, files_for
+from .process import Worker, WorkerOwner
+from .program import Program, files_for
 from .requests import Unanswered
 from .sharing import Sharing
 from .supervisor import Supervisor
@@ -143,6 +144,7 @@ class ParentService(Service):
         )
         self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
         self.supervisor.sharing = self.sharing
+        self.supervisor.seats.change(config.max_connections_per_user, config.user_limit_closes)
         self._stopping = False
         # The secret for the sketches of channels that workers send.
         self._key = secrets.token_hex(LONGEST_KEY)
@@ -316,6 +318,7 @@ class ParentService(Service):
                 config.max_connections,
                 0 if self._peers_come_later else config.max_connections_per_ip,
             )
+            self.supervisor.seats.change(config.max_connections_per_user, config.user_limit_closes)
             self.supervisor.drain = config.drain
             for worker in self.supervisor.all():
                 worker.bus.say(CommitConfig(attrs.asdict(config)))

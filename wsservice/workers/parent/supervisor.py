@@ -21,12 +21,13 @@ from ...server.admission import Admission
 from ..wire.coding import BusQuestion
 from ..wire.messages import MARGIN, QUESTIONS_AT_ONCE
 from ..wire.orders import DrainWorker, PingWorker
-from ..wire.reports import AskHistory, AskPresence
+from ..wire.reports import AskHistory, AskPresence, AskSeat
 from .history import Keeping
 from .presence import PresenceAnswers, of_workers
 from .process import State, Worker, WorkerOwner
 from .relay import Relay
 from .requests import WITHIN, Requests, Unanswered
+from .seats import UserSeats
 from .sharing import SILENT, Sharing
 
 _FIRST_DELAY = 0.1
@@ -121,6 +122,8 @@ class Supervisor(WorkerOwner):
         self.presence = PresenceAnswers(
             PresenceQuestions(of_workers(self), QUESTIONS_AT_ONCE, reactor).ask
         )
+        #: The seats of users, in all workers.
+        self.seats = UserSeats()
         self._failures = 0
         self._given_up = False
         self._rolling: list[Slot] | None = None
@@ -208,6 +211,7 @@ class Supervisor(WorkerOwner):
             if self.sharing.is_open:
                 self.sharing.put_back(worker)
             self.sharing.left(list(worker.connections.values()))
+        self.seats.left(worker.connections.values())
         self._dropped += worker.bus.dropped
         if self.keeping is not None:
             self.keeping.gone(worker)
@@ -339,6 +343,7 @@ class Supervisor(WorkerOwner):
     def counted(self, worker: Worker, left: Sequence[Admission]) -> None:
         if self.sharing is not None:
             self.sharing.left(left)
+        self.seats.left(left)
         self._resume()
 
     def _resume(self) -> None:
@@ -356,6 +361,9 @@ class Supervisor(WorkerOwner):
 
     def presence_asked(self, worker: Worker, message: AskPresence) -> None:
         self.presence.asked(worker, message)
+
+    def seat_asked(self, worker: Worker, message: AskSeat) -> None:
+        self.seats.asked(worker, message)
 
     def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
         if self.keeping is not None:

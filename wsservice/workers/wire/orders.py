@@ -167,12 +167,16 @@ class TellDoing(BusQuestion[WorkerDoing]):
 
 @attrs.frozen
 class TellConnections(BusQuestion[Mapping[str, Any]]):
-    """Ask for at most `limit` connections with numbers above `after`: see `listing.list_of`."""
+    """Ask for at most `limit` connections with numbers above `after`: see `listing.list_of`.
+
+    With a `user`, ask for those of that user only.
+    """
 
     kind: ClassVar[str] = "list"
 
     limit: int
     after: int
+    user: str | None = None
 
 
 @attrs.frozen
@@ -230,6 +234,77 @@ class SendTo(BusQuestion[str | None]):
 
 
 @attrs.frozen
+class TellUsers(BusQuestion[Mapping[str, Any]]):
+    """Ask for at most `limit` users after an id: see `directory.presence.users`."""
+
+    kind: ClassVar[str] = "users"
+
+    limit: int
+    after: str | None
+
+
+@attrs.frozen
+class UserCounts:
+    """The numbers of a user's connections that took a message or an order, and that did not."""
+
+    handed: int
+    dropped: int
+
+
+@attrs.frozen
+class SendToUser(BusQuestion[UserCounts]):
+    """Send a message to all connections of a user."""
+
+    kind: ClassVar[str] = "send_user"
+
+    user: str
+    data64: str
+    """The payload in base64."""
+    binary: bool
+
+    @classmethod
+    def of(cls, user: str, payload: bytes, is_binary: bool) -> SendToUser:
+        """Return the question for a payload."""
+        return cls(user, base64.b64encode(payload).decode(), is_binary)
+
+    @property
+    def payload(self) -> bytes:
+        """Return the payload."""
+        return base64.b64decode(self.data64)
+
+
+@attrs.frozen
+class CloseUser(BusQuestion[UserCounts]):
+    """Close all connections of a user."""
+
+    kind: ClassVar[str] = "close_user"
+
+    user: str
+    code: int
+    reason: str
+
+
+@attrs.frozen
+class SeatGiven(BusMessage):
+    """The answer to `AskSeat`. False: the user has too many connections."""
+
+    kind: ClassVar[str] = "seat"
+
+    request: int
+    given: bool
+
+
+@attrs.frozen
+class MakeWay(BusMessage):
+    """Close connections of a user, by number, since a newer one takes their place."""
+
+    kind: ClassVar[str] = "make_way"
+
+    user: str
+    connections: tuple[int, ...]
+
+
+@attrs.frozen
 class TellState(BusQuestion[str | None]):
     """Ask for the state of a connection to be traced, None without one."""
 
@@ -257,6 +332,11 @@ _KINDS = Kinds(
     TellChannels,
     CloseConnection,
     SendTo,
+    TellUsers,
+    SendToUser,
+    CloseUser,
+    SeatGiven,
+    MakeWay,
     TellState,
 )
 

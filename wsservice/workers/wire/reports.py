@@ -92,6 +92,17 @@ class AskPresence(BusMessage):
 
 
 @attrs.frozen
+class AskSeat(BusMessage):
+    """Ask whether a user may have one more connection. The answer is a `SeatGiven`."""
+
+    kind: ClassVar[str] = "ask_seat"
+
+    request: int
+    connection: int
+    user: str
+
+
+@attrs.frozen
 class ChannelsChanged(BusMessage):
     """The worker got its first connection on some channels, and lost its last one on others."""
 
@@ -130,6 +141,7 @@ _KINDS = Kinds(
     NoReply,
     AskHistory,
     AskPresence,
+    AskSeat,
     ChannelsChanged,
     LastFigures,
     TraceEvent,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from wsservice.auth.contract import User
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
 from wsservice.channels.query import Position
@@ -13,6 +14,7 @@ class Member:
 
     channel = "news"
     channels = ("news",)
+    user: User | None = None
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
@@ -76,3 +78,32 @@ def test_what_comes_is_sent_here_only() -> None:
     member.slow = True
     assert hub.receive(Publication("news", b"two")) == (0, 1)
     assert hub.receive(Publication("other", b"two")) == (0, 0)
+
+
+def test_a_message_to_a_user_is_sent_here_and_passed_on() -> None:
+    hub, bus, member = joined()
+    member.user = User("tom")
+    hub.identify(member)
+    found: list[Published] = []
+    hub.publish("news", b"before")
+    hub.send_user("tom", b"hi", True).addCallback(found.append)
+    hub.send_user("ann", b"ho").addCallback(found.append)
+    assert found == [Published(1, 0, False), Published(0, 0, False)]
+    assert member.got == [b"before", b"hi"]
+    assert [(each.channel, each.payload, each.binary) for each in bus.published] == [
+        ("news", b"before", False),
+        ("\0tom", b"hi", True),
+        ("\0ann", b"ho", False),
+    ]
+
+
+def test_a_message_to_a_user_from_another_worker_is_sent_here() -> None:
+    hub, bus, member = joined()
+    member.user = User("tom")
+    hub.identify(member)
+    assert hub.receive(Publication("\0tom", b"hi")) == (1, 0)
+    assert hub.receive(Publication("tom", b"a channel of that name")) == (0, 0)
+    assert hub.receive(Publication("\0ann", b"ho")) == (0, 0)
+    member.slow = True
+    assert hub.receive(Publication("\0tom", b"slow")) == (0, 1)
+    assert (member.got, bus.published) == ([b"hi", b"slow"], [])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from wsservice.auth.contract import User
 from wsservice.channels.history import PAGE, History, Missed
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
@@ -538,3 +539,36 @@ def test_however_it_goes_nobody_misses_anything_or_gets_it_twice(steps: list[str
         assert payloads[-1:] == [b"end"]
         numbers = [int(each) for each in payloads[:-1] if each != b"w"]
         assert numbers == sorted(set(numbers))
+
+
+class Named:
+    """A connection of a user."""
+
+    channel, channels = "a", ("a",)
+    user = User("tom")
+
+    def __init__(self: Any, hub: KeptHub) -> None:
+        self.got: list[bytes] = []
+        hub.arrive(self)
+        hub.join(self)
+
+    def sendPreparedMessage(self, preparedMsg: Any) -> bool:
+        self.got.append(preparedMsg.payload)
+        return True
+
+
+def test_a_message_to_a_user_is_no_part_of_a_history() -> None:
+    bus = Bus()
+    hub = KeptHub(bus, Clock())  # type: ignore[arg-type]
+    member = Named(hub)
+    found: list[Published] = []
+    hub.send_user("tom", b"hi", True).addCallback(found.append)
+    hub.send_user("ann", b"ho").addCallback(found.append)
+    assert found == [Published(1, 0, False), Published(0, 0, False)]
+    assert [(each.channel, each.payload, each.binary, each.stamp) for each in bus.said] == [
+        ("\0tom", b"hi", True, None),
+        ("\0ann", b"ho", False, None),
+    ]
+    assert hub.receive(Publication("\0tom", b"from another")) == (1, 0)
+    assert hub.receive(Publication("tom", b"a channel")) == (0, 0)
+    assert member.got == [b"hi", b"from another"]

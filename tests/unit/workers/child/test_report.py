@@ -7,6 +7,7 @@ import attrs
 import pytest
 from twisted.logger import capturedLogs
 
+from wsservice.auth.contract import User
 from wsservice.directory import traffic
 from wsservice.metrics import Counts
 from wsservice.server.behaviours import EchoServerProtocol
@@ -18,8 +19,10 @@ from wsservice.workers.wire.coding import BusMessage, BusQuestion
 from wsservice.workers.wire.orders import (
     BeginTrace,
     CloseConnection,
+    CloseUser,
     Flow,
     SendTo,
+    SendToUser,
     SteerTrace,
     TellChannels,
     TellConnections,
@@ -27,6 +30,8 @@ from wsservice.workers.wire.orders import (
     TellFigures,
     TellMembers,
     TellState,
+    TellUsers,
+    UserCounts,
     WorkerDoing,
 )
 from wsservice.workers.wire.reports import LastFigures, NoReply, TraceEvent, from_worker
@@ -244,3 +249,28 @@ def test_where_the_system_does_not_tell_memory_is_0(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("builtins.open", fail)
     assert module._resident() == 0
+
+
+def test_users_are_listed_reached_and_closed(worker: Worker) -> None:
+    clients = [worker.served.connect().open("/x") for _ in range(4)]
+    for client, user in zip(clients, ("tom", "ann", "tom"), strict=False):
+        client.protocol.user = User(user)
+    assert worker.ask(TellUsers(1, None)) == {
+        "total": 2,
+        "users": [{"id": "ann", "connections": 1}],
+        "next": "ann",
+    }
+    assert worker.ask(TellUsers(5, "ann"))["users"] == [{"id": "tom", "connections": 2}]
+    listed = worker.ask(TellConnections(1, 1, "tom"))
+    assert [each["id"] for each in listed["connections"]] == ["3"]
+    assert worker.ask(TellConnections(0, 0, "eve"))["total"] == 0
+    assert worker.ask(SendToUser.of("tom", b"\xff", True)) == UserCounts(2, 0)
+    assert [each.frames() for each in clients] == [
+        [(BINARY, b"\xff")],
+        [],
+        [(BINARY, b"\xff")],
+        [],
+    ]
+    assert worker.ask(CloseUser("tom", 4001, "x")) == UserCounts(2, 0)
+    assert clients[2].frames() == [(CLOSE, close_payload(4001, b"x"))]
+    assert worker.ask(CloseUser("eve", 4001, "x")) == UserCounts(0, 0)

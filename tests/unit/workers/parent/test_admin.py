@@ -13,6 +13,7 @@ from wsservice.admin.exchange import AdminRequest, Answer, Stream
 from wsservice.channels.history import History
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
+from wsservice.channels.presence import Presence
 from wsservice.config.config import Config
 from wsservice.directory.tracing import MOST_TRACES
 from wsservice.metrics import Counts, Histogram
@@ -25,13 +26,18 @@ from wsservice.workers.wire.messages import Publication
 from wsservice.workers.wire.orders import (
     BeginTrace,
     CloseConnection,
+    CloseUser,
     SendTo,
+    SendToUser,
     SteerTrace,
     TellChannels,
     TellConnections,
     TellFigures,
     TellMembers,
+    TellPresence,
     TellState,
+    TellUsers,
+    UserCounts,
 )
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8081)
@@ -485,3 +491,59 @@ class TestTrace:
         for _ in range(MOST_TRACES - 1):
             self.ask(face)
         assert face.say("/connections/12/trace")[0] == 503
+
+
+class TestUsers:
+    def test_they_are_added_up(self) -> None:
+        face = Face()
+        for worker, users in zip(face.workers, ((("a", 1), ("b", 2)), (("b", 3),)), strict=True):
+            rows = [{"id": id_, "connections": count} for id_, count in users]
+            worker.answers[TellUsers] = {"total": len(rows), "users": rows, "next": None}
+        assert face.say("/users") == (
+            200,
+            {
+                "total": 2,
+                "at_most": 2,
+                "users": [{"id": "a", "connections": 1}, {"id": "b", "connections": 5}],
+                "next": None,
+                "missing": [],
+            },
+        )
+        del face.workers[1].answers[TellUsers]
+        assert face.say("/users")[1]["missing"] == ["worker 2"]
+
+    def test_a_list_is_asked_for_by_user(self) -> None:
+        face = Face()
+        assert face.say("/connections?user=a%2Fb")[1]["missing"] == ["worker 1", "worker 2"]
+        assert face.supervisor.asked == [TellConnections(100, 0, "a/b")]
+        assert face.say("/users/a%2Fb?limit=7&after=3")[0] == 200
+        assert face.supervisor.asked[1] == TellConnections(7, 3, "a/b")
+
+    def test_a_message_and_a_close_go_to_all_workers(self) -> None:
+        face = Face()
+        one, other = face.workers
+        for question in (SendToUser, CloseUser):
+            one.answers[question] = UserCounts(2, 1)
+            other.answers[question] = UserCounts(1, 0)
+        assert face.say("/users/tom/send", "POST", b"hi") == (200, {"handed": 3, "dropped": 1})
+        assert face.say("/users/tom/close", "POST") == (202, {"closing": 3})
+        assert face.supervisor.asked == [
+            SendToUser("tom", "aGk=", False),
+            CloseUser("tom", 1000, ""),
+        ]
+        del other.answers[SendToUser]
+        said = {"handed": 2, "dropped": 1, "missing": ["worker 2"]}
+        assert face.say("/users/tom/send", "POST", b"hi") == (202, said)
+        one.answers[SendToUser] = UserCounts(0, 0)
+        assert face.say("/users/tom/send", "POST", b"hi")[0] == 504
+        other.answers[SendToUser] = UserCounts(0, 0)
+        assert face.say("/users/tom/send", "POST", b"hi")[0] == 404
+
+    def test_presence_counts_users_over_workers(self) -> None:
+        face = Face()
+        for worker, marks in zip(face.workers, ((1, 5), (5, 9)), strict=True):
+            worker.answers[TellPresence] = Presence("x", 3, (), (), len(marks), marks)
+            worker.silence = 0  # type: ignore[attr-defined]
+        found: list[Any] = []
+        Deferred.fromCoroutine(face.admin.people.present("x")).addCallback(found.append)
+        assert (found[0].count, found[0].users, found[0].marks) == (6, 3, (1, 5, 9))

@@ -42,6 +42,20 @@ def test_a_workers_message_goes_to_all_but_itself() -> None:
     assert [each.published for each in (one, other, third)] == [[b"body"], [], [b"body"]]
 
 
+def test_a_message_to_a_user_passes_by_the_history() -> None:
+    one, other = workers = [Worker(), Worker()]
+
+    class Keeping:
+        def stamped(self, message: Publication) -> None:
+            raise AssertionError(message)
+
+    keeping: Any = Keeping()
+    relay = Relay(lambda: workers, Requests(Clock()), keeping)  # type: ignore[arg-type,return-value]
+    body = Publication("\0tom", b"hi").body()
+    relay.published(other, body)  # type: ignore[arg-type]
+    assert (one.published, other.published) == ([body], [])
+
+
 def test_the_parents_message_goes_to_all_and_their_answers_are_added_up() -> None:
     one, other = workers = [Worker(), Worker()]
     outcome: Any = relayed(*workers).deliver(ChannelMessage("news", b"hi", True))

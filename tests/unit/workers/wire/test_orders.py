@@ -16,14 +16,18 @@ from wsservice.workers.wire.messages import DeliveredCounts, MissedPage, Publica
 from wsservice.workers.wire.orders import (
     BeginTrace,
     CloseConnection,
+    CloseUser,
     CommitConfig,
     DeliveryLost,
     DrainWorker,
+    MakeWay,
     PingWorker,
     PrepareConfig,
     PresenceTold,
     ReopenLog,
+    SeatGiven,
     SendTo,
+    SendToUser,
     Start,
     SteerTrace,
     TellChannels,
@@ -33,6 +37,8 @@ from wsservice.workers.wire.orders import (
     TellMembers,
     TellPresence,
     TellState,
+    TellUsers,
+    UserCounts,
     WorkerDoing,
     from_parent,
 )
@@ -56,6 +62,11 @@ MESSAGES: list[tuple[str, BusMessage]] = [
     ("channels", TellChannels(5, None, request=1)),
     ("close", CloseConnection("5", 4001, "bye", request=1)),
     ("send", SendTo("5", "aGk=", True, request=1)),
+    ("users", TellUsers(5, None, request=1)),
+    ("send_user", SendToUser("tom", "aGk=", True, request=1)),
+    ("close_user", CloseUser("tom", 4001, "bye", request=1)),
+    ("seat", SeatGiven(1, True)),
+    ("make_way", MakeWay("tom", (1, 2))),
     ("look", TellState("5", request=1)),
     ("start", Start({"port": 1}, "/a", "/b", ("/c",), ((2, "x"),), "text", "log", "", "00")),
     ("publication", Publication("news", b"hi", request=1)),
@@ -96,11 +107,16 @@ def test_members_are_named_as_in_other_builds() -> None:
         "ask_presence": {"request", "channel", "limit"},
         "figures": {"request"},
         "doing": {"request"},
-        "list": {"request", "limit", "after"},
+        "list": {"request", "limit", "after", "user"},
         "members": {"request", "channel", "limit", "after"},
         "channels": {"request", "limit", "after"},
         "close": {"request", "connection", "code", "reason"},
         "send": {"request", "connection", "data64", "binary"},
+        "users": {"request", "limit", "after"},
+        "send_user": {"request", "user", "data64", "binary"},
+        "close_user": {"request", "user", "code", "reason"},
+        "seat": {"request", "given"},
+        "make_way": {"user", "connections"},
         "look": {"request", "connection"},
     }
 
@@ -121,6 +137,10 @@ def test_a_worker_handles_every_message_but_the_first() -> None:
     [
         (PrepareConfig({}), "no"),
         (TellPresence("a", 5), Presence("a", 1, (Person("1", "b", "c", "d"),), ("worker 2",))),
+        (TellPresence("a", 5), Presence("a", 1, (Person("1", "b", "c", "d", "tom"),), (), 1, (7,))),
+        (TellUsers(5, None), {"total": 1}),
+        (SendToUser("tom", "", False), UserCounts(2, 1)),
+        (CloseUser("tom", 1000, ""), UserCounts(2, 0)),
         (TellFigures(), {"held": 1}),
         (TellDoing(), WorkerDoing(3, 0.5)),
         (TellConnections(5, 0), {"total": 1}),
@@ -144,7 +164,20 @@ def test_a_presence_that_is_none_is_refused(said: Any) -> None:
         TellPresence("a", 5).answer_of(said)
 
 
+def test_a_parent_of_an_earlier_build_asks_for_all_users() -> None:
+    assert from_parent(b'{"say":"list","request":1,"limit":5,"after":0}') == TellConnections(
+        5, 0, request=1
+    )
+
+
+def test_a_presence_without_users_is_that_of_earlier_builds() -> None:
+    presence = Presence("a", 1, (Person("1", "b", "c", "d"),))
+    assert presence.as_json() == {"count": 1, "people": [("1", "b", "c", "d")], "missing": []}
+
+
 def test_a_payload_comes_as_it_was_given() -> None:
+    to_user = SendToUser.of("tom", b"\x00\xff", True)
+    assert (to_user.data64, to_user.payload) == ("AP8=", b"\x00\xff")
     sent = SendTo.of("5", b"\x00\xff", True)
     assert sent.data64 == "AP8="
     assert sent.payload == b"\x00\xff"
