@@ -26,8 +26,10 @@ from ..net.proxied import PREFIX
 from ..private.of_twisted import interface_of
 from ..server.behaviours import ServerFactory, ServerProtocol
 from .access import Access, behind_gateway, exposed, is_exposed
+from .actions import ActionFigures
 from .exchange import AdminRequest, Answer, Stream
 from .figures import Figures
+from .guesses import Guesses, address_of
 from .publishing import Publishing
 from .routes import Routes
 from .web import AdminFactory
@@ -86,11 +88,14 @@ class Face:
         #: The connections of this node only.
         self.people = people
         self.figures = figures
+        access = Access.of(config, Guesses(monotonic_of(reactor)))
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, config.most_to_publish
+            access, people, self.reasons, figures, publishing, config.most_to_publish
         )
+        figures.registry.register(ActionFigures(self._routes.actions, access))
         self._factory = AdminFactory(self._respond, reactor, self._room_for)
         self._gateways = Seldom(monotonic_of(reactor))
+        self._guessers = Seldom(monotonic_of(reactor))
         self.ports: list[IListeningPort] = []
 
     def show_webhook(self, webhook: CountedWebhook) -> None:
@@ -122,19 +127,24 @@ class Face:
         self.figures.registry.register(InboxFigures(box))
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `Reloadable`: read the token and the bound for messages to publish again.
+        """See `Reloadable`: read the tokens and the bound for messages to publish again.
 
         The listener keeps its address.
         """
         if not config.admin_token_file:
             for port in self.ports:
                 self._refuse_exposed(port)
-        access = Access.of(config)
+        access = Access.of(config, self._routes.access.guesses)
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
             self._routes.most = config.most_to_publish
-            return [] if before.token == access.token else ["the token of --admin"]
+            if before.tokens == access.tokens:
+                return []
+            several = any(
+                each.tokens is not None and each.tokens.named for each in (before, access)
+            )
+            return ["the tokens of --admin" if several else "the token of --admin"]
 
         return commit
 
@@ -168,7 +178,10 @@ class Face:
 
     async def _respond(self, asked: AdminRequest) -> Answer | Stream:
         self._warn_of_gateway(asked)
-        return await self._routes.respond(asked)
+        wrong = self._routes.access.guesses.wrong
+        reply = await self._routes.respond(asked)
+        self._warn_of_guesses(asked, wrong)
+        return reply
 
     def _room_for(self, asked: AdminRequest) -> int | Answer:
         self._warn_of_gateway(asked)
@@ -182,6 +195,16 @@ class Face:
                 " more than /healthz and /readyz only with --admin-token-file",
                 option=self.endpoint[0],
                 mark=mark,
+            )
+
+    def _warn_of_guesses(self, asked: AdminRequest, before: int) -> None:
+        guesses = self._routes.access.guesses
+        if guesses.wrong > before and self._guessers.due():
+            _log.warn(
+                "{option} refused a wrong token from {address}; {count} requests had one so far",
+                option=self.endpoint[0],
+                address=address_of(asked) or "a unix socket",
+                count=guesses.wrong,
             )
 
     def _refuse_exposed(self, port: IListeningPort) -> None:

@@ -56,11 +56,24 @@ def read_password(option: str, path: str) -> bytes:
     return password
 
 
-def _read(option: str, path: str, wanted: str) -> tuple[bytes, int]:
+def read_table(option: str, path: str, wanted: str, most: int) -> bytes:
+    """Return the bytes of a file of secrets, which has one in each line.
+
+    `wanted` says what the file should hold, `most` is its largest size in bytes. Raises
+    `ConfigError` as `read_secret` does, but not for an empty file.
+    """
+    text, mode = _read(option, path, wanted, most)
+    if len(text) > most:
+        raise ConfigError(f"{option}: {escape(path)} has more than {most} bytes; {wanted}")
+    _check_mode(option, path, mode)
+    return text
+
+
+def _read(option: str, path: str, wanted: str, most: int = _MOST) -> tuple[bytes, int]:
     try:
         with open(path, "rb") as file:
             # One byte over the limit shows a file that is too long.
-            return file.read(_MOST + len(b"\r\n") + 1), os.fstat(file.fileno()).st_mode
+            return file.read(most + len(b"\r\n") + 1), os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise unreadable(option, path, error, wanted) from None
 

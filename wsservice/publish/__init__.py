@@ -281,7 +281,10 @@ def read_token(path: str) -> str:
         raise ConfigError(f"token file: {escape(path)} cannot be read, {why}; {wanted}") from None
     text = octets.decode("latin-1").strip()
     if len(octets) > _MOST_OF_TOKEN or not _TOKEN.fullmatch(text):
-        raise ConfigError(f"token file: {escape(path)} has no token, or more than one; {wanted}")
+        raise ConfigError(
+            f"token file: {escape(path)} has no token, or more than one; {wanted}; from a file of"
+            " tokens with names and rights, copy the one token that this program needs"
+        )
     return text
 
 
