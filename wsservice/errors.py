@@ -104,6 +104,10 @@ class UncertainError(PublishError):
     """The service may have published the message: a retry may publish it twice."""
 
 
+class TicketsError(WSServiceError):
+    """No ticket can be made or claimed now."""
+
+
 class BrokerError(WSServiceError):
     """A server of Redis or Valkey did not carry out a command."""
 

@@ -13,6 +13,7 @@ from .publish import (
     Publisher,
     publish,
     read_token,
+    ticket,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Publisher",
     "publish",
     "read_token",
+    "ticket",
 ]

@@ -14,6 +14,7 @@ The modules::
     publishing.py  publishing on an operator's request
     queries.py     requests' queries and bodies, parsed
     routes.py      the answer to each request
+    ticketing.py   tickets, made on request
     tokens.py      the tokens of --admin-token-file, and their rights
     web.py         HTTP, by twisted.web, with bounds
 """

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ..broker.figures import Box, BrokerFigures, InboxFigures, Meeting, MeetingFigures, Servers
 from ..channels.contract import Hub
 from ..channels.figures import HistoryFigures, Kept
-from ..clock import monotonic_of
+from ..clock import monotonic_of, wall_of
 from ..config.config import Config
 from ..directory.lag import Lag
 from ..directory.people import LocalPeople, People
@@ -32,9 +32,11 @@ from .figures import Figures
 from .guesses import Guesses, address_of
 from .publishing import Publishing
 from .routes import Routes
+from .ticketing import Ticketing
 from .web import AdminFactory
 
 if TYPE_CHECKING:
+    from ..auth.tickets import TicketStore
     from ..cluster import Cluster
     from ..webhook.figures import CountedWebhook
 
@@ -81,6 +83,7 @@ class Face:
         checks: list[Check],
     ) -> None:
         self._config = config
+        self._reactor = reactor
         #: The endpoint, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
         #: Returns the reasons why the service is not ready; an empty list if it is.
@@ -109,6 +112,11 @@ class Face:
         """Add the servers of --broker, and the messages by way of them, to /metrics."""
         self.figures.registry.register(BrokerFigures(servers))
         self.figures.registry.register(MeetingFigures(meeting))
+
+    def take_tickets(self, store: TicketStore) -> None:
+        """Make tickets on request, for the clients of the service."""
+        ticketing = self._routes.ticketing = Ticketing(store, wall_of(self._reactor))
+        self.figures.registry.register(ticketing)
 
     def show_history(self, history: Kept) -> None:
         """Add a history to /metrics."""

@@ -21,6 +21,7 @@ from .exchange import MOST_OF_BODY, AdminRequest, Answer, Stream, answer, as_jso
 from .figures import CONTENT_TYPE, Figures
 from .publishing import Publishing, channel_in, message_of
 from .queries import WrongError, channels_wanted, closing_in, connections_wanted
+from .ticketing import Ticketing
 from .tokens import Caller, Right
 
 _READ = ("GET", "HEAD")
@@ -93,6 +94,8 @@ class Routes:
         self._reasons = reasons
         self._figures = figures
         self._publishing = publishing
+        #: None for a service that takes no tickets.
+        self.ticketing: Ticketing | None = None
         #: None for a node that is alone.
         self._cluster: ClusterView | None = None
         #: The most octets of a message.
@@ -112,6 +115,7 @@ class Routes:
             _route("/channels(/.*)", _READ, Right.READ, self._list_members),
             _route(one + "/trace", ("GET",), Right.READ, self._trace),
             _route(one + "/close", _POST, Right.CLOSE, self._close),
+            _route("/tickets", _POST, Right.TICKETS, self._make_ticket),
             _long(_route(one + "/send", _POST, Right.PUBLISH, self._send)),
             _long(_route("/publish", _POST, Right.PUBLISH, self._publish_many)),
             _long(_route("/publish(/.*)", _POST, Right.PUBLISH, self._publish_one)),
@@ -196,6 +200,11 @@ class Routes:
 
     async def _close(self, asked: AdminRequest, id_: str) -> Answer:
         return closed(id_, await self._people.close(id_, closing_in(asked.body)))
+
+    async def _make_ticket(self, asked: AdminRequest) -> Answer:
+        if self.ticketing is None:
+            return problem(404, "no tickets are taken without --auth, such as --auth tickets")
+        return await self.ticketing.make(asked.body)
 
     async def _publish_many(self, asked: AdminRequest) -> Answer:
         return await self._publishing.many(asked)

@@ -51,14 +51,17 @@ from ..wire.orders import (
     PresenceTold,
     ReopenLog,
     TellPresence,
+    TicketTold,
     from_parent,
 )
 from ..wire.records import RECORDS, RecordDestination
 from ..wire.reports import Leaving, NoReply, Pong, Ready
 from .hub import WorkerHub
 from .kept import KeptHub
+from .patience import Patient
 from .ports import HandedLimits, HandedReactor, PortPlace, Roster
 from .presence import ParentQuestions
+from .tickets import ParentTickets
 
 if TYPE_CHECKING:
     from .report import Shown
@@ -68,10 +71,6 @@ _ANY = "tcp:0"
 for their wrappers, such as TLS."""
 
 _SYSTEMD = re.compile(r"(?<![^:])systemd:.*")
-
-_SHAKING = 0.1
-"""Seconds between two checks that a connection has completed its handshake."""
-
 
 _log = Logger(namespace="wsservice")
 
@@ -103,20 +102,6 @@ def handed(config: Config) -> Config:
     return attrs.evolve(
         config, listen=listen, admin="", admin_token_file="", memory_for_messages=memory
     )
-
-
-@attrs.define(eq=False)
-class _Patient:
-    """A connection that is closed once its handshake is done, so that no client is refused."""
-
-    _member: Any
-    _reactor: Any
-
-    def go_away(self) -> None:
-        if self._member.state == self._member.STATE_CONNECTING:
-            self._reactor.callLater(_SHAKING, self.go_away)
-        else:
-            self._member.go_away()
 
 
 class WorkerService(Service):
@@ -210,7 +195,7 @@ class WorkerService(Service):
         kept = [] if self._replaced else kept_open(self.config, self._endpoints, ports)
         told: Iterable[DrainListener] = self.hub
         if self._replaced:
-            told = [_Patient(each, self._reactor) for each in self.hub]
+            told = [Patient(each, self._reactor) for each in self.hub]
         return self.core.drain(ports, kept, told, self.config.drain)
 
     def _not_running(self) -> str | None:
@@ -237,6 +222,7 @@ class Serving:
         self._hub: WorkerHub | KeptHub | None = None
         self._shown: Shown | None = None
         self._presence: ParentQuestions | None = None
+        self._tickets = ParentTickets(self.bus, reactor)
         self._threshold = threshold
         self._folder = folder
         self._prepared: tuple[Config, list[Commit]] | None = None
@@ -354,6 +340,9 @@ class Serving:
         if self._presence is not None:
             self._presence.answered(message)
 
+    def _is_told_ticket(self, message: TicketTold) -> None:
+        self._tickets.answered(message)
+
     def _ping(self, _message: PingWorker) -> None:
         self.bus.hasten(Pong())
 
@@ -398,6 +387,7 @@ class Serving:
     def _lost(self) -> None:
         if self._presence is not None:
             self._presence.end()
+        self._tickets.end()
         # The parent is gone: close all connections, and end.
         self._leave(False)
 
@@ -424,6 +414,7 @@ _HEARD = dict(
         handler(DeliveryLost, Serving._has_lost),
         handler(TellPresence, Serving._tell_presence),
         handler(PresenceTold, Serving._is_told_presence),
+        handler(TicketTold, Serving._is_told_ticket),
         handler(PingWorker, Serving._ping),
         handler(DrainWorker, Serving._drain),
         handler(ReopenLog, Serving._reopen),

@@ -13,10 +13,12 @@ The modules::
     people.py       the connections of all workers
     presence.py     the people on a channel, in all workers
     process.py      a worker, seen by its parent
+    program.py      the program of the workers, and the open files that each costs
     relay.py        a message, passed to every worker
     requests.py     questions to workers, and reasons for a missing answer
     service.py      the service of the parent
     sharing.py      the choice of the worker for the next connection
     sums.py         figures of several, added up
+    tickets.py      tickets, for workers that claim them
     supervisor.py   workers, started, restarted, replaced and stopped
 """

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -30,10 +29,10 @@ from ..wire.messages import (
     Publication,
     is_publication,
 )
-from ..wire.orders import Start
 from ..wire.reports import (
     AskHistory,
     AskPresence,
+    AskTicket,
     ChannelsChanged,
     ConnectionsChanged,
     LastFigures,
@@ -46,6 +45,7 @@ from ..wire.reports import (
     from_worker,
 )
 from .output import WorkerOutput
+from .program import Program
 from .requests import Unanswered
 
 _LAST_WORDS = 1.0
@@ -93,6 +93,9 @@ class WorkerOwner:
     def presence_asked(self, worker: Worker, message: AskPresence) -> None:
         """Answer a worker's question about the connections on a channel in the whole service."""
 
+    def ticket_asked(self, worker: Worker, message: AskTicket) -> None:
+        """Answer a worker with the user of a ticket, which is used by that."""
+
     def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
         """Note on which channels a worker got its first connection, or lost its last one."""
 
@@ -101,24 +104,6 @@ class WorkerOwner:
 
     def traced(self, number: int, event: str | None) -> None:
         """Pass on an event of a traced connection; None ends the trace."""
-
-
-@attrs.frozen
-class Program:
-    """The start parameters that all workers share."""
-
-    start: Start
-    """The first message on the bus."""
-    ports: int
-    """The number of its ports."""
-    copy_log: Callable[[bytes], None]
-    copy_messages: Callable[[bytes], None]
-    reactor: Any
-
-    @property
-    def reactors_module(self) -> str:
-        """Return the module of the parent's reactor."""
-        return type(self.reactor).__module__
 
 
 class Worker(ProcessProtocol):
@@ -331,6 +316,9 @@ class Worker(ProcessProtocol):
     def _has_asked_presence(self, message: AskPresence) -> None:
         self._owner.presence_asked(self, message)
 
+    def _has_asked_ticket(self, message: AskTicket) -> None:
+        self._owner.ticket_asked(self, message)
+
     def _has_channels(self, message: ChannelsChanged) -> None:
         self._owner.came_and_left(self, message.came, message.left)
 
@@ -425,6 +413,7 @@ _HEARD = dict(
         handler(Leaving, Worker._is_leaving),
         handler(AskHistory, Worker._has_asked),
         handler(AskPresence, Worker._has_asked_presence),
+        handler(AskTicket, Worker._has_asked_ticket),
         handler(ChannelsChanged, Worker._has_channels),
         handler(LastFigures, Worker._has_figures),
         handler(TraceEvent, Worker._has_traced),
@@ -440,9 +429,3 @@ def _blocked(signals: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def files_for(ports: int) -> int:
-    """Return the number of files that a parent has open for a worker with `ports` ports."""
-    # The bus, two logs, standard output and error, and both ends of a pair for each port.
-    return 5 + 2 * ports

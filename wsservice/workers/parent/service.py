@@ -50,7 +50,8 @@ from . import log as copying
 from .destination import message_log_of
 from .history import Keeping
 from .presence import PresenceAnswers
-from .process import Program, Worker, WorkerOwner, files_for
+from .process import Worker, WorkerOwner
+from .program import Program, files_for
 from .requests import Unanswered
 from .sharing import Sharing
 from .supervisor import Supervisor

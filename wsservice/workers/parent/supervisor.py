@@ -21,13 +21,14 @@ from ...server.admission import Admission
 from ..wire.coding import BusQuestion
 from ..wire.messages import MARGIN, QUESTIONS_AT_ONCE
 from ..wire.orders import DrainWorker, PingWorker
-from ..wire.reports import AskHistory, AskPresence
+from ..wire.reports import AskHistory, AskPresence, AskTicket
 from .history import Keeping
 from .presence import PresenceAnswers, of_workers
 from .process import State, Worker, WorkerOwner
 from .relay import Relay
 from .requests import WITHIN, Requests, Unanswered
 from .sharing import SILENT, Sharing
+from .tickets import TicketAnswers
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
@@ -121,6 +122,8 @@ class Supervisor(WorkerOwner):
         self.presence = PresenceAnswers(
             PresenceQuestions(of_workers(self), QUESTIONS_AT_ONCE, reactor).ask
         )
+        #: The tickets of the service, None where workers claim them elsewhere.
+        self.tickets: TicketAnswers | None = None
         self._failures = 0
         self._given_up = False
         self._rolling: list[Slot] | None = None
@@ -356,6 +359,10 @@ class Supervisor(WorkerOwner):
 
     def presence_asked(self, worker: Worker, message: AskPresence) -> None:
         self.presence.asked(worker, message)
+
+    def ticket_asked(self, worker: Worker, message: AskTicket) -> None:
+        if self.tickets is not None:
+            self.tickets.asked(worker, message)
 
     def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
         if self.keeping is not None:

@@ -90,6 +90,16 @@ class AskPresence(BusMessage):
 
 
 @attrs.frozen
+class AskTicket(BusMessage):
+    """Ask for the user of a ticket, which is used by that. The answer is a `TicketTold`."""
+
+    kind: ClassVar[str] = "ask_ticket"
+
+    request: int
+    digest: str
+
+
+@attrs.frozen
 class ChannelsChanged(BusMessage):
     """The worker got its first connection on some channels, and lost its last one on others."""
 
@@ -128,6 +138,7 @@ _KINDS = Kinds(
     NoReply,
     AskHistory,
     AskPresence,
+    AskTicket,
     ChannelsChanged,
     LastFigures,
     TraceEvent,

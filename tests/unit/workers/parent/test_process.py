@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from wsservice.server.admission import Admission, Verdict
-from wsservice.workers.parent.process import Program, State, Worker, WorkerOwner
+from wsservice.workers.parent.process import State, Worker, WorkerOwner
+from wsservice.workers.parent.program import Program
 from wsservice.workers.parent.requests import Unanswered
 from wsservice.workers.wire import framing
 from wsservice.workers.wire.coding import BusMessage, Reply

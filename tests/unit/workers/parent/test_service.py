@@ -20,7 +20,8 @@ from wsservice.channels.outcome import Published
 from wsservice.config.config import Config
 from wsservice.server.behaviours import ServerFactory
 from wsservice.workers.parent import service as module
-from wsservice.workers.parent.process import Program, State
+from wsservice.workers.parent.process import State
+from wsservice.workers.parent.program import Program
 from wsservice.workers.parent.requests import Unanswered
 from wsservice.workers.parent.service import ParentService
 from wsservice.workers.wire import passing
