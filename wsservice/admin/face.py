@@ -116,6 +116,7 @@ class Face:
     def take_tickets(self, store: TicketStore) -> None:
         """Make tickets on request, for the clients of the service."""
         ticketing = self._routes.ticketing = Ticketing(store, wall_of(self._reactor))
+        ticketing.is_on = bool(self._config.auth)
         self.figures.registry.register(ticketing)
 
     def show_history(self, history: Kept) -> None:
@@ -147,6 +148,8 @@ class Face:
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
             self._routes.most = config.most_to_publish
+            if self._routes.ticketing is not None:
+                self._routes.ticketing.is_on = bool(config.auth)
             if before.tokens == access.tokens:
                 return []
             several = any(

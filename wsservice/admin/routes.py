@@ -94,7 +94,7 @@ class Routes:
         self._reasons = reasons
         self._figures = figures
         self._publishing = publishing
-        #: None for a service that takes no tickets.
+        #: None before `Face.take_tickets`.
         self.ticketing: Ticketing | None = None
         #: None for a node that is alone.
         self._cluster: ClusterView | None = None
@@ -203,7 +203,7 @@ class Routes:
 
     async def _make_ticket(self, asked: AdminRequest) -> Answer:
         if self.ticketing is None:
-            return problem(404, "no tickets are taken without --auth, such as --auth tickets")
+            return problem(404, "there is no such path")
         return await self.ticketing.make(asked.body)
 
     async def _publish_many(self, asked: AdminRequest) -> Answer:

@@ -27,6 +27,8 @@ class Ticketing:
     def __init__(self, store: TicketStore, wall: Seconds) -> None:
         self._store = store
         self._wall = wall
+        #: True while clients are asked for a credential.
+        self.is_on = False
         #: The number of tickets that were made, and of those for which there was no room, or
         #: whose Redis did not answer.
         self.made = 0
@@ -34,6 +36,8 @@ class Ticketing:
 
     async def make(self, body: bytes) -> Answer:
         """Return the answer with a new ticket. Raises `WrongError` for an invalid body."""
+        if not self.is_on:
+            return problem(404, "no ticket is taken without --auth; give such as --auth tickets")
         user = user_in(body)
         if user.expires is not None and user.expires <= self._wall():
             raise WrongError(f"the claim exp is in the past; {_BODY}")

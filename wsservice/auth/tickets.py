@@ -16,10 +16,16 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from ..clock import Seconds
-from ..errors import TicketsError
-from .contract import User
+from ..config.config import Config
+from ..errors import ConfigError, TicketsError
+from .contract import Authenticator, Credential, Form, Inquiry, User, Verdict
+from .refusals import away, bad_credential
+
+NAME = "tickets"
+"""The kind of `--auth`."""
 
 LASTS = 30
 """Seconds for which a ticket can be used. A page connects at once, after one request for it."""
@@ -33,6 +39,13 @@ MOST_BYTES = 64 * 1024 * 1024
 
 _RANDOM_BYTES = 24
 _TICKET = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
+
+
+_MALFORMED = bad_credential("the ticket is malformed")
+_UNKNOWN = bad_credential(
+    "the ticket is unknown",
+    f"get a new one for each connection: a ticket is used once, within {LASTS} seconds",
+)
 
 
 class TicketClaims(Protocol):
@@ -145,3 +158,47 @@ def full() -> TicketsError:
     return TicketsError(
         f"too many tickets were made in the last {LASTS} s and not used; try again later"
     )
+
+
+class TicketAuthenticator(Authenticator):
+    """Finds the user of a ticket, which is used up by that.
+
+    `claims` is the store; None for an authenticator that only stands for one in a check of the
+    settings.
+    """
+
+    forms = frozenset({Form.TICKET})
+
+    def __init__(self, claims: TicketClaims | None) -> None:
+        self._claims = claims
+
+    def check(self, credential: Credential, request: Inquiry) -> Verdict | Deferred[Verdict]:
+        digest = digest_of(credential.text)
+        if digest is None:
+            return _MALFORMED
+        if self._claims is None:
+            return away()
+        # The ticket is used up, whatever becomes of the handshake.
+        return self._claims.claim(digest).addCallbacks(_verdict, _unclear)
+
+
+def _verdict(content: bytes | None) -> Verdict:
+    if content is None:
+        return _UNKNOWN
+    try:
+        return user_of(content)
+    except ValueError as error:
+        # Nobody but a store that is not ours can have made it.
+        return away(for_operator=f"the store of tickets is wrong: {error}")
+
+
+def _unclear(failure: Failure) -> Verdict:
+    failure.trap(TicketsError)
+    return away("tickets cannot be checked now", failure.getErrorMessage())
+
+
+def open_tickets(value: str, _config: Config, _reactor: object) -> TicketAuthenticator:
+    """Return the authenticator for a check of the settings. Raises `ConfigError`."""
+    if value:
+        raise ConfigError(f"--auth: a value is not allowed behind {NAME!r}; give {NAME} alone")
+    return TicketAuthenticator(None)

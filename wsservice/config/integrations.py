@@ -25,7 +25,7 @@ from .fields import (
     to_size,
     to_whole,
 )
-from .limits import Limits
+from .identity import IdentitySettings
 from .units import MIB
 
 OPERATION, HISTORY, WEBHOOK, REDIS = "Operation", "History", "Webhook", "Redis or Valkey"
@@ -100,7 +100,7 @@ def _parse_inbox_away(value: Any) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Integrations(Limits):
+class Integrations(IdentitySettings):
     """The settings of a service that concern the systems around it."""
 
     admin: str = setting(
@@ -291,7 +291,12 @@ class Integrations(Limits):
             )
 
     def check_admin(self) -> None:
-        """Raise `ConfigError` for a token without a listener that asks for it."""
+        """Raise `ConfigError` for tokens or tickets without a listener that needs them."""
+        if "tickets" in self.auth and not self.admin and not self.broker:
+            raise ConfigError(
+                "--auth: 'tickets' is not allowed without --admin, where they are made, or"
+                " --broker, by which other nodes make them"
+            )
         if self.admin_token_file and not self.admin:
             raise ConfigError(
                 f"--admin-token-file: {self.admin_token_file!r} is not allowed without --admin,"

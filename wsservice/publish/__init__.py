@@ -131,9 +131,9 @@ class Publisher:
     def ticket(self, user: str, claims: Mapping[str, Any] | None = None) -> str:
         """Return a ticket, by which one client can connect once as a user. Raises `PublishError`.
 
-        The client appends `?ticket=TICKET` to the URL of its WebSocket, within 30 seconds. The
-        ticket is a secret until then: send it over TLS, and do not log it. `claims` are what a behaviour finds in `self.user.claims`; `exp` among them, in seconds
-        since 1970, is the time at which the connection ends.
+        The client appends `?ticket=TICKET` to the URL of its WebSocket, within 30 seconds. Until
+        then the ticket is a secret: send it over TLS, and do not log it. `claims` are those of
+        `self.user` in a behaviour; `exp` among them, in seconds since 1970, ends the connection.
         """
         said: dict[str, Any] = {"user": user}
         if claims is not None:

@@ -14,6 +14,9 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
+from ..auth import tickets as ticketing
+from ..auth.identification import Identification
+from ..auth.tickets import LocalTickets, TicketAuthenticator, TicketClaims, TicketStore
 from ..broker import open_engine, open_hub
 from ..channels.contract import Hub
 from ..channels.history import history_of
@@ -95,12 +98,22 @@ def hooks_of_cluster(cluster: Cluster) -> Hooks:
     return Hooks(starts=[cluster.start], stops=[cluster.stop])
 
 
+def tickets_of(config: Config, engine: Engine | None, reactor: Any) -> TicketStore | None:
+    """Return the store of tickets; None for a service where nobody can make one."""
+    if engine is not None:
+        # Imported here, since only a node among others needs it.
+        from ..broker.tickets import RedisTickets
+
+        return RedisTickets(engine, reactor)
+    return LocalTickets(monotonic_of(reactor)) if config.admin else None
+
+
 class ConnectionParts:
     """The parts that serve the connections of one process, in a service of one or in a worker.
 
     `hub` is the hub without a broker, None for one that knows this process alone. `service` is the
-    id that the workers of a service share. `ids` and `limits` are those of `ServerFactory`. Raises
-    `ConfigError` or `JournalError`.
+    id that the workers of a service share. `ids` and `limits` are those of `ServerFactory`.
+    `tickets` are those that another process keeps. Raises `ConfigError` or `JournalError`.
     """
 
     #: The hub as one that other nodes share, None without a broker.
@@ -119,6 +132,7 @@ class ConnectionParts:
         service: str = "",
         ids: Iterator[str] | None = None,
         limits: ConnectionLimits | None = None,
+        tickets: TicketClaims | None = None,
     ) -> None:
         self._reactor = reactor
         #: The Redis servers that the nodes share, None without a broker.
@@ -133,6 +147,7 @@ class ConnectionParts:
         self.factory = ServerFactory(
             config, protocol, self.journal, self.hub, reactor, ids=ids, limits=limits
         )
+        identifying = self._open_identification(config, tickets)
         if self.meeting is not None:
             self.meeting.gathering = self.factory.gathering
         history = self.hub.history
@@ -140,13 +155,39 @@ class ConnectionParts:
         #: The calls of all parts, in the order in which they are made.
         self.hooks = Hooks(
             checks=[self.no_room, *meeting.checks, *receiving.checks],
-            reloads=[*telling.reloads, *meeting.reloads, *receiving.reloads],
-            shows=[*telling.shows, *meeting.shows, *shown, *receiving.shows],
-            starts=[*telling.starts, *meeting.starts],
+            reloads=[
+                *telling.reloads,
+                *meeting.reloads,
+                *receiving.reloads,
+                *identifying.reloads,
+            ],
+            shows=[
+                *telling.shows,
+                *meeting.shows,
+                *shown,
+                *receiving.shows,
+                *identifying.shows,
+            ],
+            starts=[*telling.starts, *meeting.starts, *identifying.starts],
             flushes=[*telling.flushes, *receiving.flushes],
             closes=meeting.closes,
-            stops=meeting.stops,
+            stops=[*identifying.stops, *meeting.stops],
         )
+
+    def _open_identification(self, config: Config, claims: TicketClaims | None) -> Hooks:
+        store = None if claims is not None else tickets_of(config, self.engine, self._reactor)
+        claims = claims or store
+        extra = {} if claims is None else {ticketing.NAME: TicketAuthenticator(claims)}
+        #: Finds the users of clients. The factory has it while `--auth` is given.
+        self.identification = found = Identification(config, self._reactor, extra)
+        shows = [] if store is None else [lambda face: face.take_tickets(store)]
+
+        def put() -> None:
+            self.factory.identification = found if found.is_on else None
+
+        found.changed = put
+        put()
+        return Hooks(reloads=[found], shows=shows, starts=[found.start], stops=[found.stop])
 
     def _open_webhook(self, config: Config) -> Hooks:
         if not config.webhook:

@@ -18,6 +18,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ...auth.tickets import TicketClaims
 from ...channels.presence import PresenceQuestions
 from ...config.config import Config
 from ...errors import WSServiceError
@@ -108,6 +109,7 @@ class WorkerService(Service):
     """The service of one worker. Raises as `ConnectionParts` does.
 
     `hub` is the hub without a broker. `of` is the id that the workers of the service share.
+    `tickets` are those that the parent keeps.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class WorkerService(Service):
         ends: Ends,
         way: str,
         of: str = "",
+        tickets: TicketClaims | None = None,
     ) -> None:
         self.config = handed(config)
         self._reactor = reactor
@@ -135,6 +138,7 @@ class WorkerService(Service):
             service=of,
             ids=roster,
             limits=HandedLimits(roster, config.max_connections_per_ip, behind_balancer),
+            tickets=tickets,
         )
         self.hub, self.factory, self.journal = self.core.hub, self.core.factory, self.core.journal
         self.ports: list[IListeningPort] | None = None
@@ -241,7 +245,11 @@ class Serving:
             self._hub = KeptHub(self.bus, self._reactor)
         else:
             self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
+        # With a broker each worker claims tickets by itself.
+        tickets = self._tickets if config.admin and not config.broker else None
+        self._service = WorkerService(
+            config, self._reactor, self._hub, self.bus, ends, way, of, tickets
+        )
         # All messages that a connection gets in one turn leave in one write.
         self.bus.together = self._service.factory.gathering.together
         hub = self._service.hub
