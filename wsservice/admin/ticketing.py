@@ -15,7 +15,7 @@ from ..errors import TicketsError
 from .exchange import Answer, as_json, problem
 from .queries import WrongError
 
-_BODY = 'give such as {"user": "tom"}, and "claims": {…} besides if there are any'
+_BODY = 'give such as {"user": "tom"}, or {"user": "tom", "claims": {"role": "editor"}}'
 
 
 class Ticketing:

@@ -197,8 +197,13 @@ def _unclear(failure: Failure) -> Verdict:
     return away("tickets cannot be checked now", failure.getErrorMessage())
 
 
-def open_tickets(value: str, _config: Config, _reactor: object) -> TicketAuthenticator:
+def open_tickets(value: str, config: Config, _reactor: object) -> TicketAuthenticator:
     """Return the authenticator for a check of the settings. Raises `ConfigError`."""
+    if not config.admin and not config.broker:
+        raise ConfigError(
+            f"--auth: {NAME!r} is not allowed without --admin, where they are made, or --broker, by"
+            " which other nodes make them"
+        )
     if value:
         raise ConfigError(f"--auth: a value is not allowed behind {NAME!r}; give {NAME} alone")
     return TicketAuthenticator(None)

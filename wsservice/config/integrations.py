@@ -291,12 +291,7 @@ class Integrations(IdentitySettings):
             )
 
     def check_admin(self) -> None:
-        """Raise `ConfigError` for tokens or tickets without a listener that needs them."""
-        if "tickets" in self.auth and not self.admin and not self.broker:
-            raise ConfigError(
-                "--auth: 'tickets' is not allowed without --admin, where they are made, or"
-                " --broker, by which other nodes make them"
-            )
+        """Raise `ConfigError` for a token without a listener that asks for it."""
         if self.admin_token_file and not self.admin:
             raise ConfigError(
                 f"--admin-token-file: {self.admin_token_file!r} is not allowed without --admin,"

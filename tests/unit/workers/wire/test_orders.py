@@ -33,6 +33,7 @@ from wsservice.workers.wire.orders import (
     TellMembers,
     TellPresence,
     TellState,
+    TicketTold,
     WorkerDoing,
     from_parent,
 )
@@ -41,6 +42,7 @@ from wsservice.workers.wire.reports import from_worker
 MESSAGES: list[tuple[str, BusMessage]] = [
     ("lost", DeliveryLost("news")),
     ("presence", PresenceTold(1, None)),
+    ("ticket", TicketTold(1, '{"user": "tom"}')),
     ("ping", PingWorker()),
     ("drain", DrainWorker(roll=True)),
     ("reopen", ReopenLog()),
@@ -86,6 +88,7 @@ def test_members_are_named_as_in_other_builds() -> None:
         },
         "lost": {"channel"},
         "presence": {"request", "answer"},
+        "ticket": {"request", "content"},
         "ping": set(),
         "drain": {"roll"},
         "reopen": set(),

@@ -11,6 +11,7 @@ from wsservice.workers.wire.messages import Publication
 from wsservice.workers.wire.reports import (
     AskHistory,
     AskPresence,
+    AskTicket,
     ChannelsChanged,
     ConnectionsChanged,
     LastFigures,
@@ -34,6 +35,7 @@ MESSAGES: list[tuple[str, BusMessage]] = [
     ("ask", AskHistory(1, "news", (2**53, "e.1"))),
     ("ask", AskHistory(1, "news", None)),
     ("ask_presence", AskPresence(1, "news", 5)),
+    ("ask_ticket", AskTicket(1, "ab")),
     ("channels", ChannelsChanged(("a \udcff",), ())),
     ("figures", LastFigures({"held": 1})),
     ("traced", TraceEvent(1, None)),
@@ -59,6 +61,7 @@ def test_members_are_named_as_in_other_builds() -> None:
         "refused": {"request"},
         "ask": {"request", "channel", "since"},
         "ask_presence": {"request", "channel", "limit"},
+        "ask_ticket": {"request", "digest"},
         "channels": {"came", "left"},
         "figures": {"figures"},
         "traced": {"trace", "event"},
