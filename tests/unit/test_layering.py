@@ -127,6 +127,7 @@ PURE = [
     "scaling.model",
     "scaling.shown",
     "server.admission",
+    "server.first_message",
     "server.handshake",
     "server.page",
     "auth",

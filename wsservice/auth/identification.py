@@ -84,8 +84,9 @@ class Identification:
         """Return a function that applies settings, with all files read anew."""
         before = self._rules.authenticators
         rules = self._rules_of(config, before)
-        both = {**self._extra, **rules.authenticators}.items()
-        commits = [each.prepare(config) for spec, each in both if before.get(spec, each) is each]
+        names = rules.authenticators
+        kept = {spec: each for spec, each in names.items() if spec in before}
+        commits = [each.prepare(config) for each in {**self._extra, **kept}.values()]
 
         def commit() -> list[str]:
             changed = [name for each in commits for name in each() or ()]
@@ -204,7 +205,7 @@ class Identification:
             verdict = expired()
         if not isinstance(verdict, Refusal):
             raise TypeError(f"an authenticator returned {type(verdict).__name__}")
-        if verdict.kind == NONE and self._asks_no_more:
+        if verdict.kind == NONE and credential.form is Form.REQUEST and self._asks_no_more:
             return None
         refusal = completed(verdict, self._rules.forms, credential.place)
         if refusal.kind == BAD:
