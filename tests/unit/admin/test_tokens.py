@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,24 @@ class TestSeveral:
         assert tokens.caller(f"{SHOP}#!~".encode()) == shop
         for wrong in (SHOP, GRAFANA + " ", "", "grafana", TABLE):
             assert tokens.caller(wrong.encode()) is None
+
+    def test_each_is_compared_whatever_is_given(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokens = AdminTokens.read(file(tmp_path, TABLE))
+        compared: list[tuple[bytes, bytes]] = []
+
+        def compare(one: bytes, other: bytes) -> bool:
+            compared.append((one, other))
+            return one == other
+
+        monkeypatch.setattr(hmac, "compare_digest", compare)
+        for given_ in (GRAFANA, f"{SHOP}#!~", "x", "x" * 9000):
+            compared.clear()
+            tokens.caller(given_.encode())
+            assert len(compared) == 2
+            # Digests of one length: neither the length nor the beginning of a token shows.
+            assert {len(each) for pair in compared for each in pair} == {32}
 
     def test_all_rights(self, tmp_path: Path) -> None:
         tokens = AdminTokens.read(file(tmp_path, f"anna all {SHOP}"))

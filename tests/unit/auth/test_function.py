@@ -118,7 +118,7 @@ class TestKinds:
     @pytest.mark.parametrize(
         ("spec", "problem"),
         [
-            ("jwtt:key.pem", "--auth: kind 'jwtt' is unknown; give tokens,"),
+            ("jwtt:key.pem", "--auth: kind 'jwtt' is unknown; give tickets, tokens,"),
             ("nokind", "--auth: kind 'nokind' is unknown"),
             ("no_such_module:function", "--auth: 'no_such_module:function' cannot be imported"),
         ],
