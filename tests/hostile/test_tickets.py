@@ -78,7 +78,8 @@ def test_a_ticket_that_many_show_lets_one_in(attack: Attack) -> str:
 def test_guessed_tickets_are_bounded(attack: Attack) -> str:
     statuses: Counter[int] = Counter()
     for _ in range(5000 if attack.full else 300):
-        statuses += shown([attack.socket()], secrets.token_urlsafe(24))
+        with attack.socket() as peer:
+            statuses += shown([peer], secrets.token_urlsafe(24))
     # Each 5 s that the attack takes allow one more.
     assert statuses.keys() == {401, 429}
     assert statuses[401] < 20 + statuses[429]
