@@ -28,7 +28,7 @@ SECTIONS = {
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",
     "test_fuzz": "Mutated traffic",
-    "test_tickets": "Tickets and operators' tokens",
+    "test_tickets": "Tickets and admin tokens",
     "test_log": "The log",
     "test_failures": "Failures",
 }
