@@ -41,7 +41,7 @@ _ALL = "all"
 
 
 class Right(enum.Enum):
-    """What a token may do."""
+    """A right of a token."""
 
     READ = "read"
     """Read figures, connections and channels, and trace connections."""

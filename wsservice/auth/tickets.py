@@ -54,7 +54,7 @@ class TicketClaims(Protocol):
     def claim(self, digest: str) -> Deferred[bytes | None]:
         """Take a ticket out, and fire with its content; None for one that is not there.
 
-        Of two claims of one ticket, in any processes, one gets None. Fails with `TicketsError`
+        If two processes claim one ticket, one of them gets None. Fails with `TicketsError`
         where nobody can tell now; the ticket may be used up then.
         """
 
