@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from wsservice.auth.tickets import LASTS
@@ -114,6 +114,16 @@ def test_a_server_that_does_not_answer(server: Server) -> None:
     assert outcomes == []
     server.clock.advance(0.1)
     assert outcomes == ["broker redis://x:6379 did not answer within 2 s"] * 2
+
+
+def test_a_claim_that_is_given_up_leaves_nothing(server: Server) -> None:
+    server.is_silent = True
+    claim = node(server).claim("ab")
+    outcomes: list[Any] = []
+    claim.addErrback(lambda failure: outcomes.append(failure.type))
+    claim.cancel()
+    assert outcomes == [CancelledError]
+    assert server.clock.getDelayedCalls() == []
 
 
 def test_an_answer_that_makes_no_sense(server: Server) -> None:
