@@ -129,6 +129,10 @@ class HistoryAwayError(HistoryError):
     """The process or the server that keeps the history is away, or did not answer in time."""
 
 
+class TicketsError(WSServiceError):
+    """No ticket can be made or claimed now."""
+
+
 class BrokerError(WSServiceError):
     """A server of Redis or Valkey did not carry out a command."""
 

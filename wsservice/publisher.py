@@ -14,6 +14,7 @@ from .publish import (
     publish,
     read_token,
     send_user,
+    ticket,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "publish",
     "read_token",
     "send_user",
+    "ticket",
 ]

@@ -31,6 +31,7 @@ SECTIONS = {
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",
     "test_fuzz": "Mutated traffic",
+    "test_tickets": "Tickets and admin tokens",
     "test_log": "The log",
     "test_failures": "Failures",
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from wsservice.admin.access import read_token
+from wsservice.admin.tokens import AdminTokens
 
 from ..needs import need_program
 from .processes import can_connect, free_port, wait_until
@@ -114,7 +114,7 @@ def test_the_units_are_installed_and_enabled_as_printed(machine: Path) -> None:
     assert token.parent.stat().st_mode & 0o005 == 0o005
     settings = tomllib.loads((project / "deploy/ws.toml").read_text())
     assert settings["admin_token_file"] == f"/run/credentials/{SERVICE.name}/{name}"
-    assert read_token(str(token))
+    assert AdminTokens.read(str(token))
     assert set(commands("Under systemd")) >= _NEED_A_MANAGER
     wants = machine / "etc/systemd/system"
     assert (wants / "multi-user.target.wants" / SERVICE.name).is_symlink()

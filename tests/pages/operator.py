@@ -28,6 +28,9 @@ class Operator:
         self.cluster: dict[str, Any] | None = None
         #: The workers that do not answer.
         self.silent: list[str] = []
+        #: The name of the token, None for none, and its rights.
+        self.token: str | None = None
+        self.rights = ["read", "publish", "close", "tickets"]
         self.trace: list[dict[str, Any]] = []
         self.flood = False
         self.asked: list[str] = []
@@ -132,6 +135,8 @@ class Operator:
                 elif url.path == "/readyz":
                     reasons = operator.reasons
                     self.say(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+                elif url.path == "/token":
+                    self.say(200, {"name": operator.token, "rights": operator.rights})
                 elif url.path == "/metrics":
                     self.answer(200, operator.metrics().encode())
                 elif url.path == "/connections":

@@ -217,6 +217,35 @@ def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
     assert page.run(focused) == "connections-title"
 
 
+def test_what_a_token_may_not_do_is_not_offered(page: Browser, operator: Operator) -> None:
+    operator.token, operator.rights = "grafana", ["read"]
+    opened(page, operator)
+    assert page.text("#caller") == "grafana: read"
+    assert page.find(button(1, "Trace")).is_displayed()
+    assert not page.find(button(1, "Close")).is_displayed()
+    operator.rights = ["read", "close"]
+    page.wait(lambda: page.find(button(1, "Close")).is_displayed(), "the right of a reload")
+    operator.rights = ["publish"]
+    page.wait(lambda: page.find("#barred").is_displayed(), "a token that may not read")
+    assert page.text("#barred") == (
+        "The token grafana has no right to read, so there is nothing to show."
+    )
+    assert not page.find("#charts").is_displayed()
+    assert not page.find("#connections-title").is_displayed()
+    assert page.text(STATE) == "Ready"
+    before = len(operator.asked)
+    seconds_later(page)
+    assert {"/token", "/readyz"} == set(operator.asked[before:])
+    operator.rights = ["read"]
+    page.wait(lambda: page.find("#charts").is_displayed(), "the right of another reload")
+
+
+def test_without_tokens_there_is_no_name(page: Browser, operator: Operator) -> None:
+    opened(page, operator)
+    assert page.text("#caller") == ""
+    assert page.find(button(1, "Close")).is_displayed()
+
+
 def test_a_trace_of_a_flood_does_not_freeze_it(page: Browser, operator: Operator) -> None:
     opened(page, operator)
     operator.flood = True

@@ -267,6 +267,46 @@ def test_a_token(serve: Serve, programs: Programs) -> None:
     assert all("401" in each for each in page.console)
 
 
+def test_with_a_token_of_few_rights_it_offers_what_that_may(
+    serve: Serve, programs: Programs
+) -> None:
+    file = programs.folder / "tokens"
+    file.write_text("grafana read 0123456789abcdef\nshop publish fedcba9876543210\n")
+    file.chmod(0o600)
+    served = serve("--admin-token-file", file)
+    client = served.connect()
+    page = served.page
+    page.open(served.url)
+    page.wait_for(STATE, "Locked")
+    page.fill("#token", "fedcba9876543210")
+    page.press(ENTER)
+    page.wait_for("#barred", "The token shop has no right to read")
+    assert not page.find("#charts").is_displayed()
+    page.click("#forget")
+    page.wait_for(STATE, "Locked")
+    page.fill("#token", "0123456789abcdef")
+    page.press(ENTER)
+    page.wait_for("#caller", "grafana: read")
+    page.wait_for(STATE, "Ready")
+    page.click(button(1, "Trace"))
+    page.wait_for("#trace-state", "Frames appear here")
+    assert not page.find(button(1, "Close")).is_displayed()
+    # A right that goes while the page is open: the button is there, and the answer says why.
+    file.write_text("grafana read,close 0123456789abcdef\n")
+    served.program.signal(signal.SIGHUP)
+    page.wait(lambda: page.find(button(1, "Close")).is_displayed(), "the right to close")
+    page.click(button(1, "Close"))
+    file.write_text("grafana read 0123456789abcdef\n")
+    served.program.signal(signal.SIGHUP)
+    page.wait_for("#caller", "grafana: read")
+    page.wait(lambda: page.text("#caller") == "grafana: read", "the rights of before")
+    page.click("#closing-go")
+    page.wait_for("#closing-problem", "It was not closed: the token grafana has no right to close")
+    client.send("still here")
+    assert client.receive() == "still here"
+    assert page.wait_for_complaints(2)  # one 401, and one 403
+
+
 def traces(url: str) -> int:
     request = urllib.request.Request(f"{url}metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urllib.request.urlopen(request) as answer:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ class Example:
         """As anybody could who reaches the admin face."""
         request = urllib.request.Request(f"{self.admin}/publish/{channel}", text.encode())
         urllib.request.urlopen(request, timeout=10).close()
+
+    def metric(self, name: str) -> float:
+        """A figure of the service."""
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        (value,) = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")]
+        return float(value)
+
+    def close_all(self) -> None:
+        """Close all connections, as an operator may."""
+        with urllib.request.urlopen(f"{self.admin}/connections", timeout=10) as answer:
+            ids = [each["id"] for each in json.loads(answer.read())["connections"]]
+        for each in ids:
+            url = f"{self.admin}/connections/{each}/close"
+            urllib.request.urlopen(urllib.request.Request(url, b""), timeout=10).close()
 
 
 @pytest.fixture
@@ -174,6 +190,35 @@ def test_an_order_of_nobody_notifies_nobody(notifying: Example) -> None:
     status = "return fetch('/order', {method: 'POST', body: 'x'}).then((a) => a.status)"
     assert page.run(status) == 409
     assert len(page.wait_for_complaints(1)) == 1  # which says so
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_page_that_connects_with_tickets(example: Example, workers: str) -> None:
+    service = ("--protocol", "members.Members", "--auth", "tickets", "--workers", workers)
+    example.serve(*ADMIN, *service)
+    example.run("-m", "flask", "--app", "flask_tickets", "run", "--port", str(example.web))
+    page = example.open()
+    page.wait_for("#state", "Not logged in")
+    page.fill("#name", "<b>Ann</b>")
+    page.press(ENTER)
+    page.wait_for("#state", "Connected")
+    said(page, "#talk", "<b>Ann</b> is here")
+    page.fill("#text", HOSTILE)
+    page.press(ENTER)
+    said(page, "#talk", f"<b>Ann</b>: {HOSTILE}")
+    assert example.metric("wsservice_tickets_made_total") == 1
+
+    def here(count: int) -> bool:
+        return page.text("#talk").count("<b>Ann</b> is here") == count
+
+    # Each connection that is closed is followed by another one, with a ticket of its own.
+    for count in (2, 3):
+        example.close_all()
+        page.wait(partial(here, count), "another connection")
+        assert example.metric("wsservice_tickets_made_total") == count
+    refused = example.metric('wsservice_refusals_total{reason="bad credential"}')
+    assert refused == 0
+    assert len(page.wait_for_complaints(1)) == 1  # that it was not logged in at first
 
 
 def test_the_progress_of_a_job(example: Example) -> None:

@@ -1,8 +1,7 @@
-"""Decide who may use the admin face: clients with the token, and no web page of another host."""
+"""Decide who may use the admin face: clients with a token, and no web page of another host."""
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 
 import attrs
@@ -10,11 +9,12 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
-from ..config.secretfile import read_secret
 from ..errors import ConfigError
 from ..escape import escape
 from ..http.target import Host, parse_authority
 from .exchange import AdminRequest, Answer, problem
+from .guesses import Guesses, address_of
+from .tokens import AdminTokens, Caller
 
 PROBED = frozenset({"/healthz", "/readyz"})
 """Paths of health checks. Their answers tell only whether the service is well, so a gateway may ask
@@ -34,15 +34,6 @@ _FORWARDED = "x-forwarded-"
 
 _MARKS = {"x-real-ip": "X-Real-IP", "forwarded": "Forwarded", "via": "Via"}
 """Headers that gateways add, beside those that begin with `X-Forwarded-`."""
-
-
-def read_token(path: str) -> bytes:
-    """Return the token in a file.
-
-    Raises `ConfigError` if the file is missing or holds no token, or if any user may write it. A
-    file that all users may read is only logged: secret files in containers often are.
-    """
-    return read_secret("--admin-token-file", path, "token")
 
 
 def is_exposed(address: object) -> bool:
@@ -77,23 +68,31 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 @attrs.frozen
 class Access:
-    """The rules of access. With `token` None, no token is asked for."""
+    """The rules of access. With `tokens` None, no token is asked for.
 
-    token: bytes | None = attrs.field(default=None, repr=False)
+    `guesses` counts wrong tokens.
+    """
+
+    tokens: AdminTokens | None = None
+    guesses: Guesses = attrs.field(factory=Guesses, eq=False, repr=False)
 
     @classmethod
-    def of(cls, config: Config) -> Access:
+    def of(cls, config: Config, guesses: Guesses | None = None) -> Access:
         """Return the rules of a configuration.
 
         Raises `ConfigError` for a token file that is refused.
         """
         path = config.admin_token_file
-        return cls(read_token(path) if path else None)
+        return cls(AdminTokens.read(path) if path else None, guesses or Guesses())
 
-    def objection(self, asked: AdminRequest) -> Answer | None:
-        """Return the answer that refuses a request; None if the request is allowed."""
-        judges = (self._forwarded, self._foreign, self._cross_site, self._unknown)
-        return next(filter(None, (judge(asked) for judge in judges)), None)
+    def judge(self, asked: AdminRequest) -> Caller | Answer:
+        """Return the caller of a request, or the answer that refuses it.
+
+        A caller that needs no token, as for a health check, has no rights if it shows none.
+        """
+        judges = (self._forwarded, self._foreign, self._cross_site)
+        refusal = next(filter(None, (judge(asked) for judge in judges)), None)
+        return refusal or self._known(asked)
 
     def refused_gateway(self, asked: AdminRequest) -> str | None:
         """Return the header, or version, that marks a gateway and refuses the request; else None.
@@ -101,7 +100,7 @@ class Access:
         A gateway lets the whole internet in by the address of a machine that may ask. The mark is
         only a hint: TCP proxies leave none, nor does nginx with HTTP/1.1. Only the token protects.
         """
-        if self.token is not None or asked.path in PROBED:
+        if self.tokens is not None or asked.path in PROBED:
             return None
         for name in asked.headers:
             if name.startswith(_FORWARDED):
@@ -158,7 +157,7 @@ class Access:
         Such a request may have no Origin: browsers send none for an image, or for a form that
         reads.
         """
-        if self.token is not None or asked.path in PROBED:
+        if self.tokens is not None or asked.path in PROBED:
             return None
         if asked.header("sec-fetch-site") in _OWN_SITES:
             return None
@@ -171,15 +170,34 @@ class Access:
             " give --admin-token-file",
         )
 
-    def _unknown(self, asked: AdminRequest) -> Answer | None:
-        if self.token is None or asked.path in OPEN_TO_ALL:
-            return None
+    def _known(self, asked: AdminRequest) -> Caller | Answer:
+        if self.tokens is None:
+            return Caller()
+        if asked.path in OPEN_TO_ALL:
+            return Caller(rights=frozenset())
         scheme, _, given = (asked.header("authorization") or "").partition(" ")
-        is_it = hmac.compare_digest(given.strip(" ").encode("latin-1", "replace"), self.token)
-        if is_it and scheme.lower() == "bearer":
-            return None
-        what = "the token is needed; send Authorization: Bearer TOKEN"
-        return problem(401, what, ("WWW-Authenticate", "Bearer"))
+        token = given.strip(" ").encode("latin-1", "replace")
+        if scheme.lower() != "bearer" or not token:
+            return _needs_token()
+        address = address_of(asked)
+        # The client's last wrong token is compared always: it may have become a right one.
+        wait = 0 if self.guesses.tried(address, token) else self.guesses.wait(address)
+        if wait:
+            return problem(
+                429,
+                f"too many wrong tokens came from this address; try again in {wait} s",
+                ("Retry-After", str(wait)),
+            )
+        caller = self.tokens.caller(token)
+        if caller is None:
+            self.guesses.add(address, token)
+            return _needs_token()
+        return caller
+
+
+def _needs_token() -> Answer:
+    what = "the token is needed; send Authorization: Bearer TOKEN"
+    return problem(401, what, ("WWW-Authenticate", "Bearer"))
 
 
 def _is_probe(asked: AdminRequest) -> bool:

@@ -22,7 +22,7 @@ class AdminRequest:
 
     Names of `headers` are in lower case; texts are Latin-1. `at` is the address of this end of the
     connection. `url` is the parsed target; a malformed target stands in it unparsed, and does not
-    begin with a slash, or has a #.
+    begin with a slash, or has a #. `peer` is the address of the other end.
     """
 
     method: str
@@ -31,6 +31,7 @@ class AdminRequest:
     body: bytes = b""
     at: object = None
     version: str = "HTTP/1.1"
+    peer: object = None
     url: Target = attrs.field(init=False)
 
     @url.default

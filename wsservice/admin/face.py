@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from ..broker.figures import Box, BrokerFigures, InboxFigures, Meeting, MeetingFigures, Servers
 from ..channels.contract import Hub
 from ..channels.figures import HistoryFigures, Kept
-from ..clock import monotonic_of
+from ..clock import monotonic_of, wall_of
 from ..config.config import Config
 from ..directory.lag import Lag
 from ..directory.people import LocalPeople, People
@@ -26,13 +26,17 @@ from ..net.proxied import PREFIX
 from ..private.of_twisted import interface_of
 from ..server.behaviours import ServerFactory, ServerProtocol
 from .access import Access, behind_gateway, exposed, is_exposed
+from .actions import ActionFigures
 from .exchange import AdminRequest, Answer, Stream
 from .figures import Figures
+from .guesses import Guesses, address_of
 from .publishing import Publishing
 from .routes import ReadHistory, Routes
+from .ticketing import Ticketing
 from .web import AdminFactory
 
 if TYPE_CHECKING:
+    from ..auth.tickets import TicketStore
     from ..cluster import Cluster
     from ..webhook.figures import CountedWebhook
 
@@ -79,6 +83,7 @@ class Face:
         checks: list[Check],
     ) -> None:
         self._config = config
+        self._reactor = reactor
         #: The endpoint, with the option that names it.
         self.endpoint = _endpoint(config, reactor)
         #: Returns the reasons why the service is not ready; an empty list if it is.
@@ -86,11 +91,14 @@ class Face:
         #: The connections of this node only.
         self.people = people
         self.figures = figures
+        access = Access.of(config, Guesses(monotonic_of(reactor)))
         self._routes = Routes(
-            Access.of(config), people, self.reasons, figures, publishing, config.most_to_publish
+            access, people, self.reasons, figures, publishing, config.most_to_publish
         )
+        figures.registry.register(ActionFigures(self._routes.actions, access))
         self._factory = AdminFactory(self._respond, reactor, self._room_for)
         self._gateways = Seldom(monotonic_of(reactor))
+        self._guessers = Seldom(monotonic_of(reactor))
         self.ports: list[IListeningPort] = []
 
     def show_webhook(self, webhook: CountedWebhook) -> None:
@@ -104,6 +112,12 @@ class Face:
         """Add the servers of --broker, and the messages by way of them, to /metrics."""
         self.figures.registry.register(BrokerFigures(servers))
         self.figures.registry.register(MeetingFigures(meeting))
+
+    def take_tickets(self, store: TicketStore) -> None:
+        """Make tickets on request, for the clients of the service."""
+        ticketing = self._routes.ticketing = Ticketing(store, wall_of(self._reactor))
+        ticketing.is_on = bool(self._config.auth)
+        self.figures.registry.register(ticketing)
 
     def show_history(self, history: Kept) -> None:
         """Add a history to /metrics."""
@@ -126,19 +140,26 @@ class Face:
         self.figures.registry.register(InboxFigures(box))
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:
-        """See `Reloadable`: read the token and the bound for messages to publish again.
+        """See `Reloadable`: read the tokens and the bound for messages to publish again.
 
         The listener keeps its address.
         """
         if not config.admin_token_file:
             for port in self.ports:
                 self._refuse_exposed(port)
-        access = Access.of(config)
+        access = Access.of(config, self._routes.access.guesses)
 
         def commit() -> list[str]:
             before, self._routes.access = self._routes.access, access
             self._routes.most = config.most_to_publish
-            return [] if before.token == access.token else ["the token of --admin"]
+            if self._routes.ticketing is not None:
+                self._routes.ticketing.is_on = bool(config.auth)
+            if before.tokens == access.tokens:
+                return []
+            several = any(
+                each.tokens is not None and each.tokens.named for each in (before, access)
+            )
+            return ["the tokens of --admin" if several else "the token of --admin"]
 
         return commit
 
@@ -172,7 +193,10 @@ class Face:
 
     async def _respond(self, asked: AdminRequest) -> Answer | Stream:
         self._warn_of_gateway(asked)
-        return await self._routes.respond(asked)
+        wrong = self._routes.access.guesses.wrong
+        reply = await self._routes.respond(asked)
+        self._warn_of_guesses(asked, wrong)
+        return reply
 
     def _room_for(self, asked: AdminRequest) -> int | Answer:
         self._warn_of_gateway(asked)
@@ -186,6 +210,16 @@ class Face:
                 " more than /healthz and /readyz only with --admin-token-file",
                 option=self.endpoint[0],
                 mark=mark,
+            )
+
+    def _warn_of_guesses(self, asked: AdminRequest, before: int) -> None:
+        guesses = self._routes.access.guesses
+        if guesses.wrong > before and self._guessers.due():
+            _log.warn(
+                "{option} refused a wrong token from {address}; {count} requests had one so far",
+                option=self.endpoint[0],
+                address=address_of(asked) or "a unix socket",
+                count=guesses.wrong,
             )
 
     def _refuse_exposed(self, port: IListeningPort) -> None:

@@ -11,23 +11,18 @@ from .exchange import Answer, as_json, problem
 from .publishing import answered
 from .queries import WrongError, user_id
 
-_USER = re.compile(r"/users/([^/]*)(?:/(close|send))?")
 _ESCAPES = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*", re.DOTALL)
 _NOBODY = "the user has no connection"
 
 
-def user_in(path: str) -> tuple[str, str] | None:
-    """Return the user that a request's path names, and the action, "" for none.
+def named(text: str) -> str:
+    """Return the user's id that stands percent-encoded in a request's path, octets as Latin-1.
 
-    The path is one of octets as Latin-1, such as `/users/ID/send`, where ID is percent-encoded.
-    Returns None for other paths. Raises `WrongError` for a malformed id.
+    Raises `WrongError` for a malformed id.
     """
-    found = _USER.fullmatch(path)
-    if found is None:
-        return None
-    if not _ESCAPES.fullmatch(found[1]):
+    if not _ESCAPES.fullmatch(text):
         raise WrongError("the user's id is not percent-encoded; write %25 for a percent sign")
-    return user_id(unquote_to_bytes(found[1].encode("latin-1"))), found[2] or ""
+    return user_id(unquote_to_bytes(text.encode("latin-1")))
 
 
 def sent(reached: UserReached) -> Answer:

@@ -115,6 +115,7 @@ class _Request(Request):
             self.content.getvalue(),
             self.channel.getHost(),
             version.decode("latin-1"),
+            self.channel.getPeer(),
         )
 
     def process(self) -> None:

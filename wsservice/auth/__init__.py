@@ -20,6 +20,7 @@ The modules::
     rules.py           judge a user by rules and claims
     strictjson.py      JSON of others, read so that it has one meaning
     throttle.py        addresses that show bad credentials, slowed down
+    tickets.py         tickets: made, kept, and claimed once
     tokens.py          --auth tokens:FILE
     urls.py            the URLs that --auth names
     webhook.py         --auth webhook:URL

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -23,6 +24,8 @@ from .throttle import Throttle
 MOST_PENDING = 1000
 """The most checks of one process that may be under way at once."""
 
+NO_EXTRA: Mapping[str, Authenticator] = MappingProxyType({})
+
 _TOO_MANY = away("too many credentials are being checked")
 
 
@@ -42,13 +45,15 @@ class _Rules:
 class Identification:
     """The authenticators of a service, and the rules by which requests are asked for credentials.
 
-    Raises `ConfigError`. `extra` are authenticators beside those of `--auth`, such as that of
-    tickets; they count only while `--auth` names one.
+    Raises `ConfigError`. `extra` are authenticators by the `--auth` that names them alone, such as
+    that of tickets. They count beside all others too, but not without any `--auth`.
     """
 
-    def __init__(self, config: Config, reactor: Any, extra: Iterable[Authenticator] = ()) -> None:
+    def __init__(
+        self, config: Config, reactor: Any, extra: Mapping[str, Authenticator] = NO_EXTRA
+    ) -> None:
         self._reactor = reactor
-        self._extra = tuple(extra)
+        self._extra = extra
         self._wall = wall_of(reactor)
         self._running = False
         self._rules = self._rules_of(config, {})
@@ -79,8 +84,9 @@ class Identification:
         """Return a function that applies settings, with all files read anew."""
         before = self._rules.authenticators
         rules = self._rules_of(config, before)
-        kept = [each for spec, each in rules.authenticators.items() if spec in before]
-        commits = [each.prepare(config) for each in (*kept, *self._extra)]
+        names = rules.authenticators
+        kept = {spec: each for spec, each in names.items() if spec in before}
+        commits = [each.prepare(config) for each in {**self._extra, **kept}.values()]
 
         def commit() -> list[str]:
             changed = [name for each in commits for name in each() or ()]
@@ -99,18 +105,23 @@ class Identification:
     def start(self) -> None:
         """Start the authenticators."""
         self._running = True
-        for each in (*self._rules.authenticators.values(), *self._extra):
+        for each in self._all():
             each.start()
 
     def stop(self) -> Deferred[Any]:
         """Stop the authenticators. Fires when they are stopped."""
         self._running = False
-        all_of_them = (*self._rules.authenticators.values(), *self._extra)
-        return DeferredList([maybeDeferred(each.stop) for each in all_of_them], consumeErrors=True)
+        stopped = [maybeDeferred(each.stop) for each in self._all()]
+        return DeferredList(stopped, consumeErrors=True)
+
+    def _all(self) -> Iterable[Authenticator]:
+        return {**self._extra, **self._rules.authenticators}.values()
 
     def _rules_of(self, config: Config, before: dict[str, Authenticator]) -> _Rules:
         those = {
-            spec: before.get(spec) or open_authenticator(spec, config, self._reactor)
+            spec: before.get(spec)
+            or self._extra.get(spec)
+            or open_authenticator(spec, config, self._reactor)
             for spec in config.auth
         }
         by_form: dict[Form, Authenticator] = {}
@@ -122,7 +133,7 @@ class Identification:
                 )
             for form in each.forms:
                 by_form.setdefault(form, each)
-        for each in self._extra:
+        for each in self._extra.values():
             for form in each.forms:
                 by_form.setdefault(form, each)
         # Cookies are sent whatever page asks, so `*` does not count for them.

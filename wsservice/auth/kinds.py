@@ -16,6 +16,7 @@ Open = Callable[[str, Config, Any], Authenticator]
 KINDS: dict[str, tuple[str, str]] = {
     "htpasswd": ("htpasswd", "open_htpasswd"),
     "jwt": ("jwt.authenticator", "open_jwt"),
+    "tickets": ("tickets", "open_tickets"),
     "tokens": ("tokens", "open_tokens"),
     "webhook": ("webhook", "open_webhook_auth"),
 }

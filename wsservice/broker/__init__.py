@@ -22,6 +22,7 @@ The modules::
     ring.py       the Redis server of a channel, if there are several
     scripts.py    the history in Redis, each step of it a script
     standing.py   the last message of one node that a Redis server took
+    tickets.py    tickets, as keys that expire
     waiting.py    messages of clients that wait to be in a stream
 """
 

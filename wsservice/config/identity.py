@@ -55,9 +55,9 @@ class IdentitySettings(Limits):
         "KIND:VALUE",
         "ask clients for a credential; repeatable",
         group=IDENTITY,
-        more="tokens:FILE has users and the SHA-256 of their tokens; MODULE:FUNCTION asks a"
-        " function of yours. docs/auth.md has every kind. A client with no credential, or a bad"
-        " one, is refused with 401.",
+        more="tokens:FILE has users and the SHA-256 of their tokens; tickets takes those that"
+        " POST /tickets on --admin made; MODULE:FUNCTION asks a function of yours. docs/auth.md"
+        " has every kind. A client with no credential, or a bad one, is refused with 401.",
         repeatable=True,
         reloads=NEW,
     )

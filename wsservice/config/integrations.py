@@ -98,9 +98,11 @@ class Integrations(IdentitySettings):
         "",
         TO_FILE,
         "FILE",
-        "token that --admin asks for",
+        "tokens that --admin asks for",
         group=OPERATION,
-        more="Without a token, --admin accepts only loopback addresses and unix sockets.",
+        more="One token alone, which may do all; or lines of NAME RIGHTS TOKEN, where RIGHTS are"
+        " some of read,publish,close,tickets, or all. Without a token, --admin accepts only"
+        " loopback addresses and unix sockets.",
         reloads=NEW,
     )
     history: str = setting(

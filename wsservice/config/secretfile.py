@@ -56,6 +56,19 @@ def read_password(option: str, path: str) -> bytes:
     return password
 
 
+def read_table(option: str, path: str, wanted: str, most: int) -> bytes:
+    """Return the bytes of a file of secrets, which has one in each line.
+
+    `wanted` says what the file should hold, `most` is its largest size in bytes. Raises
+    `ConfigError` as `read_secret` does, but not for an empty file.
+    """
+    text, mode = _read(option, path, wanted, most + 1)
+    if len(text) > most:
+        raise ConfigError(f"{option}: {escape(path)} has more than {most} bytes; {wanted}")
+    _check_mode(option, path, mode)
+    return text
+
+
 def read_private(option: str, path: str, most: int, wanted: str) -> bytes:
     """Return all bytes of a file of secrets, at most `most`.
 

@@ -135,6 +135,23 @@ class Publisher:
         """
         return self._post(f"/users/{_quoted(user)}/send", *_body(message))
 
+    def ticket(self, user: str, claims: Mapping[str, Any] | None = None) -> str:
+        """Return a ticket, by which one client can connect once as a user. Raises `PublishError`.
+
+        The client appends `?ticket=TICKET` to the URL of its WebSocket, within 30 seconds. Until
+        then the ticket is a secret: send it over TLS, and do not log it. `claims` are those of
+        `self.user` in a behaviour; `exp` among them, in seconds since 1970, ends the connection.
+        """
+        said: dict[str, Any] = {"user": user}
+        if claims is not None:
+            said["claims"] = dict(claims)
+        try:
+            body = json.dumps(said, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            raise PublishError("the claims are not JSON") from None
+        status, octets = self._answer("/tickets", body, "application/json")
+        return _ticket(self._place.name, status, octets)
+
     def close(self) -> None:
         """Close the idle connections. Later calls open new ones."""
         self._idle.close()
@@ -146,6 +163,10 @@ class Publisher:
         self.close()
 
     def _post(self, path: str, body: bytes, content_type: str) -> Published:
+        return _published(self._place.name, *self._answer(path, body, content_type))
+
+    def _answer(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
+        """Return the status and the body of an answer. Raises `PublishError` without one."""
         deadline = Deadline(self._timeout)
         status, octets = self._ask(path, body, content_type, deadline)
         if status == HTTPStatus.UNAUTHORIZED and self._token_file is not None:
@@ -155,7 +176,7 @@ class Publisher:
                 self._token = read_token(self._token_file)
             if self._token != before:
                 status, octets = self._ask(path, body, content_type, deadline)
-        return _published(self._place.name, status, octets)
+        return status, octets
 
     def _ask(
         self, path: str, body: bytes, content_type: str, deadline: Deadline
@@ -243,26 +264,43 @@ def _quoted(text: str, safe: str = "") -> str:
 
 def _published(name: str, status: int, octets: bytes) -> Published:
     """Return the result in an answer. Raises `NotAcceptedError` or `NotAnsweredError`."""
-    try:
-        said = json.loads(octets)
-    except (ValueError, RecursionError):
-        said = None
-    said = said if isinstance(said, dict) else {}
+    said = _said(octets)
     handed, dropped = said.get("handed"), said.get("dropped")
     accepted = status in (HTTPStatus.OK, HTTPStatus.ACCEPTED)
     if accepted and type(handed) is int and type(dropped) is int:
         nodes = said.get("nodes")
         whole = status == HTTPStatus.OK
         return Published(handed, dropped, whole, nodes if type(nodes) is int else None)
-    if accepted:
-        raise NotAcceptedError(
+    raise _refusal(name, status, said)
+
+
+def _ticket(name: str, status: int, octets: bytes) -> str:
+    """Return the ticket in an answer. Raises `NotAcceptedError` or `NotAnsweredError`."""
+    said = _said(octets)
+    ticket = said.get("ticket")
+    if status == HTTPStatus.CREATED and isinstance(ticket, str) and _TOKEN.fullmatch(ticket):
+        return ticket
+    raise _refusal(name, status, said)
+
+
+def _said(octets: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(octets)
+    except (ValueError, RecursionError):
+        said = None
+    return said if isinstance(said, dict) else {}
+
+
+def _refusal(name: str, status: int, said: Mapping[str, Any]) -> PublishError:
+    if status in (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+        return NotAcceptedError(
             f"{name} answered {status}, but not as an admin listener does", status
         )
     problem = said.get("error")
     why = f": {escape(problem[:_SHOWN])}" if isinstance(problem, str) else ""
     if status == HTTPStatus.GATEWAY_TIMEOUT:
-        raise NotAnsweredError(f"{name} answered {status}{why}")
-    raise NotAcceptedError(f"{name} refused with {status}{why}", status)
+        return NotAnsweredError(f"{name} answered {status}{why}")
+    return NotAcceptedError(f"{name} refused with {status}{why}", status)
 
 
 def _why(error: Exception) -> str:
@@ -288,7 +326,10 @@ def read_token(path: str) -> str:
         raise ConfigError(f"token file: {escape(path)} cannot be read, {why}; {wanted}") from None
     text = octets.decode("latin-1").strip()
     if len(octets) > _MOST_OF_TOKEN or not _TOKEN.fullmatch(text):
-        raise ConfigError(f"token file: {escape(path)} has no token, or more than one; {wanted}")
+        raise ConfigError(
+            f"token file: {escape(path)} has no token, or more than one; {wanted}; from a file of"
+            " tokens with names and rights, copy the one token that this program needs"
+        )
     return text
 
 
@@ -330,6 +371,21 @@ def send_user(
     the user has no connection.
     """
     return _publisher(url, token, timeout).send_user(user, message)
+
+
+def ticket(
+    user: str,
+    claims: Mapping[str, Any] | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    timeout: float = TIMEOUT,
+) -> str:
+    """Return a ticket for a user: see `Publisher.ticket`. The other arguments are as in `publish`.
+
+    Raises `ConfigError`, and `PublishError`.
+    """
+    return _publisher(url, token, timeout).ticket(user, claims)
 
 
 def _publisher(url: str | None, token: str | None, timeout: float) -> Publisher:

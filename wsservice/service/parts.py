@@ -14,7 +14,9 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
+from ..auth import tickets as ticketing
 from ..auth.identification import Identification
+from ..auth.tickets import LocalTickets, TicketAuthenticator, TicketClaims, TicketStore
 from ..broker import open_engine, open_hub
 from ..channels.contract import Hub
 from ..channels.following import FollowingHub
@@ -98,12 +100,23 @@ def hooks_of_cluster(cluster: Cluster) -> Hooks:
     return Hooks(starts=[cluster.start], stops=[cluster.stop])
 
 
+def tickets_of(config: Config, engine: Engine | None, reactor: Any) -> TicketStore | None:
+    """Return the store of tickets; None for a service where nobody can make one."""
+    if engine is not None:
+        # Imported here, since only a node among others needs it.
+        from ..broker.tickets import RedisTickets
+
+        return RedisTickets(engine, reactor)
+    return LocalTickets(monotonic_of(reactor)) if config.admin else None
+
+
 class ConnectionParts:
     """The parts that serve the connections of one process, in a service of one or in a worker.
 
     `hub` is the hub without a broker, None for one that knows this process alone. `service` is the
     id that the workers of a service share. `ids`, `limits` and `seats` are those of
-    `ServerFactory`. Raises `ConfigError` or `JournalError`.
+    `ServerFactory`. `tickets` are those that another process keeps. Raises `ConfigError` or
+    `JournalError`.
     """
 
     #: The hub as one that other nodes share, None without a broker.
@@ -123,6 +136,7 @@ class ConnectionParts:
         ids: Iterator[str] | None = None,
         limits: ConnectionLimits | None = None,
         seats: Seats | None = None,
+        tickets: TicketClaims | None = None,
     ) -> None:
         self._reactor = reactor
         #: The Redis servers that the nodes share, None without a broker.
@@ -137,7 +151,7 @@ class ConnectionParts:
         self.factory = ServerFactory(
             config, protocol, self.journal, self.hub, reactor, ids=ids, limits=limits, seats=seats
         )
-        identifying = self._open_identification(config)
+        identifying = self._open_identification(config, tickets)
         if self.meeting is not None:
             self.meeting.gathering = self.factory.gathering
         history = self.hub.kept
@@ -150,25 +164,35 @@ class ConnectionParts:
                 *meeting.reloads,
                 *receiving.reloads,
                 *identifying.reloads,
-                *([] if self.meeting else _keeps_of(self.hub)),
+                *([] if self.meeting is not None else _keeps_of(self.hub)),
             ],
-            shows=[*telling.shows, *meeting.shows, *shown, *receiving.shows],
+            shows=[
+                *telling.shows,
+                *meeting.shows,
+                *shown,
+                *receiving.shows,
+                *identifying.shows,
+            ],
             starts=[*telling.starts, *meeting.starts, *identifying.starts],
             flushes=[*telling.flushes, *receiving.flushes],
             closes=meeting.closes,
             stops=[*identifying.stops, *meeting.stops],
         )
 
-    def _open_identification(self, config: Config) -> Hooks:
+    def _open_identification(self, config: Config, claims: TicketClaims | None) -> Hooks:
+        store = None if claims is not None else tickets_of(config, self.engine, self._reactor)
+        claims = claims or store
+        extra = {} if claims is None else {ticketing.NAME: TicketAuthenticator(claims)}
         #: Finds the users of clients. The factory has it while `--auth` is given.
-        self.identification = found = Identification(config, self._reactor)
+        self.identification = found = Identification(config, self._reactor, extra)
+        shows = [] if store is None else [lambda face: face.take_tickets(store)]
 
         def put() -> None:
             self.factory.identification = found if found.is_on else None
 
         found.changed = put
         put()
-        return Hooks(reloads=[found], starts=[found.start], stops=[found.stop])
+        return Hooks(reloads=[found], shows=shows, starts=[found.start], stops=[found.stop])
 
     def _open_webhook(self, config: Config) -> Hooks:
         if not config.webhook:

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 
-from wsservice.admin.access import Access
+from wsservice.admin.access import OPEN_TO_ALL, Access
+from wsservice.admin.actions import ActionFigures
 from wsservice.admin.exchange import AdminRequest, Answer, Stream
 from wsservice.admin.figures import Figures
 from wsservice.admin.publishing import Publishing
-from wsservice.admin.routes import Routes
+from wsservice.admin.routes import Open, Route, Routes
+from wsservice.admin.tokens import AdminTokens, Right
 from wsservice.channels.history import History
 from wsservice.channels.hub import LocalHub
+from wsservice.directory.ids import TEXT as IDS
 from wsservice.directory.listing import Closing, Wanted
 from wsservice.directory.outcomes import SendOutcome, UnansweredError, Unreached
 from wsservice.directory.people import LocalPeople
@@ -22,7 +28,7 @@ from wsservice.directory.tracing import MOST_TRACES, Trace, Traces
 from wsservice.errors import HistoryAwayError
 from wsservice.server.behaviours import EchoServerProtocol
 
-from ...support import CLOSE, TEXT, Served, close_payload
+from ...support import CLOSE, TEXT, Logged, Served, close_payload
 from .test_figures import Source
 
 HERE = IPv4Address("TCP", "127.0.0.1", 8081)
@@ -36,7 +42,7 @@ class Face:
         self.reasons: list[str] = []
         self.traces = Traces(self.served.clock)
         self.routes = Routes(
-            Access(token),
+            Access(None if token is None else AdminTokens.bare(token)),
             LocalPeople(lambda: self.served.hub, self.served.hub, self.traces),
             lambda: self.reasons,
             Figures(Source(self.served), self.served.clock),
@@ -414,3 +420,130 @@ class TestHistory:
             {"error": "broker redis://h is away"},
         )
         assert ("Retry-After", "1") in answer.headers
+
+
+TOKENS = {
+    "grafana": "read",
+    "shop": "publish",
+    "guard": "close",
+    "login": "tickets",
+    "anna": "all",
+}
+
+
+class TestRights:
+    """Tokens of which each has one right, or all."""
+
+    @pytest.fixture
+    def face(self, tmp_path: Path) -> Face:
+        path = tmp_path / "tokens"
+        lines = [f"{name} {rights} {self.token(name)}\n" for name, rights in TOKENS.items()]
+        path.write_text("".join(lines))
+        path.chmod(0o600)
+        face = Face()
+        face.routes.access = Access(AdminTokens.read(str(path)))
+        return face
+
+    @staticmethod
+    def token(name: str) -> str:
+        return f"{name}-" + "0123456789abcdef"
+
+    def ask(self, face: Face, name: str, target: str, method: str = "GET") -> Answer:
+        answer = face.ask(target, method, authorization=f"Bearer {self.token(name)}")
+        if isinstance(answer, Stream):
+            return Answer(200, b"", ())
+        assert isinstance(answer, Answer)
+        return answer
+
+    @staticmethod
+    def example(route: Route) -> str:
+        """Return a path of a route."""
+        example = re.sub(r"\(/\.\*\)", "/news", route.path.pattern).replace(f"({IDS})", "1")
+        example = example.replace("([^/]*)", "tom")
+        assert route.path.fullmatch(example)
+        return example
+
+    def test_every_route_declares_what_it_needs(self, face: Face) -> None:
+        open_to_all = set()
+        for route in face.routes.table:
+            if route.needs is Open.TO_ALL:
+                open_to_all.add(route.path.pattern)
+            else:
+                assert route.needs is Open.TO_TOKENS or isinstance(route.needs, Right)
+        assert open_to_all == OPEN_TO_ALL
+
+    def test_every_route_is_refused_without_its_right(self, face: Face) -> None:
+        face.served.connect().open()
+        asked = set()
+        for route in face.routes.table:
+            target, method = self.example(route), route.methods[0]
+            assert (face.ask(target, method).status == 401) == (route.needs is not Open.TO_ALL)
+            for name, right in TOKENS.items():
+                status = self.ask(face, name, target, method).status
+                may = isinstance(route.needs, Open) or right in (route.needs.value, "all")
+                assert (status == 403) == (not may), (target, name)
+                asked.add(status)
+        assert {200, 202, 403} <= asked
+
+    def test_the_refusal_names_the_right(self, face: Face, logged: Logged) -> None:
+        face.served.connect().open()
+        answer = self.ask(face, "grafana", "/connections/1/close?x=secret", "POST")
+        assert json.loads(answer.body) == {
+            "error": "the token grafana has no right to close;"
+            " give one that --admin-token-file lets do that"
+        }
+        assert logged.text == (
+            "[wsservice#warn] admin token grafana: POST /connections/1/close was refused,"
+            " it has no right to close"
+        )
+
+    def test_a_long_message_is_refused_before_it_comes(self, face: Face) -> None:
+        given = {"host": ("localhost",), "authorization": (f"Bearer {self.token('grafana')}",)}
+        long = AdminRequest("POST", "/publish/news", given, at=HERE)
+        refusal = face.routes.room_for(long)
+        assert isinstance(refusal, Answer)
+        assert refusal.status == 403
+        given["authorization"] = (f"Bearer {self.token('shop')}",)
+        assert face.routes.room_for(long) == 100_000
+        assert face.routes.room_for(attrs.evolve(long, target="/connections/1/close")) == 4096
+
+    def test_actions_are_logged_by_name(self, face: Face, logged: Logged) -> None:
+        face.served.connect().open()
+        self.ask(face, "grafana", "/connections?limit=1")
+        self.ask(face, "anna", "/connections/1/trace")
+        self.ask(face, "shop", "/publish/n%0aews?y", "POST")
+        self.ask(face, "guard", "/connections/1/close", "POST")
+        self.ask(face, "guard", "/connections/7/close", "POST")
+        assert logged.text.splitlines() == [
+            "[wsservice#info] admin token anna: GET /connections/1/trace was answered with 200",
+            "[wsservice#info] admin token shop: POST /publish/n%0aews was answered with 200",
+            "[wsservice#info] admin token guard: POST /connections/1/close was answered with 202",
+            "[wsservice#info] admin token guard: POST /connections/7/close was answered with 404",
+        ]
+        counted = {
+            (sample.labels["token"], sample.labels["right"]): sample.value
+            for family in ActionFigures(face.routes.actions, face.routes.access).collect()
+            for sample in family.samples
+            if sample.name == "wsservice_admin_requests_total"
+        }
+        assert counted == {
+            ("grafana", "read"): 1,
+            ("anna", "read"): 1,
+            ("shop", "publish"): 1,
+            ("guard", "close"): 2,
+        }
+
+    def test_a_caller_without_a_name_is_not_logged(self, logged: Logged) -> None:
+        face = Face()
+        face.served.connect().open()
+        assert face.say("/connections/1/close", "POST")[0] == 202
+        assert "admin token" not in logged.text
+
+    def test_a_token_can_ask_what_it_may(self, face: Face) -> None:
+        assert json.loads(self.ask(face, "shop", "/token").body) == {
+            "name": "shop",
+            "rights": ["publish"],
+        }
+        assert face.ask("/token").status == 401
+        everything = {"name": None, "rights": ["read", "publish", "close", "tickets"]}
+        assert Face().say("/token") == (200, everything)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsservice.admin.queries import WrongError, connections_wanted, users_wanted
-from wsservice.admin.users import closed, sent, user_in
+from wsservice.admin.users import closed, named, sent
 from wsservice.auth.contract import User
 from wsservice.directory.outcomes import UserReached
 
@@ -169,16 +169,15 @@ def test_what_is_not_known_is_said() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_path_is_an_id_or_refused(text: str) -> None:
-    path = f"/users/{quote(text, safe='')}/send"
+def test_any_text_is_an_id_or_refused(text: str) -> None:
     try:
-        assert user_in(path) == (text, "send")
+        assert named(quote(text, safe="")) == text
     except WrongError:
         with pytest.raises(ValueError, match="the user's id"):
             User(text)
 
 
 def test_raw_utf_8_is_taken_too() -> None:
-    assert user_in("/users/caf\xc3\xa9") == ("café", "")
+    assert named("caf\xc3\xa9") == "café"
     assert connections_wanted("user=caf\xc3\xa9", by_user=True).user == "café"
     assert users_wanted("limit=7").limit == 7

@@ -95,11 +95,24 @@ def test_one_that_would_never_be_asked_is_refused(made: dict[str, Known]) -> Non
 
 def test_a_further_one_is_asked_last(made: dict[str, Known]) -> None:
     extra = Known("ticket:x")
-    both = Identification(Config(auth=("token:a",)), Clock(), [extra, Known("token:c")])
+    further = {"ticket": extra, "token": Known("token:c")}
+    both = Identification(Config(auth=("token:a",)), Clock(), further)
     for form, spec in ((Form.TOKEN, "token:a"), (Form.TICKET, "ticket:x")):
         assert both.check(Credential(form, "x", ""), NOBODY, lambda: None) == User(spec)
     both.start()
     both.stop()
+    assert extra.calls == ["start", "stop"]
+
+
+def test_a_further_one_may_be_named_and_be_the_only_one(made: dict[str, Known]) -> None:
+    extra = Known("ticket:x")
+    alone = Identification(Config(auth=("ticket",)), Clock(), {"ticket": extra})
+    assert alone.is_on
+    assert made == {}
+    assert alone.check(Credential(Form.TICKET, "x", ""), NOBODY, lambda: None) == User("ticket:x")
+    assert not Identification(Config(), Clock(), {"ticket": extra}).is_on
+    alone.start()
+    alone.stop()
     assert extra.calls == ["start", "stop"]
 
 

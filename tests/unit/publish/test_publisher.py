@@ -22,7 +22,7 @@ from wsservice.errors import (
 )
 from wsservice.publish import http
 from wsservice.publish.http import Deadline, FacePlace, Idle
-from wsservice.publisher import TIMEOUT, Published, Publisher, publish, read_token
+from wsservice.publisher import TIMEOUT, Published, Publisher, publish, read_token, ticket
 
 
 class Answer:
@@ -392,3 +392,55 @@ class TestEnvironment:
         publish("a", "b", url="http://there/x", token="two")
         assert [path for _, path, _, _ in face.asked] == ["/x/publish/a"] * 3
         assert len(face.made) == 2
+
+
+class TestTicket:
+    def test_what_is_asked_and_what_is_returned(self, face: Face) -> None:
+        face.answers = [Answer(201, b'{"ticket": "abc-_1", "expires": 30}')]
+        assert ticket("j\u00f6rg", {"role": "editor"}, token="t") == "abc-_1"
+        method, path, body, headers = face.asked[0]
+        assert (method, path) == ("POST", "/tickets")
+        assert json.loads(body) == {"user": "j\u00f6rg", "claims": {"role": "editor"}}
+        assert headers["Content-Type"] == "application/json"
+        assert headers["Authorization"] == "Bearer t"
+        Publisher().ticket("tom")
+        assert json.loads(face.asked[1][2]) == {"user": "tom"}
+
+    @pytest.mark.parametrize(
+        ("status", "said", "problem"),
+        [
+            (403, b'{"error": "the token grafana has no right to tickets"}', "no right to tickets"),
+            (404, b'{"error": "no ticket is taken"}', "refused with 404: no ticket is taken"),
+            (503, b'{"error": "too many tickets"}', "refused with 503: too many tickets"),
+            (429, b'{"error": "too many wrong tokens"}', "refused with 429: too many"),
+            (201, b"[]", "answered 201, but not as an admin listener does"),
+            (201, b'{"ticket": "a b", "expires": 30}', "but not as an admin listener does"),
+            (201, b'{"ticket": 7, "expires": 30}', "but not as an admin listener does"),
+            (200, b'{"handed": 0, "dropped": 0}', "but not as an admin listener does"),
+        ],
+    )
+    def test_a_refusal(self, face: Face, status: int, said: bytes, problem: str) -> None:
+        face.answers = [Answer(status, said)]
+        with pytest.raises(NotAcceptedError) as caught:
+            ticket("tom")
+        assert problem in str(caught.value)
+        assert caught.value.status == status
+
+    @pytest.mark.parametrize("claims", [{"a": b"x"}, {"a": float("nan")}, {"a": {1}}])
+    def test_claims_that_are_no_json(self, face: Face, claims: Any) -> None:
+        with pytest.raises(PublishError, match="the claims are not JSON"):
+            ticket("tom", claims)
+        assert face.asked == []
+
+
+def test_a_token_without_the_right_is_refused_by_name(face: Face) -> None:
+    face.answers = [Answer(403, b'{"error": "the token grafana has no right to publish; give"}')]
+    with pytest.raises(NotAcceptedError, match="403: the token grafana has no right to publish"):
+        publish("a", "b")
+
+
+def test_a_file_of_several_tokens_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("shop publish 0123456789abcdef\n")
+    with pytest.raises(ConfigError, match="copy the one token that this program needs") as caught:
+        read_token(str(tmp_path / "tokens"))
+    assert "0123456789abcdef" not in str(caught.value)

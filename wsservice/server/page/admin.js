@@ -83,6 +83,27 @@ byId("forget").addEventListener("click", () => {
   location.reload();
 });
 
+// Rights
+
+let rights = new Set();
+
+/** Ask what the token may do: a reload of the service may have changed it. */
+async function drawRights() {
+  const said = await (await expect("/token")).json();
+  rights = new Set(said.rights);
+  const name = said.name === null ? "" : visible(said.name);
+  byId("caller").textContent = name && `${name}: ${[...rights].join(", ")}`;
+  const mayRead = rights.has("read");
+  for (const each of document.querySelectorAll(".reading")) {
+    each.classList.toggle("barred", !mayRead);
+  }
+  byId("barred").hidden = mayRead;
+  byId("barred").textContent = mayRead
+    ? ""
+    : `The token ${name} has no right to read, so there is nothing to show.`;
+  return mayRead;
+}
+
 // Metrics (the text format of Prometheus)
 
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
@@ -487,7 +508,7 @@ function makeRow(id) {
   close.addEventListener("click", () => askToClose(id, cells[1].textContent));
   actions.append(trace, close);
   row.append(actions);
-  return { row, cells };
+  return { row, cells, close };
 }
 
 /** Rows stay where they are while a connection does: the focus may be on one's button. */
@@ -503,7 +524,8 @@ function drawRows(connections) {
   connections.forEach((each, index) => {
     const id = String(each.id);
     if (!rows.has(id)) rows.set(id, makeRow(id));
-    const { row, cells } = rows.get(id);
+    const { row, cells, close } = rows.get(id);
+    close.hidden = !rights.has("close");
     COLUMNS.forEach(([, , text], column) => {
       const shown = visible(String(text(each) ?? NEVER));
       if (cells[column].textContent === shown) return;
@@ -771,7 +793,8 @@ async function poll() {
   if (asking || locked) return;
   asking = true;
   try {
-    await Promise.all([drawReadiness(), drawCharts(), drawConnections()]);
+    const mayRead = await drawRights();
+    await Promise.all([drawReadiness(), ...(mayRead ? [drawCharts(), drawConnections()] : [])]);
     byId("connections-problem").textContent = "";
     byId("asked").textContent = timeOfDay(new Date()).slice(0, 8);
     unlocked();

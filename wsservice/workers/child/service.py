@@ -18,6 +18,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from ...auth.tickets import TicketClaims
 from ...channels.keeping import Keeps
 from ...channels.presence import PresenceQuestions
 from ...config.config import Config
@@ -54,15 +55,18 @@ from ..wire.orders import (
     ReopenLog,
     SeatGiven,
     TellPresence,
+    TicketTold,
     from_parent,
 )
 from ..wire.records import RECORDS, RecordDestination
 from ..wire.reports import Leaving, NoReply, Pong, Ready
 from .hub import WorkerHub
 from .kept import KeptHub
+from .patience import Patient
 from .ports import HandedLimits, HandedReactor, PortPlace, Roster
 from .presence import ParentQuestions
 from .seats import SharedSeats
+from .tickets import ParentTickets
 
 if TYPE_CHECKING:
     from .report import Shown
@@ -72,10 +76,6 @@ _ANY = "tcp:0"
 for their wrappers, such as TLS."""
 
 _SYSTEMD = re.compile(r"(?<![^:])systemd:.*")
-
-_SHAKING = 0.1
-"""Seconds between two checks that a connection has completed its handshake."""
-
 
 _log = Logger(namespace="wsservice")
 
@@ -109,24 +109,11 @@ def handed(config: Config) -> Config:
     )
 
 
-@attrs.define(eq=False)
-class _Patient:
-    """A connection that is closed once its handshake is done, so that no client is refused."""
-
-    _member: Any
-    _reactor: Any
-
-    def go_away(self) -> None:
-        if self._member.state == self._member.STATE_CONNECTING:
-            self._reactor.callLater(_SHAKING, self.go_away)
-        else:
-            self._member.go_away()
-
-
 class WorkerService(Service):
     """The service of one worker. Raises as `ConnectionParts` does.
 
     `hub` is the hub without a broker. `of` is the id that the workers of the service share.
+    `tickets` are those that the parent keeps.
     """
 
     def __init__(
@@ -138,6 +125,7 @@ class WorkerService(Service):
         ends: Ends,
         way: str,
         of: str = "",
+        tickets: TicketClaims | None = None,
     ) -> None:
         self.config = handed(config)
         self._reactor = reactor
@@ -156,6 +144,7 @@ class WorkerService(Service):
             ids=roster,
             limits=HandedLimits(roster, config.max_connections_per_ip, behind_balancer),
             seats=self.seats,
+            tickets=tickets,
         )
         self.hub, self.factory, self.journal = self.core.hub, self.core.factory, self.core.journal
         self.ports: list[IListeningPort] | None = None
@@ -216,7 +205,7 @@ class WorkerService(Service):
         kept = [] if self._replaced else kept_open(self.config, self._endpoints, ports)
         told: Iterable[DrainListener] = self.hub
         if self._replaced:
-            told = [_Patient(each, self._reactor) for each in self.hub]
+            told = [Patient(each, self._reactor) for each in self.hub]
         return self.core.drain(ports, kept, told, self.config.drain)
 
     def _not_running(self) -> str | None:
@@ -243,6 +232,7 @@ class Serving:
         self._hub: WorkerHub | KeptHub | None = None
         self._shown: Shown | None = None
         self._presence: ParentQuestions | None = None
+        self._tickets = ParentTickets(self.bus, reactor)
         self._threshold = threshold
         self._folder = folder
         self._prepared: tuple[Config, list[Commit]] | None = None
@@ -261,7 +251,11 @@ class Serving:
             self._hub = KeptHub(self.bus, self._reactor, keeps)
         else:
             self._hub = WorkerHub(self.bus)
-        self._service = WorkerService(config, self._reactor, self._hub, self.bus, ends, way, of)
+        # With a broker each worker claims tickets by itself.
+        tickets = self._tickets if config.admin and not config.broker else None
+        self._service = WorkerService(
+            config, self._reactor, self._hub, self.bus, ends, way, of, tickets
+        )
         # All messages that a connection gets in one turn leave in one write.
         self.bus.together = self._service.factory.gathering.together
         hub = self._service.hub
@@ -364,6 +358,9 @@ class Serving:
         if self._service is not None:
             self._service.seats.hear(message)
 
+    def _is_told_ticket(self, message: TicketTold) -> None:
+        self._tickets.answered(message)
+
     def _ping(self, _message: PingWorker) -> None:
         self.bus.hasten(Pong())
 
@@ -410,6 +407,7 @@ class Serving:
             self._presence.end()
         if self._service is not None:
             self._service.seats.end()
+        self._tickets.end()
         # The parent is gone: close all connections, and end.
         self._leave(False)
 
@@ -438,6 +436,7 @@ _HEARD = dict(
         handler(PresenceTold, Serving._is_told_presence),
         handler(SeatGiven, Serving._is_told_of_seats),
         handler(MakeWay, Serving._is_told_of_seats),
+        handler(TicketTold, Serving._is_told_ticket),
         handler(PingWorker, Serving._ping),
         handler(DrainWorker, Serving._drain),
         handler(ReopenLog, Serving._reopen),

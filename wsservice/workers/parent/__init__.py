@@ -20,5 +20,6 @@ The modules::
     service.py      the service of the parent
     sharing.py      the choice of the worker for the next connection
     sums.py         figures of several, added up
+    tickets.py      tickets, for workers that claim them
     supervisor.py   workers, started, restarted, replaced and stopped
 """

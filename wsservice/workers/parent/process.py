@@ -33,6 +33,7 @@ from ..wire.reports import (
     AskHistory,
     AskPresence,
     AskSeat,
+    AskTicket,
     ChannelsChanged,
     ConnectionsChanged,
     LastFigures,
@@ -95,6 +96,9 @@ class WorkerOwner:
 
     def seat_asked(self, worker: Worker, message: AskSeat) -> None:
         """Answer a worker's question whether a user may have one more connection."""
+
+    def ticket_asked(self, worker: Worker, message: AskTicket) -> None:
+        """Answer a worker with the user of a ticket, which is used by that."""
 
     def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
         """Note on which channels a worker got its first connection, or lost its last one."""
@@ -319,6 +323,9 @@ class Worker(ProcessProtocol):
     def _has_asked_seat(self, message: AskSeat) -> None:
         self._owner.seat_asked(self, message)
 
+    def _has_asked_ticket(self, message: AskTicket) -> None:
+        self._owner.ticket_asked(self, message)
+
     def _has_channels(self, message: ChannelsChanged) -> None:
         self._owner.came_and_left(self, message.came, message.left)
 
@@ -414,6 +421,7 @@ _HEARD = dict(
         handler(AskHistory, Worker._has_asked),
         handler(AskPresence, Worker._has_asked_presence),
         handler(AskSeat, Worker._has_asked_seat),
+        handler(AskTicket, Worker._has_asked_ticket),
         handler(ChannelsChanged, Worker._has_channels),
         handler(LastFigures, Worker._has_figures),
         handler(TraceEvent, Worker._has_traced),

@@ -39,6 +39,7 @@ from ...service.parts import (
     hooks_of_cluster,
     hooks_of_face,
     one_after_another,
+    tickets_of,
 )
 from ...service.reloading import Reloadable
 from ..child.ports import PortPlace
@@ -55,6 +56,7 @@ from .program import Program, files_for
 from .requests import Unanswered
 from .sharing import Sharing
 from .supervisor import Supervisor
+from .tickets import TicketAnswers
 
 if TYPE_CHECKING:
     from ...broker.hub import BrokerHub
@@ -181,6 +183,10 @@ class ParentService(Service):
         self.admin = OverallAdmin(
             self.config, self._reactor, self.supervisor, self.checks, self.meeting
         )
+        tickets = tickets_of(self.config, self.engine, self._reactor)
+        if tickets is not None:
+            self.admin.take_tickets(tickets)
+            self.supervisor.tickets = TicketAnswers(tickets)
         return hooks_of_face(self.admin)
 
     def _open_cluster(self) -> Hooks:

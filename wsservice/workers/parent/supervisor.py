@@ -21,7 +21,7 @@ from ...server.admission import Admission
 from ..wire.coding import BusQuestion
 from ..wire.messages import MARGIN, QUESTIONS_AT_ONCE
 from ..wire.orders import DrainWorker, PingWorker
-from ..wire.reports import AskHistory, AskPresence, AskSeat
+from ..wire.reports import AskHistory, AskPresence, AskSeat, AskTicket
 from .history import Keeping
 from .presence import PresenceAnswers, of_workers
 from .process import State, Worker, WorkerOwner
@@ -29,6 +29,7 @@ from .relay import Relay
 from .requests import WITHIN, Requests, Unanswered
 from .seats import UserSeats
 from .sharing import SILENT, Sharing
+from .tickets import TicketAnswers
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
@@ -124,6 +125,8 @@ class Supervisor(WorkerOwner):
         )
         #: The seats of users, in all workers.
         self.seats = UserSeats()
+        #: The tickets of the service, None where workers claim them elsewhere.
+        self.tickets: TicketAnswers | None = None
         self._failures = 0
         self._given_up = False
         self._rolling: list[Slot] | None = None
@@ -364,6 +367,10 @@ class Supervisor(WorkerOwner):
 
     def seat_asked(self, worker: Worker, message: AskSeat) -> None:
         self.seats.asked(worker, message)
+
+    def ticket_asked(self, worker: Worker, message: AskTicket) -> None:
+        if self.tickets is not None:
+            self.tickets.asked(worker, message)
 
     def came_and_left(self, worker: Worker, came: Sequence[str], left: Sequence[str]) -> None:
         if self.keeping is not None:

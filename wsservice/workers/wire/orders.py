@@ -61,6 +61,16 @@ class PresenceTold(BusMessage):
 
 
 @attrs.frozen
+class TicketTold(BusMessage):
+    """The answer to `AskTicket`: the content of the ticket, None for an unknown one."""
+
+    kind: ClassVar[str] = "ticket"
+
+    request: int
+    content: str | None
+
+
+@attrs.frozen
 class PingWorker(BusMessage):
     """Ask for a `Pong`, the sign that the worker is not stuck."""
 
@@ -317,6 +327,7 @@ _KINDS = Kinds(
     Start,
     DeliveryLost,
     PresenceTold,
+    TicketTold,
     PingWorker,
     DrainWorker,
     ReopenLog,

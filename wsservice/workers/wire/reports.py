@@ -103,6 +103,16 @@ class AskSeat(BusMessage):
 
 
 @attrs.frozen
+class AskTicket(BusMessage):
+    """Ask for the user of a ticket, which is used by that. The answer is a `TicketTold`."""
+
+    kind: ClassVar[str] = "ask_ticket"
+
+    request: int
+    digest: str
+
+
+@attrs.frozen
 class ChannelsChanged(BusMessage):
     """The worker got its first connection on some channels, and lost its last one on others."""
 
@@ -142,6 +152,7 @@ _KINDS = Kinds(
     AskHistory,
     AskPresence,
     AskSeat,
+    AskTicket,
     ChannelsChanged,
     LastFigures,
     TraceEvent,

@@ -38,6 +38,7 @@ from wsservice.workers.wire.orders import (
     TellPresence,
     TellState,
     TellUsers,
+    TicketTold,
     UserCounts,
     WorkerDoing,
     from_parent,
@@ -47,6 +48,7 @@ from wsservice.workers.wire.reports import from_worker
 MESSAGES: list[tuple[str, BusMessage]] = [
     ("lost", DeliveryLost("news")),
     ("presence", PresenceTold(1, None)),
+    ("ticket", TicketTold(1, '{"user": "tom"}')),
     ("ping", PingWorker()),
     ("drain", DrainWorker(roll=True)),
     ("reopen", ReopenLog()),
@@ -97,6 +99,7 @@ def test_members_are_named_as_in_other_builds() -> None:
         },
         "lost": {"channel"},
         "presence": {"request", "answer"},
+        "ticket": {"request", "content"},
         "ping": set(),
         "drain": {"roll"},
         "reopen": set(),
