@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_status_1(
 
 
 def test_keys_that_openssl_made(programs: Programs) -> None:
-    """As the manual has it."""
+    """They are in PEM, and the private one stays with the issuer."""
     folder = programs.folder
     for command in (
         "openssl ecparam -name prime256v1 -genkey -noout -out private.pem",

@@ -55,9 +55,11 @@ class IdentitySettings(Limits):
         "KIND:VALUE",
         "ask clients for a credential; repeatable",
         group=IDENTITY,
-        more="tokens:FILE has users and the SHA-256 of their tokens; tickets takes those that"
-        " POST /tickets on --admin made; MODULE:FUNCTION asks a function of yours. docs/auth.md"
-        " has every kind. A client with no credential, or a bad one, is refused with 401.",
+        more="tokens:FILE has users and the SHA-256 of their tokens; jwt:FILE and jwt:URL have the"
+        " keys that verify JSON Web Tokens; htpasswd:FILE has passwords; tickets takes those that"
+        " POST /tickets on --admin made; webhook:URL is your application; MODULE:FUNCTION asks a"
+        " function of yours. docs/auth.md has every kind. A client with no credential, or a bad"
+        " one, is refused with 401.",
         repeatable=True,
         reloads=NEW,
     )

@@ -312,5 +312,5 @@ def test_any_text_has_a_verdict(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a" * 8191 + "!", "a." * 4000, "aaaa" * 2000 + ".", "." * 8000])
 def test_a_long_text_is_refused_at_once(text: str) -> None:
-    """What takes time that grows with the square of the length would take seconds here."""
+    """An expression that tries again from each place would take seconds here."""
     assert isinstance(open_token(text), Refusal)
