@@ -26,7 +26,7 @@ from .wire import Closed, Wire
 PEOPLE = """
 import json, os
 from wsservice import ServerProtocol
-from wsservice.auth.contract import User
+from wsservice.auth import User
 
 class People(ServerProtocol):
     def onConnect(self, request):

@@ -42,9 +42,10 @@ from .identity import OTHER_SUBPROTOCOL, Identified, refused_after_101
 from .permitted import Permitted
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
+from .seats import seat
 from .secrets import secrets_of
 from .switching import checked_decision, switching
-from .user import HasUser
+from .user import NAMES, ConnectionUser
 
 _NO_HEADERS: Mapping[str, str | Iterable[str]] = {}
 
@@ -53,7 +54,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Permitted, HasUser, Connection, WebSocketServerProtocol
+    Beginning, Permitted, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -76,8 +77,10 @@ class OpeningProtocol(  # type: ignore[misc]
     #: Shows its octets to operators, while any want to see them.
     _watched: Watched | None = None
 
-    _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber, HasUser)
+    _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber) | NAMES
 
+    #: The user that its credential names: see `--auth`. None without one. `onConnect` may set it.
+    user = ConnectionUser()
     _identified: Identified | None = None
 
     #: Its name in the message log.
@@ -316,7 +319,7 @@ class OpeningProtocol(  # type: ignore[misc]
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         if self._accepts_all():
-            self.succeedHandshake(None)
+            seat(self, None)
             return
         try:
             decision = self.onConnect(connection_request(self))
@@ -324,11 +327,11 @@ class OpeningProtocol(  # type: ignore[misc]
             self._denied(Failure())
             return
         if decision is None:
-            self.succeedHandshake(None)
+            seat(self, None)
             return
         # Read nothing until the behaviour has decided.
         self._reader.hold(Hold.DECIDING)
-        decided = maybeDeferred(lambda: decision).addCallback(self.succeedHandshake)
+        decided = maybeDeferred(lambda: decision).addCallback(lambda made: seat(self, made))
         decided.addErrback(self._denied)
 
     def _accepts_all(self) -> bool:
@@ -348,7 +351,7 @@ class OpeningProtocol(  # type: ignore[misc]
         self.log.failure("[{who}] onConnect failed", failure, who=self.who)
         self.failHandshake("", http.HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _accept(self, res: Any) -> None:
+    def succeedHandshake(self, res: Any) -> None:
         """Answer with 101 and the result of `onConnect`. Raises `ValueError` if that is wrong."""
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:

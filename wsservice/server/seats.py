@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from ..channels.contract import Hub
 from ..config.close_codes import CloseCode
 from ..http.refusal import Refusal
+from ..protocol.owner import Hold
 from .admission import COME_AGAIN, LATER
 
 NEWEST, OLDEST = "newest", "oldest"
@@ -45,10 +46,10 @@ class SeatedConnection(Protocol):
     """A connection with a user, as it is seated."""
 
     id: str
-    user: Any
 
-    def make_way(self) -> None:
-        """Close because a newer connection of the user takes the place."""
+    @property
+    def user(self) -> Any:
+        """Its user."""
 
 
 class Seats:
@@ -79,7 +80,7 @@ class Seats:
         if excess is None:
             return FULL
         for each in excess:
-            each.make_way()
+            make_way(each)
         return None
 
 
@@ -98,3 +99,24 @@ def make_way(connection: Any) -> None:
     """Close an open connection with 1008, since a newer one takes its place."""
     if connection.state == connection.STATE_OPEN:
         connection.fail_connection(CloseCode.POLICY_VIOLATION, REPLACED)
+
+
+def seat(connection: Any, decision: Any) -> None:
+    """Accept a connection with the decision of `onConnect`, if its user may have one more.
+
+    Else refuse it. With workers the parent decides, and nothing is read until it has. Raises
+    `ValueError` if the decision is wrong.
+    """
+    claimed = None if connection.user is None else connection.factory.seats.claim(connection)
+    if isinstance(claimed, Deferred):
+        connection._reader.hold(Hold.DECIDING)
+        claimed.addCallback(_seated, connection, decision).addErrback(connection._denied)
+    else:
+        _seated(claimed, connection, decision)
+
+
+def _seated(refusal: Refusal | None, connection: Any, decision: Any) -> None:
+    if refusal is None:
+        connection.succeedHandshake(decision)
+    elif connection.state == connection.STATE_CONNECTING:
+        connection._refuse(refusal)

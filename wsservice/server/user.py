@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from ..auth.contract import User
-from ..http.refusal import Refusal
 from ..log.peer import Who, nameless
-from ..protocol.owner import Hold
-from .seats import make_way
+
+NAMES = frozenset({"user"})
+"""The attributes of a connection that behaviours may set, and cannot give another meaning."""
+
+_KEPT = "_user"
 
 
-class HasUser:
-    """The user of a connection. Mix this in before Autobahn's class.
+class ConnectionUser:
+    """The attribute `user` of a connection: a `User`, or None.
 
-    A connection without a user has no attribute for it, so that it takes no memory.
+    A connection without a user keeps nothing for it, so that it takes no memory. To set anything
+    but a `User` or None raises `TypeError`.
     """
 
-    id: str
-    who: str
-    channel: str
-    factory: Any
-    state: int
-    _introduced: bool
-    _logged_as: str
-    _reader: Any
-    _accept: Callable[[Any], None]
-    _refuse: Callable[[Refusal], None]
-    _denied: Callable[[Any], None]
-
-    @property
-    def user(self) -> User | None:
-        """The user that the connection's credential names; None without one.
-
-        `onConnect` of a behaviour may set it. Raises `TypeError` for anything but a `User`.
-        """
-        user: User | None = self.__dict__.get("_user")
+    def __get__(self, connection: Any, owner: type | None = None) -> User | None:
+        user: User | None = None if connection is None else connection.__dict__.get(_KEPT)
         return user
 
-    @user.setter
-    def user(self, user: User | None) -> None:
+    def __set__(self, connection: Any, user: User | None) -> None:
         if user is None:
-            if self.__dict__.pop("_user", None) is None:
+            if connection.__dict__.pop(_KEPT, None) is None:
                 return
         elif isinstance(user, User):
-            self.__dict__["_user"] = user
+            connection.__dict__[_KEPT] = user
         else:
             raise TypeError(f"user: {type(user).__name__} is not allowed; give User(id), or None")
-        self._name_user()
+        _name(connection, user)
 
-    def _name_user(self) -> None:
-        """Name the user in logs, and find the connection by it if it is open."""
-        user = self.user
-        self.who = nameless(self.who) if user is None else Who.of(self.who, user.id)
-        if self._introduced:
-            self._logged_as = self.factory.journal.name(self.who, self.channel)
-        self.factory.hub.identify(self)
 
-    def make_way(self) -> None:
-        """Close with 1008 because a newer connection of the user takes the place."""
-        make_way(self)
-
-    def succeedHandshake(self, res: Any) -> None:
-        """Accept with the result of `onConnect` if the user may have one more connection.
-
-        With workers the parent decides, and nothing is read until it has. Raises `ValueError` if
-        the result is wrong.
-        """
-        seat = None if self.user is None else self.factory.seats.claim(self)
-        if isinstance(seat, Deferred):
-            self._reader.hold(Hold.DECIDING)
-            seat.addCallback(self._seated, res).addErrback(self._denied)
-        else:
-            self._seated(seat, res)
-
-    def _seated(self, refusal: Refusal | None, res: Any) -> None:
-        if refusal is None:
-            self._accept(res)
-        elif self.state == self.STATE_CONNECTING:  # type: ignore[attr-defined]
-            self._refuse(refusal)
+def _name(connection: Any, user: User | None) -> None:
+    """Name the user in logs, and find the connection by it if it is open."""
+    who = connection.who
+    connection.who = nameless(who) if user is None else Who.of(who, user.id)
+    if connection._introduced:
+        connection._logged_as = connection.factory.journal.name(connection.who, connection.channel)
+    connection.factory.hub.identify(connection)

@@ -136,10 +136,9 @@ def test_a_user_that_is_none_is_refused() -> None:
         connection.user = "tom"
 
 
-@pytest.mark.parametrize("name", ["user", "make_way"])
-def test_a_behaviour_cannot_give_its_names_another_meaning(name: str) -> None:
-    with pytest.raises(TypeError, match=f"has {name}: a connection needs that name itself"):
-        type("Mine", (ServerProtocol,), {name: None, "__module__": "mine"})
+def test_a_behaviour_cannot_give_it_another_meaning() -> None:
+    with pytest.raises(TypeError, match="has user: a connection needs that name itself"):
+        type("Mine", (ServerProtocol,), {"user": None, "__module__": "mine"})
 
 
 def test_a_user_that_is_set_later_is_found_from_then_on() -> None:

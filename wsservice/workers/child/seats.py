@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from ...http.refusal import Refusal
-from ...server.seats import FULL, NOT_KNOWN, SeatedConnection, Seats
+from ...server.seats import FULL, NOT_KNOWN, SeatedConnection, Seats, make_way
 from ..wire.bus import Bus
 from ..wire.orders import MakeWay, SeatGiven
 from ..wire.reports import AskSeat
@@ -52,7 +52,7 @@ class SharedSeats(Seats):
         there: Any = self.hub.user_members(message.user)
         for each in there:
             if each.id in numbers:
-                each.make_way()
+                make_way(each)
 
     def end(self) -> None:
         """Refuse all that wait, since the parent is gone."""

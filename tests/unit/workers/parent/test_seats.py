@@ -94,10 +94,11 @@ class Connection:
         self.id = str(number)
         self.user = User(user)
         self.channel, self.channels = "a", ("a",)
-        self.made_way = False
+        self.state = self.STATE_OPEN = 3
+        self.codes: list[int] = []
 
-    def make_way(self) -> None:
-        self.made_way = True
+    def fail_connection(self, code: int, _reason: str) -> None:
+        self.codes.append(code)
 
 
 class Child:
@@ -152,7 +153,7 @@ def test_the_connections_that_must_go_are_closed() -> None:
         child.hub.arrive(each)
         child.hub.join(each)
     child.seats.hear(MakeWay("tom", (8, 9, 10)))
-    assert [each.made_way for each in here] == [False, True, False]
+    assert [each.codes for each in here] == [[], [1008], []]
 
 
 @pytest.mark.parametrize("user", ["tom", "nobody"])
