@@ -15,3 +15,8 @@ The modules::
     tickets.py         tickets: made, kept, and claimed once
     tokens.py          --auth tokens:FILE
 """
+
+from ..errors import CredentialError
+from .contract import User
+
+__all__ = ["CredentialError", "User"]
