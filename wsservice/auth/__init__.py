@@ -20,3 +20,8 @@ The modules::
     urls.py            the URLs that --auth names
     webhook.py         --auth webhook:URL
 """
+
+from ..errors import CredentialError
+from .contract import User
+
+__all__ = ["CredentialError", "User"]

@@ -192,7 +192,7 @@ class ServerProtocol(OpeningProtocol):
 
         The connection is then closed when the new token expires. Call this where a behaviour gets
         one from its client, such as in `onMessage`. The Deferred fires with the new `User`, which
-        `user` is from then on. It fails with `wsservice.errors.CredentialError` if the token is
+        `user` is from then on. It fails with `wsservice.auth.CredentialError` if the token is
         bad, is another user's, or cannot be checked now, and the connection stays as it is. If no
         callback catches that error, it closes the connection with 1008. Bad tokens count for
         `--auth-failures`.

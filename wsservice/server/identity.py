@@ -237,7 +237,8 @@ class Identified:
 
     def _go_without(self, request: Request) -> None:
         """Admit a request without a credential, or wait for its token."""
-        if self._connection.factory.identification.takes_first_message:
+        identification = self._connection.factory.identification
+        if identification is not None and identification.takes_first_message:
             self._wait_for_token(request)
         else:
             self._let_in(request)
@@ -370,6 +371,9 @@ class Identified:
         """Put a renewed user in the place of the old one. Raises `CredentialError`."""
         connection = self._connection
         if isinstance(verdict, Refusal):
+            connection.log.info(
+                "[{who}] renewal refused: {why}", who=connection.who, why=verdict.problem
+            )
             raise CredentialError(verdict.problem, verdict.status or 401)
         if verdict is None or connection.user is None or connection.state != OPEN:
             raise CredentialError("the connection is over")

@@ -414,6 +414,7 @@ class TestRenewal:
             401,
         )
         assert client.frames() == []
+        assert logged.text.count("renewal refused: the token is unknown") == 1
         client.text("wrong")
         assert client.frames() == [(CLOSE, close_payload(1008, b"the token is unknown"))]
         assert not logged.failures
