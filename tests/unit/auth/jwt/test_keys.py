@@ -105,6 +105,8 @@ def test_a_public_key_is_never_a_secret(signers: dict[str, Signer], name: str) -
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     ssh = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    for octets in (der, ssh):
+        assert "another form than PEM" in refused(octets)
     pem, jwk = signers[name].pem, json.dumps(signers[name].jwk()).encode()
     for octets in (
         *(der, ssh, ssh + b" tom@example\n", pem[:-20], pem.replace(b"M", b"?"), jwk[:-5]),
