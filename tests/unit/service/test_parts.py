@@ -38,7 +38,7 @@ class TestOrder:
         made = WebSocketService(everything, MemoryReactorClock())
         assert [type(each).__name__ for each in made.parts] == [
             *("Renewal", "ServerFactory", "Journal", "WebSocketService", "Admin"),
-            *("Webhook", "Engine", "BrokerHub", "Inbox", "Identification"),
+            *("Webhook", "Engine", "BrokerHub", "Keeps", "Inbox", "Identification"),
         ]
 
     def test_it_is_ready(self, everything: Config) -> None:
