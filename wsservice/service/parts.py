@@ -148,7 +148,7 @@ class ConnectionParts:
                 *meeting.reloads,
                 *receiving.reloads,
                 *identifying.reloads,
-                *([] if self.meeting else _keeps_of(self.hub)),
+                *(_keeps_of(self.hub) if self.meeting is None else []),
             ],
             shows=[*telling.shows, *meeting.shows, *shown, *receiving.shows],
             starts=[*telling.starts, *meeting.starts, *identifying.starts],
