@@ -17,7 +17,7 @@ from .processes import BIN, Program, Programs, wait_until
 from .redis import Redises
 from .test_reloading import hang_up, write
 from .test_resuming import OFFER
-from .wire import Wire
+from .wire import Closed, Wire
 
 BEHAVIOUR = """
 import wsservice
@@ -335,3 +335,25 @@ def test_rules_without_auth_are_reported_and_judge_nobody(programs: Programs) ->
     assert wire.status == 101
     wire.end()
     server.signal(signal.SIGTERM)
+
+
+def test_a_token_that_comes_as_the_first_message_is_judged_too(programs: Programs) -> None:
+    (programs.folder / "room.py").write_text(BEHAVIOUR)
+    token_file(programs.folder, "tom")
+    settings = SETTINGS.replace("auth_optional", "auth_first_message")
+    write(programs, settings + RULES)
+    server = programs.twistd("--config", "ws.toml")
+    for target, closes in (("/room.1", False), ("/user.ann", True)):
+        wire = Wire(server.port, path=target).upgrade()
+        assert wire.status == 101
+        wire.send(secret("tom"))
+        wire.send("room.1 hello")
+        said = wire.receive()
+        if closes:
+            assert isinstance(said, Closed)
+            assert said.code == 1008
+            assert said.reason == 'this user may not subscribe to the channel: "user.ann"'
+        else:
+            assert said == "hello"
+        wire.end()
+    server.log.wait_for('"user.ann"; no rule matches')

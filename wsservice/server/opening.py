@@ -356,9 +356,8 @@ class OpeningProtocol(  # type: ignore[misc]
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:
             subprotocol, headers = checked_decision(res, self.websocket_protocols)
-        # It may have been lost while onConnect decided, or have got another channel.
         if self.state != self.STATE_CONNECTING or self._is_forbidden():
-            return
+            return  # lost while onConnect decided, which may have given it another channel too
         if self._shake_hands().first is None:
             self._switch(subprotocol, headers)
         elif subprotocol not in (None, self.websocket_protocol_in_use):

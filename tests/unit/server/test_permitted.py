@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from wsservice.channels.query import LONGEST
 from wsservice.config.rules import parse_rules
 from wsservice.server.behaviours import ServerProtocol
 
-from ...support import Logged, Served
+from ...support import Client, Logged, Served
 
 RULES = [
     {"match": "room.*", "subscribe": "users", "publish": "subscribers", "history": "users"},
@@ -313,3 +314,93 @@ def test_who_may_not_see_the_history_gets_a_gap_instead() -> None:
     assert '"gap":true' in got["past"][0]
     assert '"data":"live"' in got["past"][-1]
     assert '"data":"live"' in got["room.1"][-1]
+
+
+def test_a_publication_asks_no_rule_and_once_what_is_kept() -> None:
+    rules: Any = [{"match": f"x{number}.*"} for number in range(100)]
+    rules += [{"match": "*", "subscribe": "users", "keep": 3}]
+    made = served(rules=rules, channels=rules)
+    clients = [made.connect().open("/room.1") for _ in range(50)]
+    judge, kept = made.factory.channel_rules, made.hub.kept
+    assert judge is not None
+    assert kept is not None
+    found: Any = judge.find
+    of_channel: Any = kept.keeping.of_channel
+    before = found.cache_info(), of_channel.cache_info()
+    for _ in range(10):
+        made.hub.publish("room.1", b"x")
+    assert all(len(each.frames()) == 10 for each in clients)
+    after = found.cache_info(), of_channel.cache_info()
+    assert after[0] == before[0]
+    assert after[1].hits + after[1].misses == before[1].hits + before[1].misses + 10
+
+
+KEEPS = [
+    {"match": "none.*", "subscribe": "users", "history": "users", "keep": 0},
+    {"match": "own.*", "subscribe": "users"},
+    {"match": "*", "subscribe": "users", "history": "users"},
+]
+
+
+def said(client: Client) -> list[tuple[str, str]]:
+    """The channel and the data of each envelope, or what else it says."""
+    given = [json.loads(payload) for _, payload in client.frames()]
+    return [
+        (each["channel"], each.get("data") or ("gap" if each.get("gap") else "joined"))
+        for each in given
+    ]
+
+
+def spoken(made: Served, target: str) -> Client:
+    """Connect a client of wsservice.v1."""
+    client = made.connect()
+    head, _, rest = client.ask(target, ENVELOPES).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    client.transport.write(rest)
+    made.clock.advance(0)
+    return client
+
+
+def test_a_channel_of_which_nothing_is_kept_is_live_at_once_beside_others() -> None:
+    made = served(rules=KEEPS, channels=KEEPS, history=5)
+    made.hub.publish("a", b"1")
+    kept = made.hub.kept
+    assert kept is not None
+    epoch = kept.position("a").epoch
+    client = spoken(made, f"/none.1?since=4&epoch={epoch}&channel=a&since=0&epoch={epoch}")
+    made.hub.publish("none.1", b"2")
+    made.hub.publish("a", b"3")
+    assert said(client) == [("none.1", "gap"), ("a", "1"), ("none.1", "2"), ("a", "3")]
+
+
+@pytest.mark.parametrize("envelopes", [False, True])
+def test_the_last_messages_need_the_right_and_a_history(envelopes: bool) -> None:
+    made = served(rules=KEEPS, channels=KEEPS, history=5)
+    for channel in ("none.1", "own.1", "a"):
+        made.hub.publish(channel, b"old")
+    target = "/a?channel=none.1&channel=own.1&history=3"
+    client = spoken(made, target) if envelopes else made.connect().open(target)
+    for channel in ("none.1", "own.1", "a"):
+        made.hub.publish(channel, b"new")
+    if envelopes:
+        assert sorted(each for each in said(client) if each[1] != "joined") == [
+            *(("a", "new"), ("a", "old"), ("none.1", "new"), ("own.1", "new"))
+        ]
+    else:
+        assert sorted(payload for _, payload in client.frames()) == [b"new"] * 3 + [b"old"]
+
+
+def test_a_renewed_token_that_allows_less_is_an_objection() -> None:
+    client = served().connect().open("/room.1?channel=user.tom")
+    objection = client.protocol._objection_to(User("tom", {"caps": []}))
+    assert objection is None
+    made = served(User("tom", {"caps": [{"channels": ["s"], "allow": ["sub"]}]}))
+    client = made.connect().open("/s")
+    objection = client.protocol._objection_to(User("tom"))
+    assert objection is not None
+    assert (objection.status, objection.problem) == (
+        *(403, "this user may not subscribe to the channel"),
+    )
+    objection = client.protocol._objection_to(User("tom", {"caps": 5}))
+    assert objection is not None
+    assert objection.problem == "the claim caps is not a list"

@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from wsservice.channels.history import PAGE, History
+from wsservice.channels.keeping import Keeps
 from wsservice.channels.query import Position
+from wsservice.config.keep import Keep
 from wsservice.workers.parent import history as module
 from wsservice.workers.parent.history import Keeping
 from wsservice.workers.wire.coding import BusMessage
 from wsservice.workers.wire.framing import TooLongError
-from wsservice.workers.wire.messages import MissedPage, Publication, page
+from wsservice.workers.wire.messages import MissedPage, Publication, page, publication
 from wsservice.workers.wire.orders import DeliveryLost
 from wsservice.workers.wire.reports import AskHistory
 
@@ -194,3 +196,21 @@ class TestLost:
         kept.keeping.dropped(worker, "a")
         kept.keeping.gone(worker)
         assert kept.keeping._occupied == kept.keeping._told == {}
+
+
+def test_on_a_channel_of_which_nothing_is_kept_messages_have_no_place() -> None:
+    kept = Kept()
+    kept.history.keeping = Keeps(Keep(10, 0.0), [("none.*", Keep(0, 0.0))])
+    worker = Worker()
+    kept.keeping.came_and_left(worker, ["none.1", "a"], [])
+    stamped = kept.keeping.stamped(Publication("none.1", b"x", True))
+    assert stamped is not None
+    again = publication(stamped.body())
+    assert again.stamp is not None
+    assert (again.stamp.position, again.stamp.kept) == (Position(0, ""), False)
+    assert again.stamp.time == 1_800_000_000
+    # Nobody could fetch what was lost on its way.
+    kept.keeping.dropped(worker, "none.1")
+    assert worker.said == []
+    kept.keeping.dropped(worker, "a")
+    assert worker.said == [DeliveryLost("a")]
