@@ -134,6 +134,7 @@ def test_who_does_not_read_tiny_echoes_is_not_read(attack: Attack) -> str:
     "they wait; a reader gets them; memory + 120 MiB: the history, and twice"
     " `--memory-for-messages` (16 MiB)",
     memory=120 * MIB,
+    turn=0.060,
     behaviour="Publishing",
     options=(
         *("--history", "2000,1h", "--memory-for-messages", "16MiB"),

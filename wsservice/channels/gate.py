@@ -13,8 +13,8 @@ _TICK_SECONDS = 0.05
 _A_TICK = 8
 """The most connections that go on in one tick. Their messages are counted a moment later."""
 
-_TURN_SECONDS = 0.004
-"""Seconds after which a turn of the reactor begins no more pages: as many as for reading."""
+_TURN_SECONDS = 0.002
+"""Seconds after which a turn of the reactor begins no more pages. Reading may take 4 ms of it."""
 
 
 class MemoryGate:

@@ -23,7 +23,7 @@ from .gate import MemoryGate
 from .history import PAGE, Missed
 from .query import Latest, Position
 
-_MOST_OCTETS = 256 * 1024
+_MOST_OCTETS = 128 * 1024
 """Octets of messages after which a connection waits for the next turn: a fraction of a millisecond.
 A kernel may take megabytes for a peer that does not read."""
 

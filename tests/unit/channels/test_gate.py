@@ -89,7 +89,7 @@ def test_a_turn_begins_no_more_pages_once_its_time_is_over() -> None:
 
     def page(_: None, number: int) -> None:
         gated.went.append((number, False))
-        gated.clock.rightNow += 0.003  # the time that it takes
+        gated.clock.rightNow += 0.0015  # the time that it takes
 
     for number in range(5):
         gated.gate.next_turn().addCallback(page, number)
