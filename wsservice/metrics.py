@@ -34,6 +34,7 @@ REFUSALS = (
     "no room",
     "operator",
     "origin",
+    "rate",
     "stopping",
     "timed out",
 )

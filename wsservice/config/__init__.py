@@ -12,6 +12,7 @@ The modules::
     integrations.py  the settings of operators, a web server and Redis
     limits.py        Limits: limits and timeouts of a connection, with their defaults
     origins.py       the web pages that may connect, by their origin
+    rates.py         RateLimits: how fast clients may connect and send
     secretfile.py    a secret in a file of its own
     sources.py       file, environment and command line, merged to a Config
     units.py         sizes and times as people write them

@@ -15,8 +15,9 @@ from zope.interface import implementer
 
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
-from ..channels.query import Position
+from ..channels.query import MOST_NAMED, Position
 from ..channels.resuming import CatchUp
+from ..clock import monotonic_of
 from ..config.close_codes import CloseCode
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
@@ -31,9 +32,10 @@ from ..protocol.compression import server_accept
 from ..protocol.options import ConnectionFactory, common_options, deployed, redeploy
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
-from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
-from .opening import OpeningProtocol
+from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
+from .opening import OpeningProtocol, ip_address
 from .page import PUBLIC, Page, load
+from .rates.rates import Rates
 
 
 class ServerProtocol(OpeningProtocol):
@@ -281,6 +283,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: True if debug lines are logged.
     says_more: bool
 
+    #: The most channels that a query may name.
+    most_named: int
+
     def __init__(
         self,
         config: Config,
@@ -298,12 +303,18 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.counts = Counts()
         self.ids = ids or map(str, itertools.count(1))
         if limits is None:
-            limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
+            limits = ConnectionLimits(
+                config.max_connections,
+                config.max_connections_per_ip,
+                seconds=monotonic_of(reactor),
+            )
         self.limits = limits
         self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
         self._batched_timer = Timers(reactor)
         self._deployed = deployed(protocol, config, server_options(config), reactor)
         self.protocol = self._deployed
+        #: How fast clients may connect and send.
+        self.rates = Rates(self._deployed._common, self._batched_timer, limits, _address_of)
         self.is_ready = lambda: True
         self.prepare(config)()
 
@@ -320,6 +331,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             self.allowed_origins = allowed_origins
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
+            self.rates.change(config)
+            # The path names one more.
+            self.most_named = min(MOST_NAMED, (config.max_subscriptions or MOST_NAMED + 1) - 1)
             self.greeting = config.greeting.encode()
             self.page = shown
             self.health_path = config.health_path
@@ -339,3 +353,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     def admit(self, address: str | None, descriptor: int) -> Admission:
         """Count a connection from `address`, of a balancer as of a peer, and judge it."""
         return self.limits.arrive(None if self._peers_come_later else address, descriptor)
+
+
+def _address_of(connection: ServerProtocol) -> str | None:
+    """Return the key of a connection's address, None without one, for limits by address."""
+    host = ip_address(connection.transport.getPeer())
+    return None if host is None else address_key(host)

@@ -244,8 +244,9 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _objection(self, request: Request | PlainRequest) -> Refusal | None:
         """Return the refusal of a well-formed request; None if it is accepted."""
-        if self._admission.verdict is Verdict.REFUSED:
-            return NO_ROOM
+        refused = self.factory.limits.refusal(self._admission)
+        if refused is not None:
+            return refused  # type: ignore[no-any-return]
         if isinstance(request, PlainRequest):
             return None
         if self.factory.is_stopping:
@@ -303,7 +304,12 @@ class OpeningProtocol(  # type: ignore[misc]
         self.channel = channel
         if request.query:
             try:
-                asked = asked_for(request.query, self.channel, SUBPROTOCOL in request.subprotocols)
+                asked = asked_for(
+                    request.query,
+                    self.channel,
+                    SUBPROTOCOL in request.subprotocols,
+                    self.factory.most_named,
+                )
             except ChannelError as error:
                 # The text contains nothing of the query, so the peer may see it.
                 self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
