@@ -35,6 +35,7 @@ from .fields import (
     to_size,
     to_whole,
 )
+from .identity import IDENTITY
 from .integrations import HISTORY, OPERATION, REDIS, WEBHOOK, Integrations
 from .limits import LIMITS, TIMEOUTS
 from .units import KIB, MIB
@@ -43,7 +44,18 @@ DEFAULT_PORT = 8080
 
 LISTENING, BEHAVIOUR, LOGS = "Listening", "Behaviour", "Logs"
 
-GROUPS = (LISTENING, BEHAVIOUR, LIMITS, TIMEOUTS, LOGS, OPERATION, HISTORY, WEBHOOK, REDIS)
+GROUPS = (
+    LISTENING,
+    BEHAVIOUR,
+    IDENTITY,
+    LIMITS,
+    TIMEOUTS,
+    LOGS,
+    OPERATION,
+    HISTORY,
+    WEBHOOK,
+    REDIS,
+)
 """The groups of all options, in the order of the help."""
 
 _LARGEST_PORT = 65535
@@ -260,6 +272,7 @@ class Config(Integrations):
         return max(self.max_message_size or 16 * MIB, MIB)
 
     def __attrs_post_init__(self) -> None:
+        self.check_identity()
         self.check_broker()
         self._check_tls()
         self.check_webhook()

@@ -5,12 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from ..channels.query import Position
+from ..channels.envelopes import SUBPROTOCOL
+from ..channels.query import (
+    LONGEST,
+    MOST_NAMED,
+    ChannelError,
+    ChannelQuery,
+    Position,
+    asked_for,
+    channel_of,
+    is_too_long,
+)
 from ..http.head import last_head
 from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
+from .first_message import FirstMessage
 
 NOWHERE: Mapping[str, Position] = MappingProxyType({})
+
+_NOTHING = ChannelQuery()
+_LONG_NAME = Refusal(
+    414,
+    f"the path names a channel of more than {LONGEST} octets",
+    "shorten the path",
+)
+
+
+def named_channels(request: Request, most: int = MOST_NAMED) -> tuple[str, ChannelQuery] | Refusal:
+    """Return the channel of a request's path, and what its query names, or why it is refused.
+
+    The query may name `most` channels.
+    """
+    channel = channel_of(request.path)
+    if is_too_long(channel):
+        return _LONG_NAME
+    if not request.query:
+        return channel, _NOTHING
+    try:
+        resuming = SUBPROTOCOL in request.subprotocols
+        return channel, asked_for(request.query, channel, resuming, most)
+    except ChannelError as error:
+        # The text contains nothing of the query, so the peer may see it.
+        return Refusal(400, str(error))
 
 
 class Handshake:
@@ -25,8 +61,10 @@ class Handshake:
         "_reader",
         "accepted",
         "denial",
+        "first",
         "identified",
         "since",
+        "subprotocol",
     )
 
     def __init__(self, identified: bool) -> None:
@@ -40,6 +78,10 @@ class Handshake:
         self.denial = b""
         #: The positions from which the client wants to go on, by channel.
         self.since = NOWHERE
+        #: The first message, if that is the token: the 101 was sent then.
+        self.first: FirstMessage | None = None
+        #: The subprotocol to speak if the behaviour chooses none.
+        self.subprotocol: str | None = None
 
     def feed(self, data: bytes) -> Request | PlainRequest | Refusal | None:
         """Return the request, or its refusal, once enough of it came. Ignore further octets."""
