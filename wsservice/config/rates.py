@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from .fields import OPEN, TO_SWITCH, converter, parse_texts, setting, to_choice, to_whole
+from .fields import NEW, OPEN, TO_SWITCH, converter, parse_texts, setting, to_choice, to_whole
 from .limits import LIMITS, Limits
 from .units import SIZES
 
@@ -187,7 +187,7 @@ class RateLimits(Limits):
         " refused with 400.",
         unit="channels",
         common=False,
-        reloads=OPEN,
+        reloads=NEW,
     )
 
     @property

@@ -14,6 +14,7 @@ The modules::
     opening.py        the opening handshake, the server's side
     page/             the pages for people
     plain.py          answers to plain HTTP
+    rates/            how fast clients connect and send
     remembered.py     the part of its request that a connection keeps
     secrets.py        the secrets of a request
     switching.py      the answer that accepts a handshake

@@ -87,6 +87,6 @@ def too_soon(party: str, rate: Rate | None) -> Refusal:
         f"there are too many new connections of this {party}",
         f"try again in {seconds} s",
         headers=(("Retry-After", str(seconds)),),
-        kind="rate",
+        kind="too many connects",
         for_operator="--limit-connects says how many there may be",
     )

@@ -16,7 +16,7 @@ _STEPS_WHEN_FULL = 1024
 """The same while there is no room: about a millisecond at most."""
 
 
-class Kept(Protocol):
+class KeptBucket(Protocol):
     """A bucket, or several of one party."""
 
     @property
@@ -32,7 +32,7 @@ class Kept(Protocol):
         """The seconds in which it fills from empty."""
 
 
-_K = TypeVar("_K", bound=Kept)
+_K = TypeVar("_K", bound=KeptBucket)
 
 
 class Buckets(Generic[_K]):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from wsservice.config.rates import Rate
 from wsservice.server.rates.bucket import TokenBucket
 from wsservice.server.rates.table import MOST_KEPT, Buckets
@@ -41,6 +43,7 @@ def test_full_buckets_go_as_fast_as_others_come() -> None:
         assert len(kept) <= 4
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_addresses_take_bounded_memory() -> None:
     kept: Buckets[TokenBucket] = Buckets(lambda _: TokenBucket(RATE))
     tracemalloc.start()
