@@ -25,6 +25,7 @@ SECTIONS = {
     "test_many": "Many connections",
     "test_handshakes": "Opening handshakes",
     "test_limits": "Messages beyond the limits",
+    "test_rates": "Limits on speed",
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",
     "test_fuzz": "Mutated traffic",

@@ -318,7 +318,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
                 seconds=monotonic_of(reactor),
             )
         self.limits = limits
-        self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
+        #: True if the first octets of a connection may name its peer.
+        self.peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
         self._batched_timer = Timers(reactor)
         self._deployed = deployed(protocol, config, server_options(config), reactor)
         self.protocol = self._deployed
@@ -361,7 +362,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     def admit(self, address: str | None, descriptor: int) -> Admission:
         """Count a connection from `address`, of a balancer as of a peer, and judge it."""
-        return self.limits.arrive(None if self._peers_come_later else address, descriptor)
+        return self.limits.arrive(None if self.peers_come_later else address, descriptor)
 
 
 def _address_of(connection: ServerProtocol) -> str | None:

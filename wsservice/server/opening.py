@@ -219,7 +219,8 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _shake_hands(self) -> Handshake:
         if self._handshake is None:
-            self._handshake = Handshake(identified=self._reader.tcp is self.transport)
+            known = self._reader.tcp is self.transport and not self.factory.peers_come_later
+            self._handshake = Handshake(identified=known)
         return self._handshake
 
     def _introduce(self, address: object) -> None:

@@ -37,11 +37,12 @@ class Limited:
     def note(self, limit: str, who: str, bucket: TokenBucket, becomes: str) -> None:
         """Count that a limit took effect; log it unless it was logged for the party lately.
 
-        `who` is the party, `bucket` its own, `becomes` says in words what happens.
+        `who` is the party, `bucket` its own, `becomes` says in words what happens; "" where
+        another line does.
         """
         self.counts[limit] += 1
         now = self._seconds()
-        if now - bucket.logged_at < _AGAIN_SECONDS:
+        if not becomes or now - bucket.logged_at < _AGAIN_SECONDS:
             return
         bucket.logged_at = now
         if not self._lines.has(1, now):
