@@ -39,10 +39,10 @@ class Account:
         self.messages = None if messages is None else TokenBucket(messages)
         self.octets = None if octets is None else TokenBucket(octets)
 
-    def change(self, messages: Rate | None, octets: Rate | None) -> None:
-        """Set the rates. A bucket keeps the time until it is full."""
-        self.messages = _changed(self.messages, messages)
-        self.octets = _changed(self.octets, octets)
+    def change(self, messages: Rate | None, octets: Rate | None, now: float) -> None:
+        """Set the rates."""
+        self.messages = _changed(self.messages, messages, now)
+        self.octets = _changed(self.octets, octets, now)
 
     @property
     def full_at(self) -> float:
@@ -111,10 +111,10 @@ class Account:
         return seconds
 
 
-def _changed(bucket: TokenBucket | None, rate: Rate | None) -> TokenBucket | None:
+def _changed(bucket: TokenBucket | None, rate: Rate | None, now: float) -> TokenBucket | None:
     if bucket is None or rate is None:
         return None if rate is None else TokenBucket(rate)
-    bucket.rate = rate
+    bucket.change(rate, now)
     return bucket
 
 

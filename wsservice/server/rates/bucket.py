@@ -63,6 +63,14 @@ class TokenBucket:
         missing = min(count, self.rate.burst) - self.level(now)
         return max(0.0, missing * self.rate.seconds_for_one)
 
+    def change(self, rate: Rate, now: float) -> None:
+        """Set the rate. The tokens that are missing stay missing, up to the new burst."""
+        if rate == self.rate:
+            return
+        missing = max(0.0, self.full_at - now) * self.rate.per_second
+        self.rate = rate
+        self.full_at = now + min(missing, rate.burst) * rate.seconds_for_one
+
     def forgive(self, now: float) -> None:
         """End a debt: the bucket is empty at worst."""
         self.full_at = min(self.full_at, now + self.refill_seconds)

@@ -46,8 +46,8 @@ class ConnectRate:
             return
         if self._buckets is None:
             self._buckets = Buckets(self._new)
-        for bucket in self._buckets.all():
-            bucket.rate = rate
+        now = self._seconds()
+        self._buckets.change(lambda bucket: bucket.change(rate, now))
 
     def _new(self, _key: str) -> TokenBucket:
         if self._rate is None:

@@ -94,8 +94,7 @@ class Meter:
         for party in self._rates.keys() - {CONNECTION}:
             table = before.get(party)
             self._tables[party] = table = self._new_table(party) if table is None else table
-            for account in table.all():
-                account.change(*self._rates[party])
+            table.change(partial(_change, self._rates[party], self._seconds()))
         self._settings = object()
 
     def renew(self) -> None:
@@ -143,7 +142,7 @@ class Meter:
         rates = self._rates[CONNECTION]
         if account is None:
             return Account(*rates)
-        account.change(*rates)
+        account.change(*rates, self._seconds())
         return account
 
     # Reading
@@ -260,6 +259,10 @@ class _Taking:
     def lacking(self) -> tuple[str, Account] | None:
         """Return the limit that forbids it, and its account; None if all allow it."""
         return self.allowance.lacking(self.messages, self.size, self.now)
+
+
+def _change(rates: tuple[Rate | None, Rate | None], now: float, account: Account) -> None:
+    account.change(*rates, now)
 
 
 def _deliver_first(

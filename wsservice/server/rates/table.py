@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 MOST_KEPT = 32_768
@@ -21,7 +21,10 @@ class KeptBucket(Protocol):
 
     @property
     def full_at(self) -> float:
-        """The time at which it is full, if nothing is taken until then. It never goes back."""
+        """The time at which it is full, if nothing is taken until then.
+
+        It goes back only within `Buckets.change`.
+        """
 
     @property
     def in_use(self) -> bool:
@@ -59,9 +62,12 @@ class Buckets(Generic[_K]):
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def all(self) -> Iterable[_K]:
-        """Return all buckets."""
-        return self._buckets.values()
+    def change(self, change: Callable[[_K], object]) -> None:
+        """Change each bucket. It may be full earlier then."""
+        for bucket in self._buckets.values():
+            change(bucket)
+        self._order = [(bucket.full_at, key) for key, bucket in self._buckets.items()]
+        heapq.heapify(self._order)
 
     def of(self, key: str, now: float) -> _K:
         """Return the bucket of an address or a user, a full one unless it is known."""

@@ -46,6 +46,18 @@ def test_what_is_larger_than_the_burst_waits_for_a_full_bucket_and_leaves_a_debt
     assert bucket.has(1, 5.1)
 
 
+def test_another_rate_keeps_what_is_missing_up_to_the_new_burst() -> None:
+    bucket = TokenBucket(Rate(1, 3600.0, 10))
+    bucket.take(5, 0)
+    bucket.change(Rate(1000, 1.0, 100), 0)
+    assert bucket.has(95, 0)
+    assert not bucket.has(96, 0)
+    bucket.take(90, 0)
+    bucket.change(Rate(1, 1.0, 10), 0)
+    assert not bucket.has(1, 0)
+    assert bucket.has(1, 1)
+
+
 def test_a_rate_in_minutes_is_one_for_each_part_of_a_minute() -> None:
     bucket = TokenBucket(Rate(1, 60.0, 1))
     bucket.take(1, 0)

@@ -420,7 +420,7 @@ def test_limits_by_address_end_with_their_connections() -> None:
         served.clock.advance(1)
         client.lose()
     (table,) = served.factory.rates._meter._tables.values()
-    assert [each.users for each in table.all()] == [0]
+    assert [each.users for each in table._buckets.values()] == [0]
 
 
 @given(st.randoms(use_true_random=False))
@@ -453,4 +453,5 @@ def test_any_traffic_in_any_pieces_comes_whole_and_in_order_and_no_faster(
     assert texts(client) == sent
     for place, begin in enumerate(seen):
         for count, end in enumerate(seen[place:], 1):
-            assert count <= 5 + 50 * (end - begin) + 1e-3
+            # One more may end with a long fragment, which is free.
+            assert count <= 6 + 50 * (end - begin) + 1e-3

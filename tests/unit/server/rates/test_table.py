@@ -110,9 +110,12 @@ def test_a_bucket_in_use_stays() -> None:
     assert len(kept) < 15
 
 
-def test_all_are_told() -> None:
+def test_all_are_changed_and_those_that_are_full_then_go() -> None:
     kept = buckets()
     one = kept.of("a", 0)
     one.take(1, 0)
-    other = kept.of("b", 0)
-    assert list(kept.all()) == [one, other]
+    kept.of("b", 0).take(10, 0)
+    kept.change(lambda bucket: bucket.change(Rate(100, 1.0, 100), 0))
+    assert kept.of("a", 0.001) is one
+    kept.of("c", 0.2).take(1, 0.2)
+    assert len(kept) == 1
