@@ -128,6 +128,7 @@ def test_users_are_limited_by_their_id() -> None:
     assert users.admits("tom")
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_addresses_leave_little_and_few_lines(logged: Logged) -> None:
     served = Served(limit_connects="1/m:1")
     limits = served.factory.limits
