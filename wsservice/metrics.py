@@ -30,6 +30,7 @@ IDENTITY_REFUSALS = (
     "expired credential",
     "forbidden",
     "no credential",
+    "too many connects",
     "too many failures",
 )
 """The reasons for refusing a connection for its credential, or for want of one."""

@@ -28,6 +28,7 @@ SECTIONS = {
     "test_rules": "Forbidden channels",
     "test_tokens": "JSON Web Tokens",
     "test_limits": "Messages beyond the limits",
+    "test_rates": "Limits on speed",
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",
     "test_fuzz": "Mutated traffic",

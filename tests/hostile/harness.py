@@ -117,10 +117,15 @@ class Attack:
         headers: str = "",
         receive_buffer: int = 0,
         tls: bool = False,
+        source: str = "",
     ) -> Wire:
-        """An open WebSocket connection. `receive_buffer` makes its window small."""
+        """An open WebSocket connection. `receive_buffer` makes its window small.
+
+        `source` is an address of this machine, such as 127.0.0.2.
+        """
         self.connections += 1
-        wire = Wire(self.tls_port if tls else self.port, path=path, receive_buffer=receive_buffer)
+        port = self.tls_port if tls else self.port
+        wire = Wire(port, path=path, receive_buffer=receive_buffer, source=source)
         self._stack.callback(wire.end)
         if tls:
             wire.secure(self.context(), "localhost")

@@ -313,6 +313,7 @@ class _Source:
             "max_connections": self._config.max_connections,
             "traces": self._admin.traces,
             **self._factory.memory_gauges(),
+            "rate_waiting": self._factory.rates.waiting,
         }
 
     def counters(self) -> Mapping[str, float]:
@@ -323,4 +324,5 @@ class _Source:
             "slow_messages": factory.slow_messages,
             "log_dropped": self._journal.dropped,
             **factory.memory_counters(),
+            **factory.rates.counts,
         }

@@ -29,6 +29,7 @@ from ..directory.traffic import CountedConnection, passed_on
 from ..metrics import Counts, Histogram, Traffic
 from ..protocol import frames
 from ..protocol.budget import MESSAGE, QUEUE
+from ..server.rates.limited import LIMITS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -57,15 +58,15 @@ class FiguresSource(Protocol):
     def gauges(self) -> Mapping[str, float]:
         """Return the other gauges.
 
-        They are `ready`, `max_connections`, `traces`, `message_memory` and `message_memory_max`;
-        the last two are octets of the memory for messages.
+        They are `ready`, `max_connections`, `traces`, `rate_waiting`, `message_memory` and
+        `message_memory_max`; the last two are octets of the memory for messages.
         """
 
     def counters(self) -> Mapping[str, float]:
         """Return the other counters.
 
         They are `slow_closed`, `slow_dropped`, `slow_messages`, `log_dropped`, `memory_messages`,
-        `memory_queues` and `message_timeouts`.
+        `memory_queues`, `message_timeouts`, and the names in `LIMITS`.
         """
 
 
@@ -186,6 +187,17 @@ class Figures(Collector):
             "message_timeouts",
             "Connections that were closed because a message was not complete in time.",
             counters["message_timeouts"],
+        )
+        yield _counters(
+            "limited",
+            "Times that a limit on how fast clients connect or send took effect.",
+            "limit",
+            {limit: counters[limit] for limit in LIMITS},
+        )
+        yield _gauge(
+            "rate_waiting_connections",
+            "Connections that are not read now because they send too fast.",
+            self._source.gauges()["rate_waiting"],
         )
         yield _counter(
             "log_lines_dropped",

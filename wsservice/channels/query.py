@@ -118,12 +118,14 @@ def check_name(channel: str) -> None:
         )
 
 
-def asked_for(query: str, channel: str, resuming: bool, kept: bool = False) -> ChannelQuery:
+def asked_for(
+    query: str, channel: str, resuming: bool, kept: bool = False, most: int = MOST_NAMED
+) -> ChannelQuery:
     """Return the channels and positions in the query of a request.
 
     `channel` is the channel of the request's path. If `resuming` is false, `since` and `epoch` are
     ignored, since a behaviour may use them like any other name; so is `history` if `kept` is false,
-    as it is without a history. Raises `ChannelError`.
+    as it is without a history. The query may name `most` channels. Raises `ChannelError`.
     """
     history = 0
     goes_on = False
@@ -133,8 +135,9 @@ def asked_for(query: str, channel: str, resuming: bool, kept: bool = False) -> C
     last = channel
     for key, value in _pairs(query):
         if key == "channel":
-            if len(named) == MOST_NAMED:
-                raise ChannelError(f"the query names more than {MOST_NAMED} channels")
+            if len(named) >= most:
+                several = "channel" if most == 1 else "channels"
+                raise ChannelError(f"the query names more than {most} {several}")
             last = _name(value, f"channel {len(named) + 1} of the query")
             named.append(last)
         elif kept and key == "history":

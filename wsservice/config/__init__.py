@@ -16,6 +16,7 @@ The modules::
     limits.py        Limits: limits and timeouts of a connection, with their defaults
     named.py         the classes and functions that settings name
     origins.py       the web pages that may connect, by their origin
+    rates.py         RateLimits: how fast clients may connect and send
     rules.py         [[channels]]: the rules of channels in the file
     secretfile.py    a secret in a file of its own
     sources.py       file, environment and command line, merged to a Config

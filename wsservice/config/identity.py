@@ -22,7 +22,7 @@ from .fields import (
     setting,
     to_whole,
 )
-from .limits import Limits
+from .rates import RateLimits
 
 IDENTITY = "Identity"
 """The group of these options in the help of the service."""
@@ -46,7 +46,7 @@ def _parse_cookie(value: Any) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class IdentitySettings(Limits):
+class IdentitySettings(RateLimits):
     """The settings of identity. Without `auth` no client is asked for a credential."""
 
     auth: tuple[str, ...] = setting(

@@ -40,6 +40,8 @@ class Hold:
     """Too much waits to be appended to the inbox."""
     OVER = 32
     """The connection is closed: what still comes is thrown away."""
+    RATE = 256
+    """It sends faster than it may."""
     GONE = 128
     """The transport is gone too: nothing comes."""
 

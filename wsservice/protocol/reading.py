@@ -37,8 +37,6 @@ _LARGE_READ_OCTETS = 256 * 1024
 _LAST_SLICE_SECONDS = 0.05
 """Seconds that what came before the end may take, when no turn is left for the rest."""
 
-_NOTHING_DECODED: tuple[list[tuple[bytes, bool, int]], int] = ([], frames.FOREIGN)
-
 
 class Reader:
     """The way in: octets that were read become frames, messages, and calls of the behaviour.
@@ -48,13 +46,13 @@ class Reader:
     """
 
     __slots__ = (
-        "_codec_next",
         "_common",
         "_connection",
         "_partial_seen",
         "_paused",
         "_queue",
         "callbacks",
+        "codec_next",
         "holds",
         "inflater",
         "kept",
@@ -76,7 +74,7 @@ class Reader:
         #: Calls the behaviour.
         self.callbacks = Callbacks()
         self.tcp = tcp
-        self._codec_next = False
+        self.codec_next = False
         self._partial_seen = False
         self._paused = False
         #: Octets that were received and not parsed yet.
@@ -148,15 +146,17 @@ class Reader:
         try:
             while True:
                 before = position
-                messages, stopped = _NOTHING_DECODED
-                if self._codec_next:
+                messages, stopped = common.undecoded
+                if self.codec_next:
                     messages, stopped = frames.decode(buffer, position, masked, limit, most)
                 if messages:
-                    position = self._deliver(messages)
+                    position = self.deliver(messages)
                 elif stopped == frames.PARTIAL:
-                    position = self._begin_partial(buffer, position)
+                    position = self.begin_partial(buffer, position)
+                elif stopped == frames.STOPPED and common.meter is not None:
+                    position = common.meter.step(self, connection, buffer, position)
                 else:
-                    position = self._step(buffer, position)
+                    position = self.step(buffer, position)
                 if position == size:
                     return
                 if self.holds or position == before:
@@ -183,7 +183,7 @@ class Reader:
         except Exception:
             connection.callback_failed(Failure())
 
-    def _step(self, buffer: bytes, position: int) -> int:
+    def step(self, buffer: bytes, position: int) -> int:
         """Work off what is not for the codec: where it ends, `position` if it is not whole yet."""
         connection = self._connection
         if self.partial is not None:
@@ -200,7 +200,7 @@ class Reader:
             return position
         end = position + size
         if (
-            self._codec_next
+            self.codec_next
             and buffer[position] in compressed.FIRST_OCTETS
             and self.inflater is not None
             and end <= len(buffer)
@@ -225,7 +225,7 @@ class Reader:
     def _look(self) -> None:
         """See whether it is the codec that reads what comes next."""
         connection = self._connection
-        self._codec_next = (
+        self.codec_next = (
             self._common.by_codec
             and self.partial is None
             and connection.current_frame is None
@@ -267,7 +267,8 @@ class Reader:
 
     # A large message in one frame
 
-    def _begin_partial(self, buffer: bytes, position: int) -> int:
+    def begin_partial(self, buffer: bytes, position: int) -> int:
+        """Begin a frame that is not whole, if it is large: where the taken octets end."""
         size = frames.frame_size(buffer, position)
         # Nearly every read ends within a frame. The next one completes it, unless
         # it is large: then what there is, is kept as it is.
@@ -276,7 +277,7 @@ class Reader:
             return position
         self._partial_seen = False
         self.partial = frames.PartialFrame(buffer, position)
-        self._codec_next = False
+        self.codec_next = False
         self._read_at_once(min(size - len(buffer) + position, _LARGE_READ_OCTETS))
         return self._feed(self.partial, buffer, position + self.partial.header_size)
 
@@ -289,7 +290,7 @@ class Reader:
         elif partial.whole:
             self.partial = None
             self.kept = 0
-            self._codec_next = True
+            self.codec_next = True
             self._read_at_once(READ_OCTETS)
             self.messages_received += 1
             self.callbacks.call(connection, connection.onMessage, partial.payload, partial.isBinary)
@@ -304,7 +305,7 @@ class Reader:
 
     # To the behaviour
 
-    def _deliver(self, messages: list[tuple[bytes, bool, int]]) -> int:
+    def deliver(self, messages: list[tuple[bytes, bool, int]]) -> int:
         """Hand messages to the behaviour: where the last one that it got ends."""
         self._partial_seen = False
         calls = self.callbacks.calls
@@ -406,7 +407,7 @@ class Reader:
             self.holds = 0
             self._work(unread, now, until)
             now = self._common.seconds()
-        if now >= until and self.unread:
+        if self.unread and (now >= until or self.holds & Hold.RATE):
             size = len(self.unread)
             connection.log.info(
                 "[{who}] {octets} octets came too late to be read", who=connection.who, octets=size
@@ -429,6 +430,8 @@ class Reader:
         if not self.holds & Hold.GONE:
             self.holds |= Hold.GONE
             self.inflater = None
+            if self._common.meter is not None:
+                self._common.meter.forget(self)
             # Deleted, so that a use of it by mistake is an error.
             del self._connection
 

@@ -16,6 +16,7 @@ The modules::
     page/             the pages for people
     permitted.py      what a connection may do on channels
     plain.py          answers to plain HTTP
+    rates/            how fast clients connect and send
     remembered.py     the part of its request that a connection keeps
     secrets.py        the secrets of a request
     seats.py          how many connections one user may have

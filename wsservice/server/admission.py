@@ -1,14 +1,18 @@
-"""How many may connect, in all and from one address, and the refusals of the others. PURE."""
+"""How many may connect, how fast one address may, and the refusals of the others. PURE."""
 
 from __future__ import annotations
 
 import enum
 import ipaddress
 import sys
+import time
+from collections.abc import Callable
 
 import attrs
 
+from ..config.rates import ADDRESS, Rate
 from ..http.refusal import Refusal
+from .rates.connects import ConnectRate, Notes, too_soon
 
 RETRY_AFTER = 10
 """Seconds to wait before the next attempt, told to clients that were refused at the limit."""
@@ -38,7 +42,12 @@ class Verdict(enum.Enum):
     """Answer 503 to its request."""
     DROPPED = enum.auto()
     """Drop it without an answer: too many others wait for theirs."""
+    TOO_SOON = enum.auto()
+    """Answer 429 to its request: its address connects too often."""
     GONE = enum.auto()
+
+
+_TO_BE_ANSWERED = (Verdict.REFUSED, Verdict.TOO_SOON)
 
 
 @attrs.define(eq=False)
@@ -54,23 +63,46 @@ class ConnectionLimits:
 
     `most` is the limit in all, `most_per_address` that of one IPv4 address or one IPv6 network
     of 64 bits; 0 is no limit. Up to `most_refused` refused connections may wait for their
-    answer; they do not count as connections.
+    answer; they do not count as connections. `seconds` is a monotonic clock.
     """
 
     _first_reserved = sys.maxsize
 
-    def __init__(self, most: int, most_per_address: int = 0, most_refused: int = 256) -> None:
+    def __init__(
+        self,
+        most: int,
+        most_per_address: int = 0,
+        most_refused: int = 256,
+        seconds: Callable[[], float] = time.monotonic,
+        notes: Notes | None = None,
+    ) -> None:
         self._most = most
         self._most_per_address = most_per_address
         self._most_refused = most_refused
         self._admitted = 0
         self._refused = 0
         self._by_address: dict[str, int] = {}
+        #: How fast each address may connect, None for no limit.
+        self.rate: ConnectRate | None = None
+        self._too_soon = too_soon(ADDRESS, None)
+        self._seconds = seconds
+        #: Learns of addresses that connect too often. `pace` needs it.
+        self.notes = notes
 
     def change(self, most: int, most_per_address: int) -> None:
         """Set the limits for new connections. Open ones stay."""
         self._most = most
         self._most_per_address = most_per_address
+
+    def pace(self, rate: Rate | None, dry_run: bool = False) -> None:
+        """Set how fast each address may connect; None for no limit."""
+        self._too_soon = too_soon(ADDRESS, rate)
+        if rate is None or self.notes is None:
+            self.rate = None
+            return
+        if self.rate is None:
+            self.rate = ConnectRate(ADDRESS, self._seconds, self.notes)
+        self.rate.change(rate, dry_run)
 
     def reserve(self, first: int, most_refused: int) -> None:
         """Refuse connections whose descriptor is `first` or higher. Lower `most_refused`."""
@@ -98,13 +130,20 @@ class ConnectionLimits:
 
     def identify(self, admission: Admission, address: str | None) -> None:
         """Set the IP address of a connection, None if it has none. Only the first call counts."""
-        if not self._most_per_address or admission.address is not None or address is None:
+        counts = self._most_per_address
+        if not counts and self.rate is None:
+            return
+        if admission.address is not None or address is None:
             return
         if admission.verdict is not Verdict.ADMITTED:
             return
         key = address_key(address)
+        if self.rate is not None and not self.rate.admits(key):
+            self._admitted -= 1
+            admission.verdict = self._turn_away(Verdict.TOO_SOON)
+            return
         count = self._by_address.get(key, 0)
-        if count >= self._most_per_address:
+        if 0 < counts <= count:
             self._admitted -= 1
             admission.verdict = self._turn_away()
             return
@@ -115,7 +154,7 @@ class ConnectionLimits:
         """Forget a connection that is over. Idempotent."""
         if admission.verdict is Verdict.ADMITTED:
             self._admitted -= 1
-        elif admission.verdict is Verdict.REFUSED:
+        elif admission.verdict in _TO_BE_ANSWERED:
             self._refused -= 1
         admission.verdict = Verdict.GONE
         if admission.address is not None:
@@ -124,11 +163,17 @@ class ConnectionLimits:
                 del self._by_address[admission.address]
             admission.address = None
 
-    def _turn_away(self) -> Verdict:
+    def refusal(self, admission: Admission) -> Refusal | None:
+        """Return the answer to a connection that was refused, None for another one."""
+        if admission.verdict is Verdict.REFUSED:
+            return NO_ROOM
+        return self._too_soon if admission.verdict is Verdict.TOO_SOON else None
+
+    def _turn_away(self, verdict: Verdict = Verdict.REFUSED) -> Verdict:
         if self._refused >= self._most_refused:
             return Verdict.DROPPED
         self._refused += 1
-        return Verdict.REFUSED
+        return verdict
 
 
 def address_key(address: str) -> str:

@@ -20,8 +20,9 @@ from ..auth.rules import ChannelRules
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
 from ..channels.gate import MemoryGate
-from ..channels.query import ChannelQuery, Position
+from ..channels.query import MOST_NAMED, ChannelQuery, Position
 from ..channels.resuming import CatchUp
+from ..clock import monotonic_of
 from ..config.close_codes import CloseCode
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
@@ -37,11 +38,12 @@ from ..protocol.compression import server_accept
 from ..protocol.options import ConnectionFactory, common_options, deployed, redeploy
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
-from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
+from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
 from .identity import NO_USER
 from .latest import last_of
-from .opening import OpeningProtocol
+from .opening import OpeningProtocol, ip_address
 from .page import PUBLIC, Page, load
+from .rates.rates import Rates
 from .seats import Seats
 
 if TYPE_CHECKING:
@@ -362,6 +364,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: True if debug lines are logged.
     says_more: bool
 
+    #: The most channels that a query may name.
+    most_named: int
+
     def __init__(
         self,
         config: Config,
@@ -380,15 +385,22 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.counts = Counts()
         self.ids = ids or map(str, itertools.count(1))
         if limits is None:
-            limits = ConnectionLimits(config.max_connections, config.max_connections_per_ip)
+            limits = ConnectionLimits(
+                config.max_connections,
+                config.max_connections_per_ip,
+                seconds=monotonic_of(reactor),
+            )
         self.limits = limits
         self.seats = seats or Seats()
         self.seats.hub = hub
-        self._peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
+        #: True if the first octets of a connection may name its peer.
+        self.peers_come_later = any(each.startswith(PREFIX) for each in config.listen)
         self._batched_timer = Timers(reactor)
         self.gate = MemoryGate(self.budget, reactor)
         self._deployed = deployed(protocol, config, server_options(config), reactor)
         self.protocol = self._deployed
+        #: How fast clients may connect and send.
+        self.rates = Rates(self._deployed._common, self._batched_timer, limits, _address_of)
         self.is_ready = lambda: True
         self.prepare(config)()
 
@@ -408,6 +420,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
             self.seats.change(config.max_connections_per_user, config.user_limit_closes)
+            self.rates.change(config)
+            # The path names one more.
+            self.most_named = min(MOST_NAMED, (config.max_subscriptions or MOST_NAMED + 1) - 1)
             self.greeting = config.greeting.encode()
             self.page = shown
             self.health_path = config.health_path
@@ -426,4 +441,10 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     def admit(self, address: str | None, descriptor: int) -> Admission:
         """Count a connection from `address`, of a balancer as of a peer, and judge it."""
-        return self.limits.arrive(None if self._peers_come_later else address, descriptor)
+        return self.limits.arrive(None if self.peers_come_later else address, descriptor)
+
+
+def _address_of(connection: ServerProtocol) -> str | None:
+    """Return the key of a connection's address, None without one, for limits by address."""
+    host = ip_address(connection.transport.getPeer())
+    return None if host is None else address_key(host)

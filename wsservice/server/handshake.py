@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import (
     LONGEST,
+    MOST_NAMED,
     NOTHING_ASKED,
     ChannelError,
     ChannelQuery,
@@ -26,10 +27,12 @@ _LONG_NAME = Refusal(
 )
 
 
-def named_channels(request: Request, kept: bool) -> tuple[str, ChannelQuery] | Refusal:
+def named_channels(
+    request: Request, kept: bool, most: int = MOST_NAMED
+) -> tuple[str, ChannelQuery] | Refusal:
     """Return the channel of a request's path, and what its query names, or why it is refused.
 
-    `kept` is true if there is a history.
+    `kept` is true if there is a history. The query may name `most` channels.
     """
     channel = channel_of(request.path)
     if is_too_long(channel):
@@ -38,7 +41,7 @@ def named_channels(request: Request, kept: bool) -> tuple[str, ChannelQuery] | R
         return channel, NOTHING_ASKED
     try:
         resuming = SUBPROTOCOL in request.subprotocols
-        return channel, asked_for(request.query, channel, resuming, kept)
+        return channel, asked_for(request.query, channel, resuming, kept, most)
     except ChannelError as error:
         # The text contains nothing of the query, so the peer may see it.
         return Refusal(400, str(error))

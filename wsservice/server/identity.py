@@ -231,6 +231,8 @@ class Identified:
             connection._refuse(verdict)
         elif verdict is None:
             self._go_without(connection._request)
+        elif (too_soon := connection.factory.rates.refusal_of_user(verdict.id)) is not None:
+            connection._refuse(too_soon)
         else:
             connection.user = verdict
             self._let_in(connection._request)

@@ -227,7 +227,8 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _shake_hands(self) -> Handshake:
         if self._handshake is None:
-            self._handshake = Handshake(identified=self._reader.tcp is self.transport)
+            known = self._reader.tcp is self.transport and not self.factory.peers_come_later
+            self._handshake = Handshake(identified=known)
         return self._handshake
 
     def _introduce(self, address: object) -> None:
@@ -244,8 +245,9 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _objection(self, request: Request | PlainRequest) -> Refusal | None:
         """Return the refusal of a well-formed request; None if it is accepted."""
-        if self._admission.verdict is Verdict.REFUSED:
-            return NO_ROOM
+        refused = self.factory.limits.refusal(self._admission)
+        if refused is not None:
+            return refused  # type: ignore[no-any-return]
         if isinstance(request, PlainRequest):
             return None
         if self.factory.is_stopping:
@@ -296,7 +298,7 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _ask(self, request: Request) -> None:
         """Find the channels of a request, and its user, and answer as the behaviour decides."""
-        named = named_channels(request, self.factory.hub.has_history)
+        named = named_channels(request, self.factory.hub.has_history, self.factory.most_named)
         if isinstance(named, Refusal):
             self._refuse(named)
             return

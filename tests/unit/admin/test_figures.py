@@ -41,7 +41,14 @@ class Source:
 
     def gauges(self) -> Mapping[str, float]:
         gauges = self.served.factory.memory_gauges()
-        return {"ready": True, "max_connections": 10, "traces": 2, **gauges}
+        waiting = self.served.factory.rates.waiting
+        return {
+            "ready": True,
+            "max_connections": 10,
+            "traces": 2,
+            "rate_waiting": waiting,
+            **gauges,
+        }
 
     def counters(self) -> Mapping[str, float]:
         factory = self.served.factory
@@ -51,6 +58,7 @@ class Source:
             "slow_messages": factory.slow_messages,
             "log_dropped": self.served.log.dropped,
             **factory.memory_counters(),
+            **factory.rates.counts,
         }
 
 
@@ -109,6 +117,8 @@ def test_every_metric_is_of_its_kind_and_explained(scraped: Scraped) -> None:
         "wsservice_message_memory_octets_max": "gauge",
         "wsservice_memory_given_up": "counter",
         "wsservice_message_timeouts": "counter",
+        "wsservice_limited": "counter",
+        "wsservice_rate_waiting_connections": "gauge",
         "wsservice_closes": "counter",
         "wsservice_refusals": "counter",
         "wsservice_slow_clients": "counter",
@@ -213,6 +223,20 @@ def test_the_memory_for_messages() -> None:
     scraped.served.clock.pump([0.1] * 12)
     assert scraped.value("message_timeouts_total") == 1
     assert scraped.value("message_memory_octets") == 0
+
+
+def test_limits_on_speed() -> None:
+    scraped = Scraped(limit_messages="1:2", limit_connects="1/m:1")
+    client = scraped.served.connect().open()
+    client.send(frame(TEXT, b"a") * 3)
+    assert scraped.values("limited_total")["messages by connection"] == 1
+    assert scraped.value("rate_waiting_connections") == 1
+    scraped.served.connect().ask()
+    assert scraped.values("limited_total")["connects by address"] == 1
+    assert scraped.values("limited_total")["octets by user"] == 0
+    assert scraped.values("refusals_total")["too many connects"] == 1
+    client.lose()
+    assert scraped.value("rate_waiting_connections") == 0
 
 
 def test_close_codes(scraped: Scraped) -> None:

@@ -19,8 +19,10 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from ...config.rates import ADDRESS, Rate
 from ...private.of_twisted import Quiet, name_port
 from ...server.admission import Admission, ConnectionLimits, Verdict
+from ...server.rates.connects import too_soon
 from ..wire.bus import Bus
 from ..wire.passing import Handing, take
 from ..wire.reports import ConnectionsChanged
@@ -84,7 +86,7 @@ class Roster:
 class HandedLimits(ConnectionLimits):
     """The limits of a worker, which carries out its parent's decisions.
 
-    The worker itself only checks that it has a free descriptor and, behind a balancer, the limit
+    The worker itself only checks that it has a free descriptor and, behind a balancer, the limits
     per address.
     """
 
@@ -99,13 +101,19 @@ class HandedLimits(ConnectionLimits):
         """Set the limit per address for new connections, if it is counted here."""
         super().change(0, most_per_address if self._peers_come_later else 0)
 
+    def pace(self, rate: Rate | None, dry_run: bool = False) -> None:
+        """Set how fast each address may connect, if that is counted here."""
+        super().pace(rate if self._peers_come_later else None, dry_run)
+        # The parent may have found that a connection came too soon.
+        self._too_soon = too_soon(ADDRESS, rate)
+
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """Count a connection that was handed over."""
         handing = self._roster.begun()
         if handing is None or handing.verdict is Verdict.ADMITTED:
             admission = super().arrive(address, descriptor)
-        elif handing.verdict is Verdict.REFUSED:
-            admission = Admission(self._turn_away())
+        elif handing.verdict in (Verdict.REFUSED, Verdict.TOO_SOON):
+            admission = Admission(self._turn_away(handing.verdict))
         else:
             admission = Admission(handing.verdict)
         if handing is not None:

@@ -18,6 +18,7 @@ from ...channels.contract import Sizes
 from ...config.config import Config
 from ...directory.readiness import Check
 from ...metrics import Counts, Histogram, Traffic
+from ...server.rates.limited import LIMITS
 from ..child.sketch import estimated
 from ..wire.orders import TellFigures
 from .people import OverallPeople
@@ -40,6 +41,7 @@ _COUNTERS = (
     "memory_messages",
     "memory_queues",
     "message_timeouts",
+    *LIMITS,
 )
 """The names of the counts of workers."""
 
@@ -50,9 +52,16 @@ class Overall:
     For a worker that is gone, or does not answer, they contain its last known figures.
     """
 
-    def __init__(self, supervisor: Supervisor, gauges: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        gauges: Callable[[], Mapping[str, float]],
+        limited: Mapping[str, int],
+    ) -> None:
         self._supervisor = supervisor
         self.gauges = gauges
+        # What limits did in this process, which accepts the connections.
+        self._limited = limited
         self._gone: dict[str, Any] = {}
         self._known: dict[Worker, dict[str, Any]] = {}
         # A sketch of the channels of each worker, without their names.
@@ -151,7 +160,12 @@ class Overall:
     def counters(self) -> Mapping[str, float]:
         known = self._all.get("counters", {})
         counters: dict[str, float] = {name: known.get(name, 0) for name in _COUNTERS}
-        return counters
+        return added(counters, self._limited)  # type: ignore[no-any-return]
+
+    @property
+    def rate_waiting(self) -> int:
+        """The connections of all workers that are not read because they send too fast."""
+        return int(self._all.get("rate_waiting", 0))
 
     def memory(self) -> dict[str, float]:
         """Return the memory that unfinished messages and send queues take in all workers."""
@@ -262,8 +276,9 @@ class OverallAdmin(Face):
         supervisor: Supervisor,
         checks: list[Check],
         meeting: BrokerHub | None = None,
+        limited: Mapping[str, int] | None = None,
     ) -> None:
-        self._overall = Overall(supervisor, self._gauges)
+        self._overall = Overall(supervisor, self._gauges, limited or {})
         self._most = config.max_connections
         self._supervisor = supervisor
         self._people = OverallPeople(supervisor)
@@ -291,6 +306,7 @@ class OverallAdmin(Face):
             "max_connections": self._most,
             "traces": len(self._people.traces),
             **self._overall.memory(),
+            "rate_waiting": self._overall.rate_waiting,
         }
 
     def prepare(self, config: Config) -> Callable[[], list[str]]:

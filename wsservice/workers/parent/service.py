@@ -24,6 +24,7 @@ from ...channels.message import new_message
 from ...channels.outcome import Published
 from ...clock import monotonic_of, wall_of
 from ...config.config import Config
+from ...config.rates import ADDRESS
 from ...errors import ConfigError, ListenError
 from ...net.descriptors import in_use, keep_from_programs, limit_for
 from ...net.listening import Renewal, endpoints, listen
@@ -31,6 +32,7 @@ from ...net.notify import ServiceManager
 from ...net.proxied import PREFIX
 from ...protocol import frames
 from ...server.admission import ConnectionLimits
+from ...server.rates.limited import Limited
 from ...service.drain import kept_open
 from ...service.parts import (
     Hooks,
@@ -130,9 +132,9 @@ class ParentService(Service):
         self.ports: list[IListeningPort] | None = None
         later = any(each.startswith(PREFIX) for each in config.listen)
         self._peers_come_later = later
-        self.limits = ConnectionLimits(
-            config.max_connections, 0 if later else config.max_connections_per_ip
-        )
+        self._limited = Limited(monotonic_of(reactor))
+        self.limits = ConnectionLimits(0, seconds=monotonic_of(reactor), notes=self._limited)
+        self._limit(config)
         # With a broker, Redis keeps the history.
         history = None if config.broker else history_of(config)
         self.supervisor = Supervisor(
@@ -181,7 +183,12 @@ class ParentService(Service):
         from .admin import OverallAdmin
 
         self.admin = OverallAdmin(
-            self.config, self._reactor, self.supervisor, self.checks, self.meeting
+            self.config,
+            self._reactor,
+            self.supervisor,
+            self.checks,
+            self.meeting,
+            self._limited.counts,
         )
         tickets = tickets_of(self.config, self.engine, self._reactor)
         if tickets is not None:
@@ -315,15 +322,19 @@ class ParentService(Service):
 
     # Other settings
 
+    def _limit(self, config: Config) -> None:
+        """Set the limits of connections. Behind a balancer, workers have those by address."""
+        later = self._peers_come_later
+        self.limits.change(config.max_connections, 0 if later else config.max_connections_per_ip)
+        rate = None if later else config.connect_rates.get(ADDRESS)
+        self.limits.pace(rate, config.limits_dry_run)
+
     def prepare(self, config: Config) -> Callable[[], None]:
         """Return a function that applies limits, the time to drain and the workers' settings."""
 
         def commit() -> None:
             self.config = config
-            self.limits.change(
-                config.max_connections,
-                0 if self._peers_come_later else config.max_connections_per_ip,
-            )
+            self._limit(config)
             self.supervisor.seats.change(config.max_connections_per_user, config.user_limit_closes)
             self.supervisor.drain = config.drain
             for worker in self.supervisor.all():

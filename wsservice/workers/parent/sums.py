@@ -10,6 +10,7 @@ PASSING = (
     "open",
     "memory",
     "memory_for_messages",
+    "rate_waiting",
     "broker_states",
     "meeting_states",
     "inbox_states",

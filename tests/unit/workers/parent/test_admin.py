@@ -55,7 +55,13 @@ def figures(received: int, held: int = 1) -> dict[str, Any]:
         "channels": {"sizes": [[7, held]], "up_to": None},
         "publishing": Histogram().state(),
         "lag": Histogram().state(),
-        "counters": {"slow_closed": 1, "bus_dropped": 3, "memory_messages": 2},
+        "counters": {
+            "slow_closed": 1,
+            "bus_dropped": 3,
+            "memory_messages": 2,
+            "messages by user": 5,
+        },
+        "rate_waiting": 3,
         "memory_for_messages": {"message_memory": 10, "message_memory_max": 50},
         "cpu": 1.5,
         "memory": 1000,
@@ -123,7 +129,13 @@ class Face:
         self.reasons: list[str] = []
         config = Config(admin="tcp:8081:interface=127.0.0.1", max_connections=77, **settings)
         supervisor: Any = self.supervisor
-        self.admin = OverallAdmin(config, MemoryReactorClock(), supervisor, [self._check])
+        self.admin = OverallAdmin(
+            config,
+            MemoryReactorClock(),
+            supervisor,
+            [self._check],
+            limited={"connects by address": 1},
+        )
 
     def _check(self) -> str | None:
         return self.reasons[0] if self.reasons else None
@@ -169,6 +181,9 @@ class TestFigures:
             "message_memory_octets_max": 100,
             'memory_given_up_total{what="message"}': 4,
             "message_timeouts_total": 0,
+            'limited_total{limit="messages by user"}': 10,
+            'limited_total{limit="connects by address"}': 1,
+            "rate_waiting_connections": 6,
             "workers": 2,
             "workers_silent": 0,
             "workers_lost_total": 4,
