@@ -94,6 +94,7 @@ PURE = [
     "directory.readiness",
     "errors",
     "escape",
+    "http.forwarded",
     "http.grammar",
     "http.head",
     "http.headers",

@@ -21,6 +21,7 @@ from .fields import (
     TO_MEMORY,
     TO_ORIGINS,
     TO_PEM,
+    TO_PROXIES,
     TO_SECONDS,
     TO_SWITCH,
     TO_WORKERS,
@@ -175,6 +176,18 @@ class Config(Integrations):
         group=LISTENING,
         more="Such as https://app.example, or * for any page. Pages of the service's own host"
         " and port may connect in any case.",
+        repeatable=True,
+        reloads=NEW,
+    )
+    trust_proxy: tuple[str, ...] = setting(
+        (),
+        TO_PROXIES,
+        "CIDR|unix",
+        "proxies that name the client; repeatable",
+        group=LISTENING,
+        more="Such as 127.0.0.1 or 10.0.0.0/8; unix trusts all at unix sockets. From these alone"
+        " X-Forwarded-For, Forwarded and X-Forwarded-Proto are believed: logs, limits and"
+        " behaviours have the address of the client. Have the proxy set or remove both headers.",
         repeatable=True,
         reloads=NEW,
     )

@@ -10,6 +10,7 @@ The modules::
     handshake.py   the request of one handshake, and the answer that refuses it
     opening.py     the opening handshake, the server's side
     page/          the pages for people
+    peers.py       the client's address, also behind proxies that are trusted
     plain.py       answers to plain HTTP
     remembered.py  the part of its request that a connection keeps
     secrets.py     the secrets of a request

@@ -39,8 +39,9 @@ def _each_time(make: Callable[[Any], Any]) -> Any:
     return property(make)
 
 
-def _details(transport: Any) -> TransportDetails:
-    details = create_transport_details(transport, is_server=True)
+def _details(connection: Any) -> TransportDetails:
+    details = create_transport_details(connection.transport, is_server=True)
+    details.peer = connection.peer  # a trusted proxy may have named another
     details.channel_framing = TransportDetails.CHANNEL_FRAMING_WEBSOCKET
     return details
 
@@ -107,7 +108,7 @@ class Beginning:
     # For text that comes in fragments, or compressed.
     utf8validator = _when_asked(lambda _: Utf8Validator())
     _results = _when_asked(lambda _: {})
-    _transport_details = _when_asked(lambda self: _details(self.transport))
+    _transport_details = _when_asked(_details)
 
 
 def connection_request(connection: Any) -> ConnectionRequest:

@@ -17,9 +17,11 @@ from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
 from ..channels.query import Position
 from ..channels.resuming import CatchUp
+from ..clock import monotonic_of
 from ..config.close_codes import CloseCode
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
+from ..http.forwarded import TrustedProxies
 from ..http.refusal import Refusal
 from ..log.journal import Journal
 from ..metrics import Counts
@@ -34,6 +36,7 @@ from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
+from .peers import Proxies, ip_address
 
 
 class ServerProtocol(OpeningProtocol):
@@ -281,6 +284,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: True if debug lines are logged.
     says_more: bool
 
+    #: The proxies whose headers are believed, None if there are none.
+    proxies: Proxies | None
+
     def __init__(
         self,
         config: Config,
@@ -308,8 +314,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.prepare(config)()
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """Return a function that applies options, limits, origins and the greeting."""
+        """Return a function that applies options, limits, origins, proxies and the greeting."""
         options = server_options(config)
+        trusted = TrustedProxies.of(config.trust_proxy)
         allowed_origins = AllowedOrigins.of(config.allow_origin)
         shown = None if config.no_page else load(PUBLIC)
 
@@ -318,6 +325,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
                 setattr(self, name, value)
             redeploy(self._deployed, config, options)
             self.allowed_origins = allowed_origins
+            self.proxies = Proxies(trusted, monotonic_of(self.reactor)) if trusted else None
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
             self.greeting = config.greeting.encode()
@@ -336,6 +344,12 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         """Count a connection that was dropped before its request: see `proxied.CountsRefusals`."""
         self.counts.refusals[kind] += 1
 
-    def admit(self, address: str | None, descriptor: int) -> Admission:
-        """Count a connection from `address`, of a balancer as of a peer, and judge it."""
-        return self.limits.arrive(None if self._peers_come_later else address, descriptor)
+    def admit(self, address: object, descriptor: int) -> Admission:
+        """Count a connection from `address`, of a balancer as of a peer, and judge it.
+
+        It does not count for the address of a proxy whose request will name the client.
+        """
+        later = self._peers_come_later or (
+            self.proxies is not None and self.proxies.trusts(address)
+        )
+        return self.limits.arrive(None if later else ip_address(address), descriptor)

@@ -26,6 +26,7 @@ class Handshake:
         "accepted",
         "denial",
         "identified",
+        "scheme",
         "since",
     )
 
@@ -34,6 +35,8 @@ class Handshake:
         self._answered = False
         self._head_only = False
         self.identified = identified
+        #: The scheme by which the client came, if a trusted proxy has named it, else "".
+        self.scheme = ""
         #: True once the answer is that the connection is open.
         self.accepted = False
         #: The body of the answer that refuses.

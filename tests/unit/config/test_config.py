@@ -51,6 +51,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "log_payload": 4096,
         "allow_origin": (),
         "max_connections": 10_000,
+        "trust_proxy": (),
         "max_connections_per_ip": 0,
         "workers": 1,
         "no_page": False,

@@ -84,20 +84,19 @@ class Roster:
 class HandedLimits(ConnectionLimits):
     """The limits of a worker, which carries out its parent's decisions.
 
-    The worker itself only checks that it has a free descriptor and, behind a balancer, the limit
-    per address.
+    The worker itself only checks that it has a free descriptor, and the limit per address: of
+    clients behind a balancer the parent does not know it. All others the parent has counted, so
+    the worker finds no more of them than are allowed.
     """
 
-    def __init__(self, roster: Roster, most_per_address: int, peers_come_later: bool) -> None:
-        super().__init__(0)
+    def __init__(self, roster: Roster, most_per_address: int) -> None:
+        super().__init__(0, most_per_address)
         self._roster = roster
-        self._peers_come_later = peers_come_later
-        self.change(0, most_per_address)
         self._numbers: dict[Admission, int] = {}
 
     def change(self, most: int, most_per_address: int) -> None:
-        """Set the limit per address for new connections, if it is counted here."""
-        super().change(0, most_per_address if self._peers_come_later else 0)
+        """Set the limit per address for new connections."""
+        super().change(0, most_per_address)
 
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
         """Count a connection that was handed over."""

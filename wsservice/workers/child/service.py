@@ -27,7 +27,6 @@ from ...log.threshold import Threshold
 from ...net.descriptors import Shares, in_use, limit_for
 from ...net.listening import Renewal, endpoints
 from ...net.memory import for_messages
-from ...net.proxied import PREFIX
 from ...service.drain import DrainListener, kept_open
 from ...service.parts import ConnectionParts
 from ...service.reloading import Commit, Reloadable, within
@@ -140,7 +139,6 @@ class WorkerService(Service):
         self._bus = bus
         self._stopping = self._replaced = False
         roster = Roster(bus, reactor)
-        behind_balancer = any(each.startswith(PREFIX) for each in config.listen)
         self._endpoints = endpoints(self.config, HandedReactor(reactor, ends.ports, roster))
         self.core = ConnectionParts(
             self.config,
@@ -149,7 +147,7 @@ class WorkerService(Service):
             open_journal=journal_for(way, ends.messages),
             service=of,
             ids=roster,
-            limits=HandedLimits(roster, config.max_connections_per_ip, behind_balancer),
+            limits=HandedLimits(roster, config.max_connections_per_ip),
         )
         self.hub, self.factory, self.journal = self.core.hub, self.core.factory, self.core.journal
         self.ports: list[IListeningPort] | None = None

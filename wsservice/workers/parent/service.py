@@ -25,6 +25,7 @@ from ...channels.outcome import Published
 from ...clock import monotonic_of, wall_of
 from ...config.config import Config
 from ...errors import ConfigError, ListenError
+from ...http.forwarded import TrustedProxies
 from ...net.descriptors import in_use, keep_from_programs, limit_for
 from ...net.listening import Renewal, endpoints, listen
 from ...net.notify import ServiceManager
@@ -141,7 +142,8 @@ class ParentService(Service):
             config.drain,
             None if history is None else Keeping(history, monotonic_of(reactor), wall_of(reactor)),
         )
-        self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
+        trusted = TrustedProxies.of(config.trust_proxy)
+        self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later, trusted)
         self.supervisor.sharing = self.sharing
         self._stopping = False
         # The secret for the sketches of channels that workers send.
@@ -308,9 +310,11 @@ class ParentService(Service):
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """Return a function that applies limits, the time to drain and the workers' settings."""
+        trusted = TrustedProxies.of(config.trust_proxy)
 
         def commit() -> None:
             self.config = config
+            self.sharing.trusted = trusted
             self.limits.change(
                 config.max_connections,
                 0 if self._peers_come_later else config.max_connections_per_ip,

@@ -73,7 +73,7 @@ class Handed:
         self.place = place or PortPlace(int(socket.AF_INET), ["192.0.2.9", 8080])
         self.listener = HandedListener(end, self.place, self.roster)
         self.end = end
-        self.limits = HandedLimits(self.roster, 3, peers_come_later=False)
+        self.limits = HandedLimits(self.roster, 3)
 
     def hand(
         self, number: int, verdict: Verdict = Verdict.ADMITTED, address: Any = ("a", 1)
@@ -157,16 +157,16 @@ class TestRosterAndLimits:
         handed.limits.leave(admission)
         assert handed.told() == [ConnectionsChanged((1,), (1,))]
 
-    def test_what_the_parent_counts_is_not_counted_here(self, handed: Handed) -> None:
+    def test_only_the_parent_counts_them_all(self, handed: Handed) -> None:
         for most in (0, 1):
-            handed.limits.change(most, most)
+            handed.limits.change(most, 0)
             for number in range(5):
                 handed.hand(number)
                 handed.listener.accept()[0].close()
                 assert handed.limits.arrive("192.0.2.1").verdict is Verdict.ADMITTED
 
-    def test_behind_a_balancer_addresses_are_counted_here(self, handed: Handed) -> None:
-        limits = HandedLimits(handed.roster, 1, peers_come_later=True)
+    def test_addresses_are_counted_here_too(self, handed: Handed) -> None:
+        limits = HandedLimits(handed.roster, 1)
         admissions = []
         for number in (1, 2):
             handed.hand(number)
