@@ -24,6 +24,7 @@ SECTIONS = {
     "test_endings": "Connections that do not end",
     "test_many": "Many connections",
     "test_handshakes": "Opening handshakes",
+    "test_addresses": "False addresses",
     "test_limits": "Messages beyond the limits",
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",

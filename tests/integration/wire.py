@@ -131,6 +131,7 @@ class Wire(_End):
         host: str = "127.0.0.1",
         path: str = "/websockets/",
         receive_buffer: int = 0,
+        source: str = "",
     ) -> None:
         super().__init__()
         if isinstance(port, str):
@@ -143,6 +144,8 @@ class Wire(_End):
             self.socket.settimeout(_PATIENCE)
             if receive_buffer:  # which TCP asks for when it connects
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect((host, port))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._path = path
