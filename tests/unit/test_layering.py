@@ -107,6 +107,7 @@ PURE = [
     "net.cgroups",
     "net.gathering",
     "net.proxy_header",
+    "net.server_names",
     "private",
     "private.of_python",
     "protocol.budget",

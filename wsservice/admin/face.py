@@ -21,7 +21,8 @@ from ..directory.tracing import Traces
 from ..log.journal import Journal
 from ..log.peer import Seldom
 from ..metrics import Counts, Histogram
-from ..net.listening import endpoint, listen
+from ..net.figures import CertificateFigures
+from ..net.listening import Renewal, endpoint, listen
 from ..net.proxied import PREFIX
 from ..private.of_twisted import interface_of
 from ..server.behaviours import ServerFactory, ServerProtocol
@@ -108,6 +109,10 @@ class Face:
     def show_history(self, history: Kept) -> None:
         """Add a history to /metrics."""
         self.figures.registry.register(HistoryFigures(history))
+
+    def show_certificates(self, renewal: Renewal) -> None:
+        """Add the ends of the certificates of all ports to /metrics."""
+        self.figures.registry.register(CertificateFigures(renewal.expiries))
 
     def join(self, cluster: Cluster) -> None:
         """Answer for all nodes of a cluster, and add its figures to /metrics."""

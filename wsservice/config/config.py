@@ -18,9 +18,10 @@ from .fields import (
     NEW,
     OPEN,
     SECONDS,
+    TO_FILE,
     TO_MEMORY,
     TO_ORIGINS,
-    TO_PEM,
+    TO_PEMS,
     TO_PROXIES,
     TO_SECONDS,
     TO_SWITCH,
@@ -48,6 +49,8 @@ GROUPS = (LISTENING, BEHAVIOUR, LIMITS, TIMEOUTS, LOGS, OPERATION, HISTORY, WEBH
 """The groups of all options, in the order of the help."""
 
 _LARGEST_PORT = 65535
+
+_ENDPOINT_OF_TLS = re.compile(r"\A(?:haproxy:)?ssl:")
 
 _PATH = re.compile(r"/[!\"$->@-~]{0,254}")
 """The path of a request target: printable ASCII without a query and a fragment."""
@@ -91,23 +94,37 @@ class Config(Integrations):
         unit="port",
         more="There is no default where --listen is given.",
     )
-    tls_cert: str | None = setting(
-        None,
-        TO_PEM,
+    tls_cert: tuple[str, ...] = setting(
+        (),
+        TO_PEMS,
         "FILE",
-        "speak TLS on --port with this certificate",
+        "speak TLS on --port; repeatable",
         group=LISTENING,
         more="The file is PEM: the certificate, then its chain, and the key too if there is no"
-        " --tls-key.",
+        " --tls-key. With several files, a client gets the certificate of the name that it asks"
+        " for (SNI), and the first one otherwise.",
+        repeatable=True,
         reloads=NEW,
     )
-    tls_key: str | None = setting(
-        None,
-        TO_PEM,
+    tls_key: tuple[str, ...] = setting(
+        (),
+        TO_PEMS,
         "FILE",
-        "private key of --tls-cert",
+        "private key of --tls-cert; repeatable",
         group=LISTENING,
-        more="The file is PEM and not encrypted.",
+        more="The file is PEM and not encrypted. Give one for each --tls-cert, in the same order.",
+        repeatable=True,
+        reloads=NEW,
+    )
+    tls_client_ca: str = setting(
+        "",
+        TO_FILE,
+        "FILE",
+        "ask clients for certificates of this CA",
+        group=LISTENING,
+        more="The file has certificates of authorities, in PEM. A client without a certificate of"
+        " one of them is refused in the TLS handshake, on --port and on ssl: endpoints.",
+        common=False,
         reloads=NEW,
     )
     protocol: str = setting(
@@ -286,9 +303,20 @@ class Config(Integrations):
             )
 
     def _check_tls(self) -> None:
-        if self.tls_key is not None and self.tls_cert is None:
+        if self.tls_key and not self.tls_cert:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
-        if self.tls_cert is not None and self.port is None:
+        if self.tls_key and len(self.tls_key) != len(self.tls_cert):
+            raise ConfigError(
+                f"--tls-key: {len(self.tls_key)} are not allowed with {len(self.tls_cert)} of"
+                " --tls-cert; give one for each, in the same order, or none if each key is in the"
+                " file of its certificate"
+            )
+        has_tls = self.tls_cert or any(_ENDPOINT_OF_TLS.search(each) for each in self.listen)
+        if self.tls_client_ca and not has_tls:
+            raise ConfigError(
+                "--tls-client-ca: is not allowed without TLS; give --tls-cert, or --listen ssl:…"
+            )
+        if self.tls_cert and self.port is None:
             raise ConfigError(
                 "--tls-cert: is not allowed without a --port to speak TLS on;"
                 " give that too, or --listen ssl:443:privateKey=key.pem:certKey=cert.pem"

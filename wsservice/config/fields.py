@@ -265,4 +265,6 @@ TO_PROXIES = _each(
     "unix, an IP address, or a network whose last bits are 0, such as 10.0.0.0/8", _check_proxies
 )
 TO_FILE = converter("the path of a file", parse_line)
-TO_PEM = converter("the path of a file in PEM", optional(parse_some_text))
+TO_PEMS = converter(
+    "the path of a file in PEM", lambda value: () if value in (None, "") else parse_texts(value)
+)

@@ -119,7 +119,7 @@ class TestServerTLS:
     ) -> None:
         first, second = self.options(authority), self.options(authority)
         tls = ServerTLS(first)
-        commit = tls.prepare(second)
+        commit = tls.prepare(ServerTLS(second))
         assert tls.options is first
         said = commit()
         assert tls.options is second
@@ -128,7 +128,7 @@ class TestServerTLS:
 
     def test_the_same_certificate_is_no_change(self, authority: Authority) -> None:
         first = self.options(authority)
-        assert ServerTLS(first).prepare(first)() is None
+        assert ServerTLS(first).prepare(ServerTLS(first))() is None
 
     def test_one_without_its_key_is_refused_at_once(self, authority: Authority) -> None:
         first, second = self.options(authority, "a.example"), self.options(authority, "b.example")
@@ -139,4 +139,4 @@ class TestServerTLS:
         with pytest.raises(SSL.Error):
             ServerTLS(wrong)
         with pytest.raises(SSL.Error):
-            ServerTLS(first).prepare(wrong)
+            ServerTLS(first, [wrong])

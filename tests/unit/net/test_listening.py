@@ -275,8 +275,8 @@ class TestTLS:
         ssl = f"ssl:1:privateKey={key}:certKey={certificate}"
         return Config(
             port=0,
-            tls_cert=str(certificate),
-            tls_key=str(key),
+            tls_cert=(str(certificate),),
+            tls_key=(str(key),),
             listen=("tcp:1", ssl, f"haproxy:{ssl}", "unix:ws.sock", ssl),
         )
 
@@ -321,7 +321,9 @@ class TestTLS:
         self, authority: Authority, tmp_path: Path
     ) -> None:
         key, certificate = authority.certificate("a.example")
-        config = attrs.evolve(self.config(authority), tls_cert=str(certificate), tls_key=str(key))
+        config = attrs.evolve(
+            self.config(authority), tls_cert=(str(certificate),), tls_key=(str(key),)
+        )
         reactor = MemoryReactorClock()
         named = endpoints(config, reactor)
         before = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]

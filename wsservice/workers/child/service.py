@@ -155,7 +155,7 @@ class WorkerService(Service):
         self.factory.is_ready = lambda: all(check() is None for check in checks)
         #: The parts that a reload changes, in this order.
         self.parts: list[Reloadable] = [
-            Renewal(self._endpoints, reactor),
+            Renewal(self._endpoints, reactor, warns=False),  # its parent does
             self.factory,
             self.journal,
             self,

@@ -156,10 +156,13 @@ class ParentService(Service):
         self.checks += self._broker.checks
         self._face = self._open_admin()
         self._nodes = self._open_cluster()
+        self._renewal = Renewal([*self._named, *self._face.endpoints], reactor)
+        if self.admin is not None:
+            self.admin.show_certificates(self._renewal)
         #: The parts that a reload changes, in this order. Workers use the certificates, but the
         #: parent reads them too, to report on them.
         self.parts: list[Reloadable] = [
-            Renewal([*self._named, *self._face.endpoints], reactor),
+            self._renewal,
             self,
             *self._face.reloads,
             *self._broker.reloads,
@@ -248,6 +251,7 @@ class ParentService(Service):
     def startService(self) -> None:
         self.listen()
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
+        self._renewal.warn()
         # Wait until the reactor runs: only then does it notice the end of processes.
         self._reactor.callWhenRunning(self._start)
         super().startService()

@@ -368,7 +368,7 @@ class TestReload:
 
     def test_what_is_wrong_is_said(self, tmp_path: Path, logged: Logged) -> None:
         key, certificate = Authority(tmp_path).certificate("localhost")
-        run = Run(tls_cert=str(certificate), tls_key=str(key)).start()
+        run = Run(tls_cert=(str(certificate),), tls_key=(str(key),)).start()
         assert run.service.ports[0].fileno() == run.end.fileno()
         certificate.unlink()
         self.prepare(run, attrs.evolve(run.config, drain=7))
