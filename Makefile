@@ -94,7 +94,7 @@ serve: $(environment)
 
 environment: $(test_environment)
 
-check: $(dev_environment) $(if $(FILE),,lint)
+check: $(dev_environment)
 	@$(bin)/python -m tools.check $(FILE)
 
 test: lint types tests

@@ -1,8 +1,8 @@
 """Check a change in half a minute: `make check`, or `make check FILE=broker/ring`.
 
 It runs types and unit tests, with few examples for hypothesis and without tests marked as slow.
-`make lint` runs before. For one module it runs style, types and the tests named after it.
-`make test` runs all there is.
+Style is checked too. For one module it runs style, types and the tests named after it. `make test`
+runs all there is.
 """
 
 from __future__ import annotations
@@ -91,18 +91,25 @@ def unit_tests(root: Path = ROOT) -> list[Path]:
 
 
 def shared_out(files: Iterable[Path], processes: int) -> list[list[Path]]:
-    """Share files out to at most so many processes, to each nearly as many octets.
+    """Share files out to at most so many processes, which should take nearly as long.
 
     `pytest --numprocesses` would have each process collect all tests, which takes half as long as
     to run them.
     """
     shares: list[list[Path]] = [[] for _ in range(processes)]
-    octets = [0] * processes
-    for size, path in sorted(((each.stat().st_size, each) for each in files), reverse=True):
-        least = octets.index(min(octets))
+    sums = [0] * processes
+    for weight, path in sorted(((_weight(each), each) for each in files), reverse=True):
+        least = sums.index(min(sums))
         shares[least].append(path)
-        octets[least] += size
+        sums[least] += weight
     return [sorted(share) for share in shares if share]
+
+
+def _weight(path: Path) -> int:
+    """Return a file's octets, as a measure of time; four times those of tests that repeat much."""
+    text = path.read_bytes()
+    # Tests that try many examples or look at every module take four times as long for each line.
+    return len(text) * (4 if b"hypothesis" in text or b"rglob(" in text else 1)
 
 
 # How it is checked
@@ -114,7 +121,12 @@ def steps(name: str | None, processes: int) -> list[Step]:
     pytest = [*python, "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     if name is None:
         shares = shared_out(unit_tests(), processes)
-        kinds = [Step("types", [*python, "mypy"])]
+        kinds = [
+            Step("style", [*python, "ruff", "check", "."]),
+            Step("format", [*python, "ruff", "format", "--check", "."]),
+            Step("prose", [*python, "tools.prose", "--quiet"]),
+            Step("types", [*python, "mypy"]),
+        ]
     else:
         path = module(name)
         tests = named_after(path)

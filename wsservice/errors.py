@@ -24,6 +24,19 @@ class JournalError(WSServiceError):
     """The message log cannot be opened."""
 
 
+class CredentialError(WSServiceError):
+    """A credential was refused. A function of `--auth` may raise it too, to refuse a client.
+
+    Its text is one clause that says which check failed, such as "the session is over". The client
+    and the log get it, so it has nothing of the credential. `status` is 401 for a bad credential,
+    403 for a user that may not connect, 503 where nobody can tell now.
+    """
+
+    def __init__(self, problem: str, status: int = 401) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
 class ConnectError(WSServiceError):
     """The client could not reach the server: name, network, port or proxy."""
 

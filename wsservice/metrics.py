@@ -24,7 +24,18 @@ LATENCIES = (
 
 NO_PROXY_HEADER = "no PROXY header"
 
+IDENTITY_REFUSALS = (
+    "auth away",
+    "bad credential",
+    "expired credential",
+    "forbidden",
+    "no credential",
+    "too many failures",
+)
+"""The reasons for refusing a connection for its credential, or for want of one."""
+
 REFUSALS = (
+    *IDENTITY_REFUSALS,
     "bad request",
     "denied",
     "failed",

@@ -57,7 +57,11 @@ EXCEPTIONS = {
 """Imports that run upwards all the same: importing module, imported module."""
 
 PURE = [
+    "auth.certificate",
     "auth.contract",
+    "auth.credentials",
+    "auth.refusals",
+    "auth.throttle",
     "broker.calls",
     "broker.framing",
     "broker.naming",
@@ -85,8 +89,10 @@ PURE = [
     "config.fields",
     "config.files",
     "config.helptext",
+    "config.identity",
     "config.integrations",
     "config.limits",
+    "config.named",
     "config.origins",
     "config.sources",
     "config.units",
@@ -293,6 +299,7 @@ def test_only_a_starter_of_the_admin_face_imports_of_it_and_none_makes_http_answ
     assert not answers & set().union(*users.values())
 
 
+@pytest.mark.slow  # a new interpreter
 def test_a_worker_with_an_admin_face_at_its_parent_loads_no_http_server() -> None:
     modules = "wsservice.workers.child.__main__, wsservice.workers.child.report"
     heavy = {"prometheus_client", "twisted.web.http"}
@@ -327,11 +334,13 @@ def fresh(code: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow  # a new interpreter
 def test_importing_any_module_installs_no_reactor() -> None:
     names = ", ".join(sorted(NAMES))
     assert fresh(f"import {names}; print('twisted.internet.reactor' in sys.modules)") == "False\n"
 
 
+@pytest.mark.slow  # a new interpreter
 def test_a_service_without_a_broker_needs_nothing_for_it() -> None:
     modules = "wsservice.run.tap, wsservice.workers.child.service, wsservice.admin"
     assert fresh(f"import {modules}; print('hiredis' in sys.modules)") == "False\n"

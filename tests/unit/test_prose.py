@@ -179,6 +179,7 @@ def test_files_that_others_write_are_left_out(root: Path) -> None:
     assert len(prose.counted(["p"], root).headless) == 3
 
 
+@pytest.mark.slow  # it reads all documents, and `make lint` does
 def test_each_bound_has_files() -> None:
     for bound in prose.BOUNDS.values():
         assert prose.counted(bound.paths).total > 100

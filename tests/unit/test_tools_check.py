@@ -104,8 +104,9 @@ def test_an_unknown_module_is_one_line_and_status_2(capsys: pytest.CaptureFixtur
 
 
 def test_for_everything_each_file_of_unit_tests_is_run_once() -> None:
-    types, *tests = check.steps(None, 2)
-    assert types.name == "types"
+    *kinds, _, _ = steps = check.steps(None, 2)
+    tests = steps[-2:]
+    assert [step.name for step in kinds] == ["style", "format", "prose", "types"]
     given = [word for step in tests for word in step.command if word.endswith(".py")]
     assert sorted(given) == [str(path) for path in check.unit_tests()]
     assert str(Path(__file__)) in given
@@ -130,6 +131,8 @@ def test_files_are_shared_out_evenly(tmp_path: Path) -> None:
     assert sorted(path for share in shares for path in share) == files
     assert [sum(path.stat().st_size for path in share) for share in shares] == [100, 100]
     assert len(check.shared_out(files, 10)) == len(files)
+    files[3].write_bytes(b"import hypothesis".ljust(30))
+    assert files[3] in next(share for share in check.shared_out(files, 2) if files[0] not in share)
 
 
 def test_the_profile_is_quick_unless_another_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,9 @@ LONGEST_EPOCH = 64
 """The most characters of an epoch."""
 
 _ESCAPES = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*")
-# Characters that end a line or move a cursor in some program.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that end a line or move a cursor in some program."""
+
 _OFFSET = re.compile(r"[0-9]{1,15}")
 _EPOCH = re.compile(rf"[0-9A-Za-z._-]{{0,{LONGEST_EPOCH}}}")
 
@@ -72,7 +73,7 @@ def channel_of(path: str) -> str:
 
 def has_control(name: str) -> bool:
     """Return True for a channel's name with a character that ends a line or moves a cursor."""
-    return _CONTROL.search(name) is not None
+    return CONTROL.search(name) is not None
 
 
 def octets_of(channel: str) -> int:

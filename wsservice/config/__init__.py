@@ -9,8 +9,10 @@ The modules::
     fields.py        settings: their converters, units and texts
     files.py         the files that settings name
     helptext.py      the help of twistd wsdemo
+    identity.py      the settings of identity
     integrations.py  the settings of operators, a web server and Redis
     limits.py        Limits: limits and timeouts of a connection, with their defaults
+    named.py         the classes and functions that settings name
     origins.py       the web pages that may connect, by their origin
     secretfile.py    a secret in a file of its own
     sources.py       file, environment and command line, merged to a Config

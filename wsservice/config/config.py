@@ -37,6 +37,7 @@ from .fields import (
     to_size,
     to_whole,
 )
+from .identity import IDENTITY
 from .integrations import HISTORY, OPERATION, REDIS, WEBHOOK, Integrations
 from .limits import LIMITS, TIMEOUTS
 from .units import KIB, MIB
@@ -45,7 +46,18 @@ DEFAULT_PORT = 8080
 
 LISTENING, BEHAVIOUR, LOGS = "Listening", "Behaviour", "Logs"
 
-GROUPS = (LISTENING, BEHAVIOUR, LIMITS, TIMEOUTS, LOGS, OPERATION, HISTORY, WEBHOOK, REDIS)
+GROUPS = (
+    LISTENING,
+    BEHAVIOUR,
+    IDENTITY,
+    LIMITS,
+    TIMEOUTS,
+    LOGS,
+    OPERATION,
+    HISTORY,
+    WEBHOOK,
+    REDIS,
+)
 """The groups of all options, in the order of the help."""
 
 _LARGEST_PORT = 65535
@@ -123,7 +135,8 @@ class Config(Integrations):
         "ask clients for certificates of this CA",
         group=LISTENING,
         more="The file has certificates of authorities, in PEM. A client without a certificate of"
-        " one of them is refused in the TLS handshake, on --port and on ssl: endpoints.",
+        " one of them is refused in the TLS handshake, on --port and on ssl: endpoints. With"
+        " --auth-optional, or another --auth beside tls:, a client may show none.",
         common=False,
         reloads=NEW,
     )
@@ -289,7 +302,19 @@ class Config(Integrations):
         """
         return max(self.max_message_size or 16 * MIB, MIB)
 
+    @property
+    def asks_certificates_of_all(self) -> bool:
+        """Return True if no client gets in without a certificate of `tls_client_ca`.
+
+        Some may come without one if `auth_optional` is set, or if `auth` names other credentials
+        beside certificates.
+        """
+        by_certificate = [each.startswith("tls:") for each in self.auth]
+        is_one_of_several = any(by_certificate) and not all(by_certificate)
+        return not self.auth_optional and not is_one_of_several
+
     def __attrs_post_init__(self) -> None:
+        self.check_identity()
         self.check_broker()
         self._check_tls()
         self.check_webhook()

@@ -25,7 +25,7 @@ from .fields import (
     to_size,
     to_whole,
 )
-from .limits import Limits
+from .identity import IdentitySettings
 from .units import MIB
 
 OPERATION, HISTORY, WEBHOOK, REDIS = "Operation", "History", "Webhook", "Redis or Valkey"
@@ -100,7 +100,7 @@ def _parse_inbox_away(value: Any) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Integrations(Limits):
+class Integrations(IdentitySettings):
     """The settings of a service that concern the systems around it."""
 
     admin: str = setting(

@@ -56,11 +56,30 @@ def read_password(option: str, path: str) -> bytes:
     return password
 
 
-def _read(option: str, path: str, wanted: str) -> tuple[bytes, int]:
+def read_private(option: str, path: str, most: int, wanted: str) -> bytes:
+    """Return all bytes of a file of secrets, at most `most`.
+
+    `wanted` says what the file should be. Raises `ConfigError` for a file that is missing or too
+    long, or that every user of the machine may read or write.
+    """
+    octets, mode = _read(option, path, wanted, most + 1)
+    if len(octets) > most:
+        raise ConfigError(f"{option}: {escape(path)} has more than {most} bytes; {wanted}")
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        may = "read" if mode & stat.S_IROTH else "written"
+        raise ConfigError(
+            f"{option}: {escape(path)} may be {may} by every user of this machine; chmod 600 it"
+        )
+    return octets
+
+
+def _read(
+    option: str, path: str, wanted: str, most: int = _MOST + len(b"\r\n") + 1
+) -> tuple[bytes, int]:
     try:
         with open(path, "rb") as file:
             # One byte over the limit shows a file that is too long.
-            return file.read(_MOST + len(b"\r\n") + 1), os.fstat(file.fileno()).st_mode
+            return file.read(most), os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise unreadable(option, path, error, wanted) from None
 

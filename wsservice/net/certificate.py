@@ -19,7 +19,7 @@ from zope.interface import implementer
 from ..config.files import read_file
 from ..errors import ConfigError
 from ..escape import escape
-from .expiry import Expiry
+from .expiry import ValidUntil
 from .server_names import ServerNames, names_of, title_of
 from .transports import tls_reason
 
@@ -95,10 +95,10 @@ class ServerTLS:
         """The certificates in use, without their chains, the first one first."""
         return [_chain(each)[0] for each in (self.options, *self.others)]
 
-    def expiries(self, port: str) -> list[Expiry]:
+    def expiries(self, port: str) -> list[ValidUntil]:
         """Return the ends of the certificates in use. `port` names the port."""
         return [
-            Expiry(port, title_of(each), each.not_valid_after_utc.timestamp())
+            ValidUntil(port, title_of(each), each.not_valid_after_utc.timestamp())
             for each in self.certificates
         ]
 

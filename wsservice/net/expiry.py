@@ -18,7 +18,7 @@ _log = Logger(namespace="wsservice")
 
 
 @attrs.frozen
-class Expiry:
+class ValidUntil:
     """The end of a certificate, in seconds since 1970. `port` is the option that names its port."""
 
     port: str
@@ -26,7 +26,7 @@ class Expiry:
     until: float
 
 
-def warn_of_expiry(expiries: Iterable[Expiry], now: float) -> None:
+def warn_of_expiry(expiries: Iterable[ValidUntil], now: float) -> None:
     """Log a line for each certificate that has ended, or ends soon.
 
     `now` is in seconds since 1970.

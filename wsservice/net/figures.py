@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .expiry import Expiry
+from .expiry import ValidUntil
 
 
 class CertificateFigures(Collector):
     """Collect the metrics of certificates. `expiries` returns those in use."""
 
-    def __init__(self, expiries: Callable[[], Iterable[Expiry]]) -> None:
+    def __init__(self, expiries: Callable[[], Iterable[ValidUntil]]) -> None:
         self._expiries = expiries
 
     def collect(self) -> Iterator[Metric]:

@@ -26,7 +26,7 @@ from ..private.of_twisted import endpoint_within, tls_options_of, use_tls_option
 from .accepting import pause_in_shortage
 from .activation import adopt, missing
 from .certificate import ClientAuthorities, ServerTLS, read_authorities, read_certificates
-from .expiry import Expiry, warn_of_expiry
+from .expiry import ValidUntil, warn_of_expiry
 from .proxied import PREFIX, ProxiedEndpoint
 from .transports import tls_reason
 
@@ -121,7 +121,9 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
 
 
 def _authorities_of(config: Config) -> ClientAuthorities | None:
-    return read_authorities(config.tls_client_ca, True) if config.tls_client_ca else None
+    if not config.tls_client_ca:
+        return None
+    return read_authorities(config.tls_client_ca, config.asks_certificates_of_all)
 
 
 def _tls_of_port(config: Config, authorities: ClientAuthorities | None) -> ServerTLS:
@@ -217,7 +219,7 @@ class Renewal:
 
         return commit
 
-    def expiries(self) -> list[Expiry]:
+    def expiries(self) -> list[ValidUntil]:
         """Return the ends of all certificates in use."""
         return [each for name, tls in self._tls for each in tls.expiries(name)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..auth.identification import Identification
 from ..config.config import Config
 from ..net.notify import ServiceManager
 from ..service.behaviour import find_protocol
@@ -25,4 +26,5 @@ def service_for(
     if count == 1:
         return WebSocketService(config, reactor, manager)
     find_protocol(config.protocol)
+    Identification(config, reactor)
     return ParentService(config, reactor, count, give_up, manager)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from .. import __version__
+from ..auth.identification import Identification
 from ..broker import check as check_broker
 from ..clock import use_monotonic
 from ..config.config import Config
@@ -165,6 +166,7 @@ def check(config: Config) -> None:
     from twisted.internet import reactor
 
     find_protocol(config.protocol)
+    Identification(config, reactor)
     endpoints(config, reactor)
     if config.admin:
         from ..admin import check as check_admin

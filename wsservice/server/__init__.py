@@ -7,7 +7,9 @@ The modules::
     admission.py   how many may connect, and the refusals of the others
     attributes.py  the attributes that each connection begins with, made once
     behaviours.py  ServerProtocol, the greeting and echo behaviours, ServerFactory
+    expiry.py      the end of a user's credential
     handshake.py   the request of one handshake, and the answer that refuses it
+    identity.py    the step of the handshake that finds the user, and renewal
     opening.py     the opening handshake, the server's side
     page/          the pages for people
     peers.py       the client's address, also behind proxies that are trusted

@@ -102,8 +102,16 @@ class Beginning:
         lambda self: succeed(self) if self.state == self.STATE_CLOSED else Deferred()
     )
 
+    #: The address that a trusted proxy names. On the class, since few connections have any.
+    _named_address: Any = None
+
+    @property
+    def client_address(self: Any) -> Any:
+        """The address of its client, of Twisted's types: its peer's, unless a proxy names one."""
+        return self._named_address or self.transport.getPeer()
+
     #: The name of its peer, such as `tcp4:192.0.2.1:5000`.
-    peer = _when_asked(lambda self: peer_descriptor(self.transport.getPeer(), self.transport))
+    peer = _when_asked(lambda self: peer_descriptor(self.client_address, self.transport))
 
     # For text that comes in fragments, or compressed.
     utf8validator = _when_asked(lambda _: Utf8Validator())

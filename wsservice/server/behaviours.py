@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
@@ -37,6 +37,9 @@ from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
 from .peers import Proxies, ip_address
+
+if TYPE_CHECKING:
+    from ..auth.identification import Identification
 
 
 class ServerProtocol(OpeningProtocol):
@@ -277,6 +280,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
     #: The path of health checks, "" for none, and the function that returns True if all is well.
     health_path: str
     is_ready: Callable[[], bool]
+
+    #: Finds the users of clients, None if they are asked for no credential.
+    identification: Identification | None = None
 
     #: True while the service stops: handshakes are refused then.
     is_stopping = False

@@ -5,12 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from ..channels.query import Position
+from ..channels.envelopes import SUBPROTOCOL
+from ..channels.query import (
+    LONGEST,
+    ChannelError,
+    ChannelQuery,
+    Position,
+    asked_for,
+    channel_of,
+    is_too_long,
+)
 from ..http.head import last_head
 from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
 
 NOWHERE: Mapping[str, Position] = MappingProxyType({})
+
+_NOTHING = ChannelQuery()
+_LONG_NAME = Refusal(
+    414,
+    f"the path names a channel of more than {LONGEST} octets",
+    "shorten the path",
+)
+
+
+def named_channels(request: Request) -> tuple[str, ChannelQuery] | Refusal:
+    """Return the channel of a request's path, and what its query names, or why it is refused."""
+    channel = channel_of(request.path)
+    if is_too_long(channel):
+        return _LONG_NAME
+    if not request.query:
+        return channel, _NOTHING
+    try:
+        return channel, asked_for(request.query, channel, SUBPROTOCOL in request.subprotocols)
+    except ChannelError as error:
+        # The text contains nothing of the query, so the peer may see it.
+        return Refusal(400, str(error))
 
 
 class Handshake:
@@ -28,6 +58,7 @@ class Handshake:
         "identified",
         "scheme",
         "since",
+        "subprotocol",
     )
 
     def __init__(self, identified: bool) -> None:
@@ -43,6 +74,8 @@ class Handshake:
         self.denial = b""
         #: The positions from which the client wants to go on, by channel.
         self.since = NOWHERE
+        #: The subprotocol to speak if the behaviour chooses none.
+        self.subprotocol: str | None = None
 
     def feed(self, data: bytes) -> Request | PlainRequest | Refusal | None:
         """Return the request, or its refusal, once enough of it came. Ignore further octets."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -18,17 +18,8 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from ..auth.contract import User
 from ..channels.envelopes import SUBPROTOCOL
-from ..channels.query import (
-    LONGEST,
-    ChannelError,
-    Position,
-    asked_for,
-    channel_of,
-    check_name,
-    is_too_long,
-)
+from ..channels.query import Position, check_name
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
 from ..config.close_codes import CloseCode
 from ..config.origins import check_origin
@@ -37,16 +28,16 @@ from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request
 from ..log.peer import discreet
 from ..metrics import PING_TIMEOUT, close_label
-from ..net.transports import peer_descriptor, peer_name
+from ..net.transports import peer_name
 from ..protocol.compression import Deflate, acceptable
-from ..protocol.connection import Connection
 from ..protocol.events import NOT_COUNTED, NOT_QUEUED
 from ..protocol.lingering import OCTETS_AFTER_REFUSAL
 from ..protocol.owner import Hold, names_of
 from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
-from .handshake import Handshake
+from .handshake import Handshake, named_channels
+from .identity import Identified
 from .peers import descriptor, ip_address
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
@@ -55,18 +46,12 @@ from .switching import checked_decision, switching
 
 _NO_HEADERS: Mapping[str, str | Iterable[str]] = {}
 
-_LONG_NAME = Refusal(
-    414,
-    f"the path names a channel of more than {LONGEST} octets",
-    "shorten the path",
-)
-
 _LOGGED_REASON = 400
 """The largest length, in characters, of a refusal's reason in the log. It may quote the peer."""
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Connection, WebSocketServerProtocol
+    Beginning, Identified, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -89,10 +74,7 @@ class OpeningProtocol(  # type: ignore[misc]
     #: Shows its octets to operators, while any want to see them.
     _watched: Watched | None = None
 
-    _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber)
-
-    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
-    user: User | None = None
+    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber)
 
     #: Its name in the message log.
     _logged_as = "?"
@@ -184,7 +166,9 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def onOpenHandshakeTimeout(self) -> None:
         self.openHandshakeTimeoutCall = None
-        if self.state == self.STATE_CONNECTING:
+        if self._check is not None:
+            self._check.give_up()
+        elif self.state == self.STATE_CONNECTING:
             self.factory.counts.refusals["timed out"] += 1
             self.wasOpenHandshakeTimeout = True
             self._drop_refused(
@@ -196,8 +180,11 @@ class OpeningProtocol(  # type: ignore[misc]
         self.factory.hub.settle(self)
 
     def opening_received(self, data: bytes) -> None:
+        self._contain(self._read_request, data)
+
+    def _contain(self, step: Callable[[Any], None], given: Any) -> None:
         try:
-            self._read_request(data)
+            step(given)
         except Exception:
             failure = discreet(Failure(), self._secrets())
             self.factory.counts.refusals["failed"] += 1
@@ -233,13 +220,10 @@ class OpeningProtocol(  # type: ignore[misc]
             self._handshake = Handshake(identified=self._reader.tcp is self.transport)
         return self._handshake
 
-    def _introduce(self, address: object, named: bool = False) -> None:
-        """Set the client's address, which a trusted proxy has `named`, or else the transport."""
+    def _introduce(self, address: object) -> None:
         self.who = f"{self.id} {peer_name(address)}"
-        # Made from the transport again when it is asked for: few behaviours do.
+        # Made again when it is asked for: few behaviours do.
         self.__dict__.pop("peer", None)
-        if named:
-            self.__dict__["peer"] = peer_descriptor(address, self.transport)
 
     def _identify(self) -> None:
         """Set the peer's address. Behind a balancer, the first octets of the connection name it."""
@@ -303,24 +287,24 @@ class OpeningProtocol(  # type: ignore[misc]
         self.dropConnection(abort)
 
     def _ask(self, request: Request) -> None:
-        """Call `onConnect` of the behaviour, and answer as it decides."""
-        channel = channel_of(request.path)
-        if is_too_long(channel):
-            self._refuse(_LONG_NAME)
+        """Find the channels of a request, and its user, and answer as the behaviour decides."""
+        named = named_channels(request)
+        if isinstance(named, Refusal):
+            self._refuse(named)
             return
-        self.channel = channel
-        if request.query:
-            try:
-                asked = asked_for(request.query, self.channel, SUBPROTOCOL in request.subprotocols)
-            except ChannelError as error:
-                # The text contains nothing of the query, so the peer may see it.
-                self._refuse(Refusal(http.HTTPStatus.BAD_REQUEST, str(error)))
-                return
-            if asked.channels:
-                self._more_channels = asked.channels
-            if asked.since:
-                self._shake_hands().since = asked.since
+        self.channel, asked = named
+        if asked.channels:
+            self._more_channels = asked.channels
+        if asked.since:
+            self._shake_hands().since = asked.since
         self._request = request
+        if self.factory.identification is None:
+            self._admit()
+        else:
+            self._ask_who(request)
+
+    def _admit(self) -> None:
+        """Have `onConnect` decide on a client whose user is known, or that needs none."""
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
         if self._accepts_all():
@@ -365,8 +349,9 @@ class OpeningProtocol(  # type: ignore[misc]
             return  # the connection was lost while onConnect decided
         for channel in self.channels:
             check_name(channel)  # onConnect may have given it another
-        if subprotocol is None and SUBPROTOCOL in self._request.subprotocols:
-            subprotocol = SUBPROTOCOL
+        if subprotocol is None:
+            offered = SUBPROTOCOL in self._request.subprotocols
+            subprotocol = SUBPROTOCOL if offered else self._shake_hands().subprotocol
         if subprotocol is not None:
             self.websocket_protocol_in_use = subprotocol
         extension = self._compress() if self._common.limits.compression else ""

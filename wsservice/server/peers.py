@@ -52,8 +52,8 @@ class Proxies:
             self._report(found, connection)
             connection._shake_hands().scheme = found.scheme
             if found.client is not None:
-                address = _address(found.client)
-                connection._introduce(address, named=True)
+                connection._named_address = address = _address(found.client)
+                connection._introduce(address)
         connection.factory.limits.identify(connection._admission, ip_address(address))
         connection._drop_if_crowded()
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 
+from ..auth.identification import Identification
 from ..broker import open_engine, open_hub
 from ..channels.contract import Hub
 from ..channels.history import history_of
@@ -133,6 +134,7 @@ class ConnectionParts:
         self.factory = ServerFactory(
             config, protocol, self.journal, self.hub, reactor, ids=ids, limits=limits
         )
+        identifying = self._open_identification(config)
         if self.meeting is not None:
             self.meeting.gathering = self.factory.gathering
         history = self.hub.history
@@ -140,13 +142,29 @@ class ConnectionParts:
         #: The calls of all parts, in the order in which they are made.
         self.hooks = Hooks(
             checks=[self.no_room, *meeting.checks, *receiving.checks],
-            reloads=[*telling.reloads, *meeting.reloads, *receiving.reloads],
+            reloads=[
+                *telling.reloads,
+                *meeting.reloads,
+                *receiving.reloads,
+                *identifying.reloads,
+            ],
             shows=[*telling.shows, *meeting.shows, *shown, *receiving.shows],
-            starts=[*telling.starts, *meeting.starts],
+            starts=[*telling.starts, *meeting.starts, *identifying.starts],
             flushes=[*telling.flushes, *receiving.flushes],
             closes=meeting.closes,
-            stops=meeting.stops,
+            stops=[*identifying.stops, *meeting.stops],
         )
+
+    def _open_identification(self, config: Config) -> Hooks:
+        #: Finds the users of clients. The factory has it while `--auth` is given.
+        self.identification = found = Identification(config, self._reactor)
+
+        def put() -> None:
+            self.factory.identification = found if found.is_on else None
+
+        found.changed = put
+        put()
+        return Hooks(reloads=[found], starts=[found.start], stops=[found.stop])
 
     def _open_webhook(self, config: Config) -> Hooks:
         if not config.webhook:

@@ -35,6 +35,8 @@ class Batch:
 _SLACK = 1000
 """Outdated ranks that are kept at most, besides one for each peer."""
 
+_Rank = tuple[int, int, str]
+
 
 @attrs.define(eq=False)
 class _Peer:
@@ -43,9 +45,11 @@ class _Peer:
     name: str
     numbers: deque[int] = attrs.field(factory=deque)
     share: int = 0
+    kept: _Rank = (1, 0, "")
+    """The rank by which the queue finds it, at most the one that it has now."""
 
     @property
-    def rank(self) -> tuple[int, int, str]:
+    def rank(self) -> _Rank:
         """The order in which peers lose events: the least rank is first.
 
         The peer with the largest share loses; among equals, the one with the oldest event.
@@ -76,9 +80,10 @@ class EventQueue:
         self._events: OrderedDict[int, tuple[_Peer, bytes]] = OrderedDict()
         self._last = 0
         self._peers: dict[str, _Peer] = {}
-        # A heap with the rank of each peer, or a lesser rank that it had before. Ranks are renewed
-        # when they come up: to renew each at once would cost a search.
-        self._ranks: list[tuple[int, int, str]] = []
+        # A heap with a rank of each peer, its own or a lesser one that it had before. Ranks are
+        # renewed when they come up: to renew each at once would cost a search. Others of the same
+        # peer are outdated.
+        self._ranks: list[_Rank] = []
         self._octets = 0
         self._batches = 0
         #: Events that were dropped.
@@ -102,12 +107,14 @@ class EventQueue:
         self._octets += len(event)
         known.numbers.append(self._last)
         known.share += self._share(event)
-        heapq.heappush(self._ranks, known.rank)
+        if known.rank < known.kept:
+            known.kept = known.rank
+            heapq.heappush(self._ranks, known.kept)
         while len(self._events) > self._most_events or self._octets > self._most_octets:
             self._remove(self._greediest().numbers[0])
             self.dropped += 1
         if len(self._ranks) > len(self._peers) + _SLACK:
-            self._ranks = [each.rank for each in self._peers.values()]
+            self._ranks = [each.kept for each in self._peers.values()]
             heapq.heapify(self._ranks)
 
     def _share(self, event: bytes) -> int:
@@ -119,12 +126,13 @@ class EventQueue:
         while True:
             rank = self._ranks[0]
             peer = self._peers.get(rank[2])
-            if peer is None:
+            if peer is None or peer.kept != rank:
                 heapq.heappop(self._ranks)
             elif peer.rank == rank:
                 return peer
             else:
-                heapq.heapreplace(self._ranks, peer.rank)
+                peer.kept = peer.rank
+                heapq.heapreplace(self._ranks, peer.kept)
 
     def _remove(self, number: int) -> bytes:
         """Remove the event with this number: the oldest of its peer."""

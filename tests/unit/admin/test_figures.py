@@ -13,7 +13,7 @@ from wsservice import __version__
 from wsservice.admin.figures import Figures
 from wsservice.channels.contract import Sizes
 from wsservice.directory import traffic
-from wsservice.metrics import REFUSALS, Counts, Histogram
+from wsservice.metrics import IDENTITY_REFUSALS, REFUSALS, Counts, Histogram
 from wsservice.protocol import frames
 from wsservice.server.behaviours import EchoServerProtocol, ServerProtocol
 
@@ -275,6 +275,9 @@ def test_refusals() -> None:
     refusals = scraped.values("refusals_total")
     assert sorted(refusals) == sorted(REFUSALS)
     assert refusals.pop("timed out") == 6
+    # Those of `--auth` have a test of their own.
+    identity = {each: refusals.pop(each) for each in IDENTITY_REFUSALS}
+    assert set(identity.values()) == {0}
     assert set(refusals.values()) == {1}
 
 

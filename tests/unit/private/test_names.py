@@ -249,6 +249,7 @@ def inherited() -> dict[str, dict[str, str]]:
     return shared
 
 
+@pytest.mark.slow  # it reads the sources of Twisted and Autobahn
 def test_a_name_that_a_class_shares_with_a_librarys_class_is_listed() -> None:
     # Two meanings of one name would overwrite each other.
     unlisted = {

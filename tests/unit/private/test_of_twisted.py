@@ -266,6 +266,7 @@ except ConfigError as error:
 """
 
 
+@pytest.mark.slow  # a new interpreter
 def test_modules_are_imported_without_any_name_and_a_service_says_so_in_one_line() -> None:
     result = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True)
     first, line = result.stdout.splitlines()

@@ -38,7 +38,7 @@ class TestOrder:
         made = WebSocketService(everything, MemoryReactorClock())
         assert [type(each).__name__ for each in made.parts] == [
             *("Renewal", "ServerFactory", "Journal", "WebSocketService", "Admin"),
-            *("Webhook", "Engine", "BrokerHub", "Inbox"),
+            *("Webhook", "Engine", "BrokerHub", "Inbox", "Identification"),
         ]
 
     def test_it_is_ready(self, everything: Config) -> None:
@@ -69,7 +69,7 @@ class TestOrder:
 
         hooks = made._parts.hooks
         for calls, names in (
-            (hooks.starts, ["webhook", "engine"]),
+            (hooks.starts, ["webhook", "engine", "identification"]),
             (made._face.listens, ["admin listens"]),
             (made._face.starts, ["admin"]),
             (made._nodes.starts, ["cluster"]),
@@ -77,11 +77,13 @@ class TestOrder:
             assert len(calls) == len(names)
             calls[:] = map(note, names)
         made.startService()
-        assert called == ["admin listens", "webhook", "engine", "admin", "cluster"]
+        assert called == [
+            *("admin listens", "webhook", "engine", "identification", "admin", "cluster")
+        ]
         called.clear()
         for calls, names in (
             (hooks.flushes, ["webhook", "inbox"]),
-            (hooks.stops, ["engine"]),
+            (hooks.stops, ["identification", "engine"]),
             (made._nodes.stops, ["cluster"]),
             (made._face.stops, ["admin"]),
         ):
@@ -94,7 +96,7 @@ class TestOrder:
         stopped: list[Any] = []
         made.stopService().addBoth(stopped.append)
         reactor.advance(0)
-        steps = [["webhook", "inbox"], ["hub", "cluster"], ["engine"]]
+        steps = [["webhook", "inbox"], ["hub", "cluster"], ["identification"], ["engine"]]
         for step in [*steps, ["journal", "manager", "admin"]]:
             assert (called, stopped) == (step, [])
             called.clear()

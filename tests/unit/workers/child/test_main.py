@@ -56,6 +56,7 @@ def test_the_kernel_ends_what_does_not_end_by_itself(monkeypatch: pytest.MonkeyP
     assert handlers == {signal.SIGALRM: signal.SIG_DFL}
 
 
+@pytest.mark.slow  # a new interpreter
 def test_without_a_parent_it_ends_with_status_1(tmp_path: Path) -> None:
     ends = [socket.socketpair() for _ in range(3)]
     pid = os.posix_spawn(
