@@ -122,7 +122,7 @@ def _begun(
         .issuer_name(issuer._name)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(until - 3 * _DAY)
+        .not_valid_before(until - (days + 2) * _DAY)
         .not_valid_after(until)
         # Python verifies strictly from 3.13 on (RFC 5280, 4.2.1.1 and 4.2.1.2).
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)

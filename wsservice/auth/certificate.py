@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 from cryptography import x509
 
+from ..channels.query import CONTROL
 from ..config.config import Config
 from ..errors import ConfigError
 from .contract import Authenticator, Credential, Form, Inquiry, User, Verdict
@@ -27,6 +28,9 @@ def _common_names(certificate: x509.Certificate) -> Sequence[Any]:
 
 
 def _subject(certificate: x509.Certificate) -> Sequence[Any]:
+    if any(CONTROL.search(str(each.value)) for each in certificate.subject):
+        # In a string by RFC 4514 a NUL is escaped, so `check_user_id` would find none.
+        raise ValueError("a control character")
     text = certificate.subject.rfc4514_string()
     return [text] if text else []
 
