@@ -25,6 +25,7 @@ SECTIONS = {
     "test_many": "Many connections",
     "test_handshakes": "Opening handshakes",
     "test_addresses": "False addresses",
+    "test_tls": "TLS handshakes",
     "test_limits": "Messages beyond the limits",
     "test_protocol_errors": "Protocol errors",
     "test_random": "Random octets",
