@@ -24,6 +24,7 @@ SECTIONS = {
     "test_endings": "Connections that do not end",
     "test_many": "Many connections",
     "test_handshakes": "Opening handshakes",
+    "test_identity": "Credentials",
     "test_addresses": "False addresses",
     "test_tls": "TLS handshakes",
     "test_limits": "Messages beyond the limits",

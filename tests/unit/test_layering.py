@@ -130,6 +130,7 @@ PURE = [
     "scaling.model",
     "scaling.shown",
     "server.admission",
+    "server.first_message",
     "server.handshake",
     "server.page",
     "auth",

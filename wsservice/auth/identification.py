@@ -79,11 +79,8 @@ class Identification:
         """Return a function that applies settings, with all files read anew."""
         before = self._rules.authenticators
         rules = self._rules_of(config, before)
-        both = [
-            *rules.authenticators.items(),
-            *((type(each).__name__, each) for each in self._extra),
-        ]
-        commits = [each.prepare(config) for spec, each in both if before.get(spec, each) is each]
+        kept = [each for spec, each in rules.authenticators.items() if spec in before]
+        commits = [each.prepare(config) for each in (*kept, *self._extra)]
 
         def commit() -> list[str]:
             changed = [name for each in commits for name in each() or ()]
@@ -197,7 +194,7 @@ class Identification:
             verdict = expired()
         if not isinstance(verdict, Refusal):
             raise TypeError(f"an authenticator returned {type(verdict).__name__}")
-        if verdict.kind == NONE and self._asks_no_more:
+        if verdict.kind == NONE and credential.form is Form.REQUEST and self._asks_no_more:
             return None
         refusal = completed(verdict, self._rules.forms, credential.place)
         if refusal.kind == BAD:

@@ -14,8 +14,8 @@ Open = Callable[[str, Config, Any], Authenticator]
 """A function that takes the value behind the colon, the configuration and the reactor."""
 
 KINDS: dict[str, tuple[str, str]] = {
-    "tls": ("certificate", "open_certificate"),
     "tokens": ("tokens", "open_tokens"),
+    "tls": ("certificate", "open_certificate"),
 }
 """The module of this package for each kind, and the function in it: an `Open`. It raises
 `ConfigError`, whose text begins with `--auth`."""

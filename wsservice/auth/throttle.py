@@ -15,6 +15,9 @@ MOST_ADDRESSES = 10_000
 SECONDS_EACH = 5.0
 """Seconds after which one failure is forgiven."""
 
+_NONE_SECONDS = 1e-6
+"""Seconds of a wait that is none: sums of floating-point numbers lose that much."""
+
 
 class Throttle:
     """Counts the bad credentials of each address.
@@ -45,7 +48,8 @@ class Throttle:
         if not level:
             del self._failures[address]
         # One attempt must fit below the limit.
-        return max(0.0, (level - (self.most - 1)) * SECONDS_EACH)
+        wait = (level - (self.most - 1)) * SECONDS_EACH
+        return wait if wait > _NONE_SECONDS else 0.0
 
     def failed(self, address: str | None) -> None:
         """Count a failure of an address, None for a client without one, such as on a socket."""

@@ -217,6 +217,9 @@ class ServerProtocol(OpeningProtocol):
         if self.state == self.STATE_OPEN:
             self.close(code, reason)
         elif self.state == self.STATE_CONNECTING:
+            first = self._shake_hands().first
+            if first is not None:
+                first.code = code
             self._refuse(refusal)
 
 

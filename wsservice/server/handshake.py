@@ -18,6 +18,7 @@ from ..channels.query import (
 from ..http.head import last_head
 from ..http.refusal import Refusal
 from ..http.request import PlainRequest, Request, RequestReader
+from .first_message import FirstMessage
 
 NOWHERE: Mapping[str, Position] = MappingProxyType({})
 
@@ -55,6 +56,7 @@ class Handshake:
         "_reader",
         "accepted",
         "denial",
+        "first",
         "identified",
         "scheme",
         "since",
@@ -74,6 +76,8 @@ class Handshake:
         self.denial = b""
         #: The positions from which the client wants to go on, by channel.
         self.since = NOWHERE
+        #: The first message, if that is the token: the 101 was sent then.
+        self.first: FirstMessage | None = None
         #: The subprotocol to speak if the behaviour chooses none.
         self.subprotocol: str | None = None
 

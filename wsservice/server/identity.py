@@ -6,26 +6,32 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import attrs
+from autobahn.util import encode_truncate
 from OpenSSL import crypto
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..auth.contract import Credential, User, Verdict
-from ..auth.credentials import admitted, token_of
-from ..auth.refusals import away
-from ..config.close_codes import CloseCode
+from ..auth.credentials import LONGEST, admitted, token_of
+from ..auth.refusals import away, bad_credential
+from ..config.close_codes import MOST_OF_REASON, CloseCode
 from ..errors import CredentialError
 from ..escape import to_mask
 from ..http.refusal import Refusal, RefusedError
 from ..http.request import Request
 from ..log.peer import discreet
 from ..net.timers import Timer
+from ..protocol import frames
+from ..protocol.compression import inflate
 from ..protocol.connection import Connection
 from ..protocol.owner import CLOSING, CONNECTING, OPEN, Hold
+from ..protocol.sending import Kind
 from .admission import address_key
 from .attributes import connection_request
 from .expiry import Expiry
+from .first_message import FirstMessage, FirstMessageError
 from .handshake import Handshake
 from .peers import ip_address
 
@@ -36,6 +42,14 @@ CHECK_SECONDS = 10.0
 """Seconds that a check may take where there is no `--handshake-timeout`."""
 
 _RENEWAL = "a renewal"
+_FIRST_MESSAGE = "the first message"
+_CLOSE = 0x88
+NO_TOKEN = attrs.evolve(bad_credential("no token came in time"), kind="timed out")
+OTHER_SUBPROTOCOL = Refusal(
+    400,
+    "onConnect chose another subprotocol than the 101 had, which was sent before the token came",
+    kind="denied",
+)
 _TOO_LATE = away("the credential could not be checked in time")
 _FAULT = away()
 
@@ -182,6 +196,9 @@ class Identified(Connection):
     _check: Check | None = None
 
     factory: Any
+    openHandshakeTimeoutCall: Any
+    onOpenHandshakeTimeout: Callable[[], None]
+    data: bytes
     _request: Any
 
     def _ask_who(self, request: Request) -> None:
@@ -190,7 +207,7 @@ class Identified(Connection):
         if isinstance(found, Refusal):
             self._refuse(found)
         elif found is None:
-            self._let_in(request)
+            self._go_without(request)
         else:
             self._check_credential(found, partial(self._contain, self._decided_who))
             if self._check is not None:
@@ -211,9 +228,18 @@ class Identified(Connection):
         if isinstance(verdict, Refusal):
             self._refuse(verdict)
             return
-        if verdict is not None:
-            self.user = verdict
+        if verdict is None:
+            self._go_without(self._request)
+            return
+        self.user = verdict
         self._let_in(self._request)
+
+    def _go_without(self, request: Request) -> None:
+        """Admit a request without a credential, or wait for its token."""
+        if self.factory.identification.takes_first_message:
+            self._wait_for_token()
+        else:
+            self._let_in(request)
 
     def _let_in(self, request: Request) -> None:
         self._request = shown = admitted(request)
@@ -221,6 +247,60 @@ class Identified(Connection):
             # A browser gives up if it offered subprotocols and the server speaks none.
             self._shake_hands().subprotocol = next(iter(shown.subprotocols), None)
         self._admit()
+
+    def _wait_for_token(self) -> None:
+        """Answer with 101, and take the first message as the token. The connection is not open."""
+        handshake = self._shake_hands()
+        # `onConnect` is not called yet, and a browser gives up without the subprotocol it offered.
+        handshake.subprotocol = next(iter(self._request.subprotocols), None)
+        self._switch(None, {})
+        extension = self._perMessageCompress
+        handshake.first = FirstMessage(
+            None if extension is None else partial(inflate, extension, limit=LONGEST)
+        )
+        if self.openHandshakeTimeoutCall is not None:
+            self.openHandshakeTimeoutCall.cancel()
+        self.openHandshakeTimeoutCall = self.factory._batched_timer.call_later(
+            self._common.limits.handshake_timeout or CHECK_SECONDS, self.onOpenHandshakeTimeout
+        )
+
+    def _read_first(self, data: bytes) -> None:
+        """Take octets of a client that has to send its token."""
+        first = self._shake_hands().first
+        if first is None or first.token is not None or self.state not in CONNECTING:
+            return
+        try:
+            token = first.feed(data)
+            while first.pongs:
+                self._queue.put_other(first.pongs.pop(0), Kind.PONG)
+            if token is None:
+                return
+            credential = token_of(token, _FIRST_MESSAGE)
+        except FirstMessageError as error:
+            first.code = error.code
+            self._refuse(bad_credential(str(error)))
+        except RefusedError as error:
+            self._refuse(error.refusal)
+        else:
+            # What comes behind the token waits until it is decided.
+            self.data = first.rest
+            self._reader.hold(Hold.DECIDING)
+            self._check_credential(credential, partial(self._contain, self._decided_who))
+
+    def _refusal_frame(self, first: FirstMessage, status: int, denial: bytes) -> tuple[int, bytes]:
+        """Return the close code for a status of HTTP, and the close frame, after the 101."""
+        code = first.code
+        if code is None:
+            overload = self._common.limits.overload_code
+            code = {500: CloseCode.INTERNAL_ERROR, 503: overload}.get(
+                status, CloseCode.POLICY_VIOLATION
+            )
+        reason = encode_truncate(denial.decode(errors="replace").strip(), MOST_OF_REASON)
+        return code, frames.encode(_CLOSE, code.to_bytes(2, "big") + reason, b"")
+
+    def _switch(self, subprotocol: str | None, headers: Any) -> None:
+        """Answer with 101. To be overridden."""
+        raise NotImplementedError
 
     def _shake_hands(self) -> Handshake:
         """Return the opening handshake. To be overridden."""

@@ -37,7 +37,7 @@ from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
-from .identity import Identified
+from .identity import NO_TOKEN, OTHER_SUBPROTOCOL, Identified
 from .peers import descriptor, ip_address
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
@@ -168,7 +168,11 @@ class OpeningProtocol(  # type: ignore[misc]
         self.openHandshakeTimeoutCall = None
         if self._check is not None:
             self._check.give_up()
-        elif self.state == self.STATE_CONNECTING:
+        elif self.state != self.STATE_CONNECTING:
+            return
+        elif self._shake_hands().first is not None:
+            self._refuse(NO_TOKEN)
+        else:
             self.factory.counts.refusals["timed out"] += 1
             self.wasOpenHandshakeTimeout = True
             self._drop_refused(
@@ -180,7 +184,8 @@ class OpeningProtocol(  # type: ignore[misc]
         self.factory.hub.settle(self)
 
     def opening_received(self, data: bytes) -> None:
-        self._contain(self._read_request, data)
+        upgraded = self._handshake is not None and self._handshake.first is not None
+        self._contain(self._read_first if upgraded else self._read_request, data)
 
     def _contain(self, step: Callable[[Any], None], given: Any) -> None:
         try:
@@ -349,15 +354,11 @@ class OpeningProtocol(  # type: ignore[misc]
             return  # the connection was lost while onConnect decided
         for channel in self.channels:
             check_name(channel)  # onConnect may have given it another
-        if subprotocol is None:
-            offered = SUBPROTOCOL in self._request.subprotocols
-            subprotocol = SUBPROTOCOL if offered else self._shake_hands().subprotocol
-        if subprotocol is not None:
-            self.websocket_protocol_in_use = subprotocol
-        extension = self._compress() if self._common.limits.compression else ""
-        if subprotocol == SUBPROTOCOL:
-            self._framing = Enveloping(self, self._perMessageCompress, self._common.wall)
-        self.sendData(switching(self._request.headers, headers, subprotocol, extension))
+        if self._shake_hands().first is None:
+            self._switch(subprotocol, headers)
+        elif subprotocol not in (None, self.websocket_protocol_in_use):
+            self._refuse(OTHER_SUBPROTOCOL)
+            return
         self._shake_hands().accepted = True
         self.state = self.STATE_OPEN
         counts = self.factory.counts
@@ -369,6 +370,18 @@ class OpeningProtocol(  # type: ignore[misc]
         self._onOpen()
         if "is_open" in self.__dict__:
             self.is_open.callback(None)
+
+    def _switch(self, subprotocol: str | None, headers: Mapping[str, str | Iterable[str]]) -> None:
+        """Answer with 101."""
+        if subprotocol is None:
+            offered = SUBPROTOCOL in self._request.subprotocols
+            subprotocol = SUBPROTOCOL if offered else self._shake_hands().subprotocol
+        if subprotocol is not None:
+            self.websocket_protocol_in_use = subprotocol
+        extension = self._compress() if self._common.limits.compression else ""
+        if subprotocol == SUBPROTOCOL:
+            self._framing = Enveloping(self, self._perMessageCompress, self._common.wall)
+        self.sendData(switching(self._request.headers, headers, subprotocol, extension))
 
     def _compress(self) -> str:
         """Turn permessage-deflate on if it was offered, and return its header for the answer."""
@@ -389,16 +402,18 @@ class OpeningProtocol(  # type: ignore[misc]
         """Refuse, in words of our own, since Autobahn's reason may contain text from the peer."""
         if self.state != self.STATE_CONNECTING:
             return
-        code = int(code)
+        handshake = self._shake_hands()
+        code, frame = int(code), b""
+        if handshake.first is not None:
+            code, frame = self._refusal_frame(handshake.first, code, handshake.denial)
         self.log.info(
-            "[{who}] refused with {code}: {reason}",
+            "[{who}] refused with {code:d}: {reason}",
             who=self.who,
             code=code,
             reason=masked(str(reason or ""), self._secrets())[:_LOGGED_REASON],
         )
-        handshake = self._shake_hands()
         headers = [*(TEXT if handshake.denial else []), *(responseHeaders or [])]
-        self.sendData(handshake.answer(code, headers, handshake.denial))
+        self.sendData(frame or handshake.answer(code, headers, handshake.denial))
         self._end_refused(reason)
 
     def _forget_heads(self) -> None:
