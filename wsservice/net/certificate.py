@@ -44,6 +44,8 @@ class ClientAuthorities:
     def ask(self, options: CertificateOptions) -> None:
         """Make TLS options ask clients for a certificate. They must not have been used yet."""
         roots = [X509.from_cryptography(each) for each in self.certificates]
+        # Options of an `ssl:` endpoint were made by Twisted, without roots. Others have them in a
+        # form that only their constructor makes.
         asking = CertificateOptions(verify=True, caCerts=roots)
         options.trustRoot, options.verify = asking.trustRoot, True
         options.requireCertificate = self.is_required
@@ -105,6 +107,7 @@ class ServerTLS:
 
 def _changes(before: ServerTLS, after: ServerTLS) -> list[str]:
     """Return what differs, in words."""
+    # By fingerprint, since files that did not change are read again too.
     known = [_identity(each) for each in (before.options, *before.others)]
     changed = [each for each in (after.options, *after.others) if _identity(each) not in known]
     several = bool(before.others or after.others)
@@ -211,6 +214,8 @@ def _chooser(
     first: x509.Certificate, others: Sequence[CertificateOptions]
 ) -> Callable[[bytes | None], SSL.Context | None]:
     """Return a function that returns the context for a name, None for the first certificate's."""
+    # None leaves the connection with the first context. After a switch OpenSSL verifies the client
+    # by the new context, so each has the same authorities.
     named: list[tuple[list[str], SSL.Context | None]] = [(names_of(first), None)]
     named += [(names_of(_chain(each)[0]), each.getContext()) for each in others]
     return ServerNames(named).find

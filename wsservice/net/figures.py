@@ -18,6 +18,8 @@ class CertificateFigures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric family. `prometheus_client` calls it at each scrape."""
+        # Two certificates may have the same name, one with RSA and one with ECDSA, and Prometheus
+        # refuses two samples with the same labels. The earlier end is the one to act upon.
         ends: dict[tuple[str, str], float] = {}
         for each in self._expiries():
             labels = (each.port, each.certificate)

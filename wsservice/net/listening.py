@@ -151,6 +151,7 @@ def endpoint(
         if secure is not None:
             options = tls_options_of(secure)
             if authorities is not None:
+                # Before `ServerTLS` makes the context, which cannot be changed later.
                 authorities.ask(options)
             use_tls_options(secure, ServerTLS(options, authorities=authorities))
     except Exception as error:

@@ -70,6 +70,7 @@ class ServerNames(Generic[_T]):
         """
         if asked is None or len(asked) > _LONGEST:
             return None
+        # OpenSSL has refused a NUL by now, but no other octet. A replaced one is in no certificate.
         name = asked.decode("ascii", "replace").lower().removesuffix(".")
         if name in self._exact:
             return self._exact[name]

@@ -16,6 +16,7 @@ from wsservice.directory.listing import Wanted, list_of
 from wsservice.http import forwarded
 from wsservice.server import peers
 from wsservice.server.behaviours import ServerFactory, ServerProtocol
+from wsservice.server.identity import ConnectionInquiry
 from wsservice.webhook import events as webhook
 
 from ..http.test_request import head
@@ -61,6 +62,15 @@ def test_all_that_names_the_peer_names_the_client() -> None:
     assert listed["peer"] == "203.0.113.9:77"
     assert json.loads(webhook.connect(server, 0.0))["peer"] == "203.0.113.9:77"
     assert webhook.peer_of(server) == "203.0.113.9"
+
+
+def test_a_credential_is_checked_for_the_clients_address() -> None:
+    factory = behind()
+    named, stranger = (
+        ConnectionInquiry(asks(factory, FORGED, address=address).server)
+        for address in (PROXY, STRANGER)
+    )
+    assert (named.address, stranger.address) == ("6.6.6.6", "192.0.2.1")
 
 
 def test_without_a_port_there_is_0() -> None:
