@@ -84,36 +84,45 @@ class Roster:
 class HandedLimits(ConnectionLimits):
     """The limits of a worker, which carries out its parent's decisions.
 
-    The worker itself only checks that it has a free descriptor, and the limit per address: of
-    clients behind a balancer the parent does not know it. All others the parent has counted, so
-    the worker finds no more of them than are allowed.
+    The worker itself only checks that it has a free descriptor, and the limit per address for
+    clients behind a balancer or a trusted proxy, whose addresses the parent does not know.
     """
 
     def __init__(self, roster: Roster, most_per_address: int) -> None:
         super().__init__(0, most_per_address)
         self._roster = roster
         self._numbers: dict[Admission, int] = {}
+        # Those that the parent has counted by their address.
+        self._known: set[Admission] = set()
 
     def change(self, most: int, most_per_address: int) -> None:
-        """Set the limit per address for new connections."""
+        """Set the limit per address for new connections, where it is counted here."""
         super().change(0, most_per_address)
 
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
-        """Count a connection that was handed over."""
+        """Count a connection that was handed over. `address` is None if the parent has none."""
         handing = self._roster.begun()
         if handing is None or handing.verdict is Verdict.ADMITTED:
-            admission = super().arrive(address, descriptor)
+            admission = super().arrive(None, descriptor)
         elif handing.verdict is Verdict.REFUSED:
             admission = Admission(self._turn_away())
         else:
             admission = Admission(handing.verdict)
         if handing is not None:
             self._numbers[admission] = handing.number
+        if address is not None:
+            self._known.add(admission)
         return admission
+
+    def identify(self, admission: Admission, address: str | None) -> None:
+        """Set the IP address of a connection, unless the parent knows it."""
+        if admission not in self._known:
+            super().identify(admission, address)
 
     def leave(self, admission: Admission) -> None:
         """Forget a connection that is over. Idempotent."""
         super().leave(admission)
+        self._known.discard(admission)
         number = self._numbers.pop(admission, None)
         if number is not None:
             self._roster.left(number)

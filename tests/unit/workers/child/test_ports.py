@@ -157,15 +157,19 @@ class TestRosterAndLimits:
         handed.limits.leave(admission)
         assert handed.told() == [ConnectionsChanged((1,), (1,))]
 
-    def test_only_the_parent_counts_them_all(self, handed: Handed) -> None:
+    def test_what_the_parent_counts_is_not_counted_here(self, handed: Handed) -> None:
         for most in (0, 1):
-            handed.limits.change(most, 0)
+            handed.limits.change(most, most)
             for number in range(5):
                 handed.hand(number)
                 handed.listener.accept()[0].close()
-                assert handed.limits.arrive("192.0.2.1").verdict is Verdict.ADMITTED
+                admission = handed.limits.arrive("192.0.2.1")
+                handed.limits.identify(admission, "192.0.2.1")
+                assert admission.verdict is Verdict.ADMITTED
+                handed.limits.leave(admission)
+        assert not handed.limits._known
 
-    def test_addresses_are_counted_here_too(self, handed: Handed) -> None:
+    def test_an_address_that_comes_later_is_counted_here(self, handed: Handed) -> None:
         limits = HandedLimits(handed.roster, 1)
         admissions = []
         for number in (1, 2):
