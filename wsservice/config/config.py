@@ -117,6 +117,7 @@ class Config(Integrations):
         " for (SNI), and the first one otherwise.",
         repeatable=True,
         reloads=NEW,
+        in_toml="str | tuple[str, ...]",
     )
     tls_key: tuple[str, ...] = setting(
         (),
@@ -127,6 +128,7 @@ class Config(Integrations):
         more="The file is PEM and not encrypted. Give one for each --tls-cert, in the same order.",
         repeatable=True,
         reloads=NEW,
+        in_toml="str | tuple[str, ...]",
     )
     tls_client_ca: str = setting(
         "",
