@@ -191,7 +191,7 @@ def test_nothing_is_taken_before_the_token(attack: Attack) -> str:
         peer = attack.socket()
         peer.sendall(offer)
         peers.append((peer, says[number % len(says)]))
-    codes: set[int | None] = set()
+    codes: set[int] = set()
     began = time.monotonic()
     for peer, said in peers:
         head = b""

@@ -48,11 +48,11 @@ def test_each_command_prints_what_is_printed(
             text = text.replace(port, free)
         for script, expected in list(commands(text.splitlines())):
             if script.startswith("twistd"):
-                port = int(script.partition("--port ")[2].split()[0])
-                served = f"umask 077; exec {script.removesuffix(' &')} > server-{port}.txt"
+                at = script.partition("--port ")[2].split()[0]
+                served = f"umask 077; exec {script.removesuffix(' &')} > server-{at}.txt"
                 started = subprocess.Popen(["bash", "-c", served], start_new_session=True, **how)
                 groups.append(started)
-                wait_until(lambda port=port: can_connect(port), "the server")  # type: ignore[misc]
+                wait_until(lambda at=at: can_connect(int(at)), "the server")  # type: ignore[misc]
                 continue
             result = subprocess.run(
                 ["bash", "-c", f"umask 077; {script}"],

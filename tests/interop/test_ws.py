@@ -6,9 +6,12 @@ import base64
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from wsservice.auth.tokens import line_of
 
 from ..integration.processes import Program, Programs
 from ..needs import need, need_program
@@ -161,3 +164,44 @@ def test_a_close_by_ws_that_was_expected_or_not(
     _server, url = ws_server(programs, node, "close", code)
     client = programs.client(url, "-m", "anything", "--expect-close", "4001")
     assert client.wait() == status, client.stderr.text
+
+
+def logged_in(programs: Programs, node: str, *options: str) -> Callable[..., list[str]]:
+    """A server with users; a function that logs in, and returns what ws saw."""
+    token, line = line_of("tom")
+    path = programs.folder / "tokens.txt"
+    path.touch(0o600)
+    path.write_text(line)
+    server = programs.twistd("--port", "0", "--auth", "tokens:tokens.txt", *options)
+    url = f"ws://localhost:{server.port}/"
+
+    def login(way: str, given: str = token) -> list[str]:
+        client = programs.start(node, HERE / "login.js", url, way, given)
+        assert client.wait() == 0
+        return client.stdout.lines
+
+    return login
+
+
+def test_ws_logs_in_by_a_header_and_by_a_subprotocol(programs: Programs, node: str) -> None:
+    login = logged_in(programs, node)
+    greeted = ["received: Hello from server", "closed: 1005 "]
+    assert login("header") == ["open: no subprotocol", *greeted]
+    assert login("subprotocol") == ["open: chat", *greeted]
+    # As browsers do, ws wants a subprotocol where it offered one.
+    (error, closed) = login("alone")
+    assert (error, closed) == ("error: Server sent no subprotocol", "closed: 1006 ")
+    (refused,) = login("header", "nonsense")
+    assert refused == 'refused: 401 Bearer realm="websocket"'
+
+
+def test_ws_logs_in_by_its_first_message(programs: Programs, node: str) -> None:
+    # ws compresses it, which is more than one octet long.
+    login = logged_in(programs, node, "--auth-first-message", "--compression", "on")
+    greeted = ["received: Hello from server", "closed: 1005 "]
+    assert login("message") == ["open: no subprotocol", *greeted]
+    assert login("message", "n" * 2000) == [
+        "open: no subprotocol",
+        "closed: 1008 the token is unknown",
+    ]
+    assert login("message", "n" * 9000)[1].startswith("closed: 1008 the ")

@@ -15,3 +15,8 @@ The modules::
     throttle.py        addresses that show bad credentials, slowed down
     tokens.py          --auth tokens:FILE
 """
+
+from ..errors import CredentialError
+from .contract import User
+
+__all__ = ["CredentialError", "User"]

@@ -30,9 +30,14 @@ BEARER = "bearer."
 COOKIE = "a cookie"
 """The place of a credential that browsers send whatever page asks."""
 
+_AUTHORIZATION, _SUBPROTOCOL = "the Authorization header", "a subprotocol"
+
 _QUERY = {"access_token": Form.TOKEN, "ticket": Form.TICKET}
 """The parameters of a query that hold a credential (RFC 6750, 2.3)."""
 
+_TWO = attrs.evolve(
+    bad_credential("the request has more than one credential", "send one"), status=400
+)
 _NONE_KNOWN = Credential(Form.REQUEST, "", "the request")
 
 _SUBPROTOCOLS = "sec-websocket-protocol"
@@ -73,21 +78,14 @@ def find(
     for none. `certificate` returns the client's certificate, None if it showed none. Raises
     `RefusedError` with 401 for a malformed one, or one of another form, and with 400 for two.
     """
-    found = list(_found(request, forms))
-    if len(found) > 1:
-        raise RefusedError(
-            attrs.evolve(
-                bad_credential("the request has more than one credential", "send one"), status=400
-            )
-        )
+    found = _found(request, forms)
     if found:
-        (credential,) = found
+        credential = found[0]
+        if len(found) > 1:
+            raise RefusedError(_TWO)
         if credential.form not in forms:
-            raise RefusedError(
-                bad_credential(
-                    f"a {credential.form.value} is not taken here, in {credential.place}"
-                )
-            )
+            problem = f"a {credential.form.value} is not taken here, in {credential.place}"
+            raise RefusedError(bad_credential(problem))
         return credential
     if cookie and Form.TOKEN in forms and "cookie" in request.headers:
         token = _of_cookie(request.headers["cookie"], cookie)
@@ -117,7 +115,7 @@ def admitted(request: Request) -> Request:
     headers = {name: each for name, each in request.headers.items() if name != _SUBPROTOCOLS}
     if names:
         headers[_SUBPROTOCOLS] = ", ".join(names)
-    return attrs.evolve(request, target=target, subprotocols=names, headers=headers, lines=None)
+    return Request(target, request.host, request.origin, names, headers)
 
 
 def _without_credentials(request: Request) -> str:
@@ -129,27 +127,35 @@ def _without_credentials(request: Request) -> str:
     return f"{request.path}?{'&'.join(kept)}" if kept else request.path
 
 
-def _found(request: HasCredential, forms: frozenset[Form]) -> Iterator[Credential]:
+def _found(request: HasCredential, forms: frozenset[Form]) -> list[Credential]:
+    """Return the credentials that a client sent on purpose."""
+    found = []
     authorization = request.headers.get("authorization")
     if authorization is not None:
         credential = _of_authorization(authorization)
         if credential is not None:
-            yield credential
+            found.append(credential)
         elif Form.REQUEST not in forms:
             raise RefusedError(
                 bad_credential("the scheme of Authorization is not taken here", "use Bearer")
             )
     for name in request.subprotocols:
         if name.startswith(BEARER):
-            place = "a subprotocol"
-            yield Credential(Form.TOKEN, _checked(name.removeprefix(BEARER), place), place)
+            text = _checked(name.removeprefix(BEARER), _SUBPROTOCOL)
+            found.append(Credential(Form.TOKEN, text, _SUBPROTOCOL))
     # Most requests have no query, and most queries no credential.
     if "?" in request.target:
-        for part in request.query.split("&"):
-            name, _, value = part.partition("=")
-            if name in _QUERY:
-                place = f"?{name}="
-                yield Credential(_QUERY[name], _checked(_decoded(value, place), place), place)
+        found += _of_query(request.query)
+    return found
+
+
+def _of_query(query: str) -> Iterator[Credential]:
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        form = _QUERY.get(name)
+        if form is not None:
+            place = f"?{name}="
+            yield Credential(form, _checked(_decoded(value, place), place), place)
 
 
 def _checked(text: str, place: str) -> str:
@@ -178,7 +184,7 @@ def _decoded(value: str, place: str) -> str:
 def _of_authorization(value: str) -> Credential | None:
     scheme, _, rest = value.partition(" ")
     rest = rest.strip(" ")
-    place = "the Authorization header"
+    place = _AUTHORIZATION
     if scheme.lower() == "bearer":
         return Credential(Form.TOKEN, _checked(rest, place), place)
     if scheme.lower() == "basic":

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ..config.config import Config
 from ..config.named import find_named
@@ -64,9 +65,11 @@ async def _awaited(answer: Awaitable[Any], credential: Credential) -> Verdict:
         return _refusal(error)
 
 
-def _failed(failure: Any) -> Refusal:
-    failure.trap(CredentialError)
-    return _refusal(failure.value)
+def _failed(failure: Failure) -> Refusal | Failure:
+    # Not by `trap`, which raises: a traceback for each cancelled call is work for the collector.
+    if isinstance(failure.value, CredentialError):
+        return _refusal(failure.value)
+    return failure
 
 
 def _verdict(answer: Any, credential: Credential) -> Verdict:

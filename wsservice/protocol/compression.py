@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autobahn.exception import PayloadCorruptError, PayloadExceededError
@@ -293,6 +293,22 @@ def server_accept(
         window_bits=min(WINDOW_BITS, offer.request_max_window_bits or WINDOW_BITS),
         mem_level=MEMORY_LEVEL,
     )
+
+
+def agreed(
+    extensions: Sequence[Extension],
+    accept: Callable[[list[PerMessageDeflateOffer]], PerMessageDeflateOfferAccept | None],
+) -> tuple[Deflate | None, str]:
+    """Return what a server and a client agree on: the extension, and the header of the answer.
+
+    `extensions` are those that the client offered. `accept` chooses, as `server_accept` does.
+    Returns None and "" if they agree on none.
+    """
+    offers = [PerMessageDeflateOffer.parse(each) for _, each in acceptable(extensions)]
+    chosen = accept(offers)
+    if chosen is None:
+        return None, ""
+    return Deflate.create_from_offer_accept(True, chosen), chosen.get_extension_string()
 
 
 def client_offers() -> list[PerMessageDeflateOffer]:

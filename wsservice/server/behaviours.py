@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..auth.contract import User
 from ..channels.contract import Hub
 from ..channels.envelopes import Envelope, of_gap
 from ..channels.query import Position
@@ -21,6 +24,7 @@ from ..clock import monotonic_of
 from ..config.close_codes import CloseCode
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
+from ..errors import CredentialError
 from ..http.forwarded import TrustedProxies
 from ..http.refusal import Refusal
 from ..log.journal import Journal
@@ -34,6 +38,7 @@ from ..protocol.options import ConnectionFactory, common_options, deployed, rede
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
+from .identity import NO_USER
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
 from .peers import Proxies, ip_address
@@ -184,6 +189,31 @@ class ServerProtocol(OpeningProtocol):
         Return the number of connections that took it. Raises as the hub's `publish`.
         """
         return self.factory.hub.publish(self.channel, payload, isBinary)
+
+    def renew(self, token: str) -> Deferred[User]:
+        """Check a new token of this connection's user, and put it in the place of the old one.
+
+        The connection is then closed when the new token expires. Call this where a behaviour gets
+        one from its client, such as in `onMessage`. The Deferred fires with the new `User`, which
+        `user` is from then on. It fails with `wsservice.auth.CredentialError` if the token is
+        bad, is another user's, or cannot be checked now, and the connection stays as it is. If no
+        callback catches that error, it closes the connection with 1008. Bad tokens count for
+        `--auth-failures`.
+        """
+        return (
+            fail(CredentialError(NO_USER))
+            if self._identified is None
+            else (self._identified.renew(token))
+        )
+
+    def callback_failed(self, failure: Failure) -> None:
+        """Log the failure of a callback, and close with 1011; with 1008 for `CredentialError`."""
+        if failure.check(CredentialError) and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            # No fault of the behaviour, so without a traceback: a peer could fill the log.
+            self._reader.callbacks.forget(*self._farewells())
+            self.fail_connection(CloseCode.POLICY_VIOLATION, str(failure.value))
+        else:
+            super().callback_failed(failure)
 
     def watch(self, watcher: Watcher) -> None:
         """Show octets to a watcher from now on. The connection must be open."""

@@ -10,7 +10,6 @@ import attrs
 from autobahn.util import encode_truncate
 from OpenSSL import crypto
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..auth.contract import Credential, User, Verdict
@@ -25,14 +24,12 @@ from ..log.peer import discreet
 from ..net.timers import Timer
 from ..protocol import frames
 from ..protocol.compression import inflate
-from ..protocol.connection import Connection
-from ..protocol.owner import CLOSING, CONNECTING, OPEN, Hold
+from ..protocol.owner import CONNECTING, OPEN, Hold
 from ..protocol.sending import Kind
 from .admission import address_key
 from .attributes import connection_request
 from .expiry import Expiry
 from .first_message import FirstMessage, FirstMessageError
-from .handshake import Handshake
 from .peers import ip_address
 
 if TYPE_CHECKING:
@@ -44,7 +41,8 @@ CHECK_SECONDS = 10.0
 _RENEWAL = "a renewal"
 _FIRST_MESSAGE = "the first message"
 _CLOSE = 0x88
-NO_TOKEN = attrs.evolve(bad_credential("no token came in time"), kind="timed out")
+NO_USER = "the connection has no user, or is not open"
+_NO_TOKEN = attrs.evolve(bad_credential("no token came in time"), kind="timed out")
 OTHER_SUBPROTOCOL = Refusal(
     400,
     "onConnect chose another subprotocol than the 101 had, which was sent before the token came",
@@ -92,12 +90,14 @@ class ConnectionInquiry:
         return connection_request(self._connection)
 
 
-class Check:
-    """A credential that is being checked. It calls `done` with the verdict, once."""
+class Check(ConnectionInquiry):
+    """A credential that is being checked. It calls `done` with the verdict, once.
+
+    An error of `done` is raised from `begin`, or contained by the connection later.
+    """
 
     __slots__ = (
         "_answer",
-        "_connection",
         "_credential",
         "_done",
         "_identification",
@@ -106,7 +106,7 @@ class Check:
     )
 
     def __init__(self, connection: Any, credential: Credential, done: Done) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._identification: Identification = connection.factory.identification
         self._credential = credential
         self._done = done
@@ -117,13 +117,13 @@ class Check:
 
     def begin(self) -> None:
         """Ask the authenticator. Without a wait, `is_over` is True after this."""
-        inquiry = ConnectionInquiry(self._connection)
         try:
-            answer = self._identification.check(self._credential, inquiry, self._address)
+            answer = self._identification.check(self._credential, self, self._key)
         except Exception:
             self._failed(Failure())
             return
-        if isinstance(answer, Awaitable):
+        # The first is nearly always so, and takes no look at an abstract class.
+        if type(answer) is not User and isinstance(answer, Awaitable):
             self._wait(answer)
         else:
             self._answered(answer)
@@ -133,9 +133,9 @@ class Check:
         if not self.is_over:
             self._end(_TOO_LATE)
 
-    def _address(self) -> str | None:
+    def _key(self) -> str | None:
         """Return the key by which failures of the client's address are counted."""
-        address = ConnectionInquiry(self._connection).address
+        address = self.address
         return None if address is None else address_key(address)
 
     def _wait(self, answer: Awaitable[Verdict]) -> None:
@@ -143,13 +143,14 @@ class Check:
         self._identification.pending += 1
         seconds = self._connection._common.limits.handshake_timeout or CHECK_SECONDS
         self._timer = self._connection.factory._batched_timer.call_later(seconds, self.give_up)
+        self._done = partial(self._connection._contain, self._done)
         self._answer.addCallbacks(self._answered, self._failed)
 
     def _answered(self, verdict: object) -> None:
         if self.is_over:
             return
         try:
-            settled = self._identification.settled(verdict, self._credential, self._address)
+            settled = self._identification.settled(verdict, self._credential, self._key)
         except Exception:
             self._failed(Failure())
         else:
@@ -185,176 +186,155 @@ async def _await(answer: Awaitable[Verdict]) -> Verdict:
     return await answer
 
 
-class Identified(Connection):
-    """A connection that has a user."""
+class Identified:
+    """The part of a connection that finds its user, renews it, and ends with it.
 
-    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
-    user: User | None = None
+    It is made for each connection of a service with `--auth`.
+    """
 
-    # On the class, since few connections have any.
-    _expiry: Expiry | None = None
-    _check: Check | None = None
+    __slots__ = ("_check", "_connection", "_expiry")
 
-    factory: Any
-    openHandshakeTimeoutCall: Any
-    onOpenHandshakeTimeout: Callable[[], None]
-    data: bytes
-    _request: Any
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._check: Check | None = None
+        self._expiry: Expiry | None = None
 
-    def _ask_who(self, request: Request) -> None:
+    # The opening handshake
+
+    def ask(self, request: Request) -> None:
         """Find the user of a request, and admit or refuse it."""
-        found = self.factory.identification.credential(request, self._certificate)
+        connection = self._connection
+        found = connection.factory.identification.credential(request, self._certificate)
         if isinstance(found, Refusal):
-            self._refuse(found)
+            connection._refuse(found)
         elif found is None:
             self._go_without(request)
         else:
-            self._check_credential(found, partial(self._contain, self._decided_who))
+            self._begin(found, self._decided)
             if self._check is not None:
                 # Read nothing until it is decided.
-                self._reader.hold(Hold.DECIDING)
+                connection._reader.hold(Hold.DECIDING)
 
-    def _check_credential(self, credential: Credential, done: Done) -> None:
-        check = Check(self, credential, done)
+    def _begin(self, credential: Credential, done: Done) -> None:
+        check = Check(self._connection, credential, done)
         check.begin()
         if not check.is_over:
             self._check = check
 
-    def _decided_who(self, verdict: Verdict | None) -> None:
+    def _decided(self, verdict: Verdict | None) -> None:
         """Admit or refuse a request, after its credential was checked."""
         self._check = None
-        if self.state not in CONNECTING:
+        connection = self._connection
+        if connection.state not in CONNECTING:
             return  # refused meanwhile, since the service stops; or lost
         if isinstance(verdict, Refusal):
-            self._refuse(verdict)
-            return
-        if verdict is None:
-            self._go_without(self._request)
-            return
-        self.user = verdict
-        self._let_in(self._request)
+            connection._refuse(verdict)
+        elif verdict is None:
+            self._go_without(connection._request)
+        else:
+            connection.user = verdict
+            self._let_in(connection._request)
 
     def _go_without(self, request: Request) -> None:
         """Admit a request without a credential, or wait for its token."""
-        if self.factory.identification.takes_first_message:
-            self._wait_for_token()
+        identification = self._connection.factory.identification
+        if identification is not None and identification.takes_first_message:
+            self._wait_for_token(request)
         else:
             self._let_in(request)
 
     def _let_in(self, request: Request) -> None:
-        self._request = shown = admitted(request)
+        connection = self._connection
+        connection._request = shown = admitted(request)
         if len(shown.subprotocols) < len(request.subprotocols):
             # A browser gives up if it offered subprotocols and the server speaks none.
-            self._shake_hands().subprotocol = next(iter(shown.subprotocols), None)
-        self._admit()
-
-    def _wait_for_token(self) -> None:
-        """Answer with 101, and take the first message as the token. The connection is not open."""
-        handshake = self._shake_hands()
-        # `onConnect` is not called yet, and a browser gives up without the subprotocol it offered.
-        handshake.subprotocol = next(iter(self._request.subprotocols), None)
-        self._switch(None, {})
-        extension = self._perMessageCompress
-        handshake.first = FirstMessage(
-            None if extension is None else partial(inflate, extension, limit=LONGEST)
-        )
-        if self.openHandshakeTimeoutCall is not None:
-            self.openHandshakeTimeoutCall.cancel()
-        self.openHandshakeTimeoutCall = self.factory._batched_timer.call_later(
-            self._common.limits.handshake_timeout or CHECK_SECONDS, self.onOpenHandshakeTimeout
-        )
-
-    def _read_first(self, data: bytes) -> None:
-        """Take octets of a client that has to send its token."""
-        first = self._shake_hands().first
-        if first is None or first.token is not None or self.state not in CONNECTING:
-            return
-        try:
-            token = first.feed(data)
-            while first.pongs:
-                self._queue.put_other(first.pongs.pop(0), Kind.PONG)
-            if token is None:
-                return
-            credential = token_of(token, _FIRST_MESSAGE)
-        except FirstMessageError as error:
-            first.code = error.code
-            self._refuse(bad_credential(str(error)))
-        except RefusedError as error:
-            self._refuse(error.refusal)
-        else:
-            # What comes behind the token waits until it is decided.
-            self.data = first.rest
-            self._reader.hold(Hold.DECIDING)
-            self._check_credential(credential, partial(self._contain, self._decided_who))
-
-    def _refusal_frame(self, first: FirstMessage, status: int, denial: bytes) -> tuple[int, bytes]:
-        """Return the close code for a status of HTTP, and the close frame, after the 101."""
-        code = first.code
-        if code is None:
-            overload = self._common.limits.overload_code
-            code = {500: CloseCode.INTERNAL_ERROR, 503: overload}.get(
-                status, CloseCode.POLICY_VIOLATION
-            )
-        reason = encode_truncate(denial.decode(errors="replace").strip(), MOST_OF_REASON)
-        return code, frames.encode(_CLOSE, code.to_bytes(2, "big") + reason, b"")
-
-    def _switch(self, subprotocol: str | None, headers: Any) -> None:
-        """Answer with 101. To be overridden."""
-        raise NotImplementedError
-
-    def _shake_hands(self) -> Handshake:
-        """Return the opening handshake. To be overridden."""
-        raise NotImplementedError
-
-    def _contain(self, step: Callable[[Any], None], given: Any) -> None:
-        """Take a step of the opening handshake, and contain its errors. To be overridden."""
-        raise NotImplementedError
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Refuse the opening handshake. To be overridden."""
-        raise NotImplementedError
-
-    def _admit(self) -> None:
-        """Go on with the opening handshake. To be overridden."""
-        raise NotImplementedError
+            connection._shake_hands().subprotocol = next(iter(shown.subprotocols), None)
+        connection._admit()
 
     def _certificate(self) -> str | None:
         """Return the client's certificate in PEM, None if it showed none."""
-        shown = getattr(self.transport, "getPeerCertificate", lambda: None)()
+        shown = getattr(self._connection.transport, "getPeerCertificate", lambda: None)()
         if shown is None:
             return None
         # Not by way of `cryptography`, which raises for some certificates that OpenSSL accepts.
         return crypto.dump_certificate(crypto.FILETYPE_PEM, shown).decode("ascii")
 
-    def _onOpen(self) -> None:
-        super()._onOpen()
-        if self.user is not None and self.state == OPEN:
-            self._watch_expiry(self.user)
+    def timed_out(self) -> bool:
+        """Refuse, since the time of the handshake is over. Return False if that is not ours."""
+        if self._check is not None:
+            self._check.give_up()
+        elif self._connection._shake_hands().first is not None:
+            self._connection._refuse(_NO_TOKEN)
+        else:
+            return False
+        return True
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
+    # The first message
+
+    def _wait_for_token(self, request: Request) -> None:
+        """Answer with 101, and take the first message as the token. The connection is not open."""
+        connection = self._connection
+        handshake = connection._shake_hands()
+        # `onConnect` is not called yet, and a browser gives up without the subprotocol it offered.
+        handshake.subprotocol = next(iter(request.subprotocols), None)
+        connection._switch(None, {})
+        extension = connection._perMessageCompress
+        handshake.first = FirstMessage(
+            None if extension is None else partial(inflate, extension, limit=LONGEST)
+        )
+        if connection.openHandshakeTimeoutCall is not None:
+            connection.openHandshakeTimeoutCall.cancel()
+        connection.openHandshakeTimeoutCall = connection.factory._batched_timer.call_later(
+            connection._common.limits.handshake_timeout or CHECK_SECONDS,
+            connection.onOpenHandshakeTimeout,
+        )
+
+    def read_first(self, data: bytes) -> None:
+        """Take octets of a client that has to send its token."""
+        connection = self._connection
+        first = connection._shake_hands().first
+        if first is None or first.token is not None or connection.state not in CONNECTING:
+            return
+        try:
+            token = first.feed(data)
+            while first.pongs:
+                connection._queue.put_other(first.pongs.pop(0), Kind.PONG)
+            if token is None:
+                return
+            credential = token_of(token, _FIRST_MESSAGE)
+        except FirstMessageError as error:
+            first.code = error.code
+            connection._refuse(bad_credential(str(error)))
+        except RefusedError as error:
+            connection._refuse(error.refusal)
+        else:
+            # What comes behind the token waits until it is decided.
+            connection.data = first.rest
+            connection._reader.hold(Hold.DECIDING)
+            self._begin(credential, self._decided)
+
+    # The open connection
+
+    def opened(self) -> None:
+        """Close the connection when the credential of its user ends."""
+        connection = self._connection
+        if connection.user is not None and connection.state == OPEN:
+            self._watch(connection.user)
+
+    def stop(self) -> None:
+        """Stop what waits for the user, at the end of the connection."""
         if self._check is not None:
             self._check.give_up()
         if self._expiry is not None:
             self._expiry.stop()
-            self._expiry = None
 
-    def _watch_expiry(self, user: User) -> None:
-        """Close the connection when the credential of its user ends."""
+    def _watch(self, user: User) -> None:
         if self._expiry is not None:
             self._expiry.stop()
-        self._expiry = None if user.expires is None else Expiry(self, user.expires)
+        self._expiry = None if user.expires is None else Expiry(self._connection, user.expires)
 
     def renew(self, token: str) -> Deferred[User]:
-        """Check a new token of this connection's user, and put it in the place of the old one.
-
-        The connection is then closed when the new token expires. Call this where a behaviour gets
-        one from its client, such as in `onMessage`. The Deferred fires with the new `User`, which
-        `user` is from then on. It fails with `wsservice.errors.CredentialError` if the token is
-        bad, is another user's, or cannot be checked now, and the connection stays as it is. Left
-        to itself, that error closes the connection with 1008. Bad tokens count for
-        `--auth-failures`.
-        """
+        """Check a new token of the user: see `ServerProtocol.renew`."""
         renewed: Deferred[User] = Deferred()
 
         def done(verdict: Verdict | None) -> None:
@@ -367,16 +347,19 @@ class Identified(Connection):
                 renewed.callback(user)
 
         try:
-            self._check_credential(self._renewal(token), done)
+            self._begin(self._renewal(token), done)
         except CredentialError as error:
             renewed.errback(error)
         return renewed
 
     def _renewal(self, token: str) -> Credential:
+        connection = self._connection
         if self._check is not None:
             raise CredentialError("another renewal is under way", 503)
-        if self.user is None or self.state != OPEN or self.factory.identification is None:
-            raise CredentialError("the connection has no user, or is not open")
+        if connection.user is None or connection.state != OPEN:
+            raise CredentialError(NO_USER)
+        if connection.factory.identification is None:
+            raise CredentialError("no credential is taken any more", 503)
         try:
             return token_of(token, _RENEWAL)
         except RefusedError as error:
@@ -384,21 +367,32 @@ class Identified(Connection):
 
     def _renewed(self, verdict: Verdict | None) -> User:
         """Put a renewed user in the place of the old one. Raises `CredentialError`."""
+        connection = self._connection
         if isinstance(verdict, Refusal):
+            connection.log.info(
+                "[{who}] renewal refused: {why}", who=connection.who, why=verdict.problem
+            )
             raise CredentialError(verdict.problem, verdict.status or 401)
-        if verdict is None or self.user is None or self.state != OPEN:
+        if verdict is None or connection.user is None or connection.state != OPEN:
             raise CredentialError("the connection is over")
-        if verdict.id != self.user.id:
+        if verdict.id != connection.user.id:
             raise CredentialError("the token is another user's", 403)
-        self.user = verdict
-        self._watch_expiry(verdict)
+        connection.user = verdict
+        self._watch(verdict)
         return verdict
 
-    def callback_failed(self, failure: Failure) -> None:
-        """Close with 1008 for a credential that a callback did not expect to be refused."""
-        if failure.check(CredentialError) and self.state in (OPEN, CLOSING):
-            # No fault of the behaviour, so without a traceback: a peer could fill the log.
-            self._reader.callbacks.forget(*self._farewells())
-            self.fail_connection(CloseCode.POLICY_VIOLATION, str(failure.value))
-        else:
-            super().callback_failed(failure)
+
+def refused_after_101(
+    first: FirstMessage, status: int, denial: bytes, overload: int
+) -> tuple[int, bytes]:
+    """Return the close code for a status of HTTP, and the close frame, once the 101 was sent.
+
+    `denial` is what the peer is told. `overload` is the code for 503.
+    """
+    code = first.code
+    if code is None:
+        code = {500: CloseCode.INTERNAL_ERROR, 503: overload}.get(
+            status, CloseCode.POLICY_VIOLATION
+        )
+    reason = encode_truncate(denial.decode(errors="replace").strip(), MOST_OF_REASON)
+    return code, frames.encode(_CLOSE, code.to_bytes(2, "big") + reason, b"")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.compress import PerMessageDeflateOffer
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from ..auth.contract import User
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import Position, check_name
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
@@ -29,7 +29,8 @@ from ..http.request import PlainRequest, Request
 from ..log.peer import discreet
 from ..metrics import PING_TIMEOUT, close_label
 from ..net.transports import peer_name
-from ..protocol.compression import Deflate, acceptable
+from ..protocol.compression import agreed
+from ..protocol.connection import Connection
 from ..protocol.events import NOT_COUNTED, NOT_QUEUED
 from ..protocol.lingering import OCTETS_AFTER_REFUSAL
 from ..protocol.owner import Hold, names_of
@@ -37,7 +38,7 @@ from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
-from .identity import NO_TOKEN, OTHER_SUBPROTOCOL, Identified
+from .identity import OTHER_SUBPROTOCOL, Identified, refused_after_101
 from .peers import descriptor, ip_address
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
@@ -51,7 +52,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Identified, WebSocketServerProtocol
+    Beginning, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -74,7 +75,11 @@ class OpeningProtocol(  # type: ignore[misc]
     #: Shows its octets to operators, while any want to see them.
     _watched: Watched | None = None
 
-    _names_of_parts: ClassVar = Identified._names_of_parts | names_of(Subscriber)
+    _names_of_parts: ClassVar = Connection._names_of_parts | names_of(Subscriber)
+
+    #: The user that its credential names: see `--auth`. None without one, and before `onConnect`.
+    user: User | None = None
+    _identified: Identified | None = None
 
     #: Its name in the message log.
     _logged_as = "?"
@@ -124,6 +129,9 @@ class OpeningProtocol(  # type: ignore[misc]
         if self._catch_up is not None:
             self._catch_up.stop()
         super().connectionLost(reason)
+        if self._identified is not None:
+            self._identified.stop()
+            self._identified = None
         self.factory.counts.left(self.traffic())
         if self._has_opened:
             ping_timeout = self.keepalive_timed_out
@@ -166,13 +174,9 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def onOpenHandshakeTimeout(self) -> None:
         self.openHandshakeTimeoutCall = None
-        if self._check is not None:
-            self._check.give_up()
-        elif self.state != self.STATE_CONNECTING:
+        if self.state != self.STATE_CONNECTING:
             return
-        elif self._shake_hands().first is not None:
-            self._refuse(NO_TOKEN)
-        else:
+        if self._identified is None or not self._identified.timed_out():
             self.factory.counts.refusals["timed out"] += 1
             self.wasOpenHandshakeTimeout = True
             self._drop_refused(
@@ -184,8 +188,10 @@ class OpeningProtocol(  # type: ignore[misc]
         self.factory.hub.settle(self)
 
     def opening_received(self, data: bytes) -> None:
-        upgraded = self._handshake is not None and self._handshake.first is not None
-        self._contain(self._read_first if upgraded else self._read_request, data)
+        if self._identified is not None and self._shake_hands().first is not None:
+            self._contain(self._identified.read_first, data)
+        else:
+            self._contain(self._read_request, data)
 
     def _contain(self, step: Callable[[Any], None], given: Any) -> None:
         try:
@@ -306,7 +312,8 @@ class OpeningProtocol(  # type: ignore[misc]
         if self.factory.identification is None:
             self._admit()
         else:
-            self._ask_who(request)
+            self._identified = Identified(self)
+            self._identified.ask(request)
 
     def _admit(self) -> None:
         """Have `onConnect` decide on a client whose user is known, or that needs none."""
@@ -378,23 +385,14 @@ class OpeningProtocol(  # type: ignore[misc]
             subprotocol = SUBPROTOCOL if offered else self._shake_hands().subprotocol
         if subprotocol is not None:
             self.websocket_protocol_in_use = subprotocol
-        extension = self._compress() if self._common.limits.compression else ""
+        extension = ""
+        if self._common.limits.compression:
+            self._perMessageCompress, extension = agreed(
+                self.websocket_extensions, self.perMessageCompressionAccept
+            )
         if subprotocol == SUBPROTOCOL:
             self._framing = Enveloping(self, self._perMessageCompress, self._common.wall)
         self.sendData(switching(self._request.headers, headers, subprotocol, extension))
-
-    def _compress(self) -> str:
-        """Turn permessage-deflate on if it was offered, and return its header for the answer."""
-        offers = [
-            PerMessageDeflateOffer.parse(parameters)
-            for _, parameters in acceptable(self.websocket_extensions)
-        ]
-        accept = self.perMessageCompressionAccept(offers)
-        if accept is None:
-            return ""
-        self._perMessageCompress = Deflate.create_from_offer_accept(True, accept)
-        extension: str = accept.get_extension_string()
-        return extension
 
     def failHandshake(
         self, reason: str, code: int = 400, responseHeaders: list[tuple[str, str]] | None = None
@@ -405,7 +403,8 @@ class OpeningProtocol(  # type: ignore[misc]
         handshake = self._shake_hands()
         code, frame = int(code), b""
         if handshake.first is not None:
-            code, frame = self._refusal_frame(handshake.first, code, handshake.denial)
+            overload = self._common.limits.overload_code
+            code, frame = refused_after_101(handshake.first, code, handshake.denial, overload)
         self.log.info(
             "[{who}] refused with {code:d}: {reason}",
             who=self.who,
@@ -426,6 +425,8 @@ class OpeningProtocol(  # type: ignore[misc]
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
+        if self._identified is not None:
+            self._identified.opened()
 
     def _join(self, since: Mapping[str, Position]) -> None:
         """Join the channels of an open connection. To be overridden."""

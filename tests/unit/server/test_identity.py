@@ -375,7 +375,7 @@ class TestExpiry:
 
     def test_no_timer_without_an_end(self, guarded: Guarded, table: Table) -> None:
         client = self.opened(guarded, table, None)
-        assert client.protocol._expiry is None
+        assert client.protocol._identified._expiry is None
 
     def test_it_is_renewed(self, guarded: Guarded, table: Table) -> None:
         client = self.opened(guarded, table, 15.0)
@@ -396,7 +396,8 @@ class TestExpiry:
     def test_a_lost_connection_has_no_timer(self, guarded: Guarded, table: Table) -> None:
         client = self.opened(guarded, table, 15.0)
         client.lose()
-        assert client.protocol._expiry is None
+        assert client.protocol._identified is None
+        assert not guarded.clock.getDelayedCalls()
 
 
 class TestRenewal:
@@ -413,6 +414,7 @@ class TestRenewal:
             401,
         )
         assert client.frames() == []
+        assert logged.text.count("renewal refused: the token is unknown") == 1
         client.text("wrong")
         assert client.frames() == [(CLOSE, close_payload(1008, b"the token is unknown"))]
         assert not logged.failures
