@@ -60,16 +60,34 @@ class Authority:
         A certificate that is not `named` has the name where nobody may look for it (RFC 9525,
         6.3).
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = _begun(_named(host), self, key.public_key(), expired)
         try:
             names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(host))]
         except ValueError:
             names = [x509.DNSName(host)]
-        if named:
+        stem = f"{host}{'-expired' if expired else ''}{'-locked' if password else ''}"
+        return self.signed(
+            stem, _named(host), names if named else [], expired=expired, password=password
+        )
+
+    def signed(
+        self,
+        stem: str,
+        subject: x509.Name,
+        names: list[x509.GeneralName],
+        *,
+        expired: bool = False,
+        password: bytes | None = None,
+        days: float = 1,
+    ) -> tuple[Path, Path]:
+        """The files of a key and a certificate, called `stem`, with a subject and a SAN.
+
+        It ends in so many days.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _begun(subject, self, key.public_key(), expired, days)
+        if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        stem = f"{host}{'-expired' if expired else ''}{'-locked' if password else ''}"
         key_file, certificate_file = self._folder / f"{stem}.key", self._folder / f"{stem}.crt"
         key_file.write_bytes(
             key.private_bytes(
@@ -85,21 +103,26 @@ class Authority:
 
 
 def _named(name: str) -> x509.Name:
+    """Return a subject with a common name."""
     return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
 
 
 def _begun(
-    subject: x509.Name, issuer: Authority, key: ec.EllipticCurvePublicKey, expired: bool = False
+    subject: x509.Name,
+    issuer: Authority,
+    key: ec.EllipticCurvePublicKey,
+    expired: bool = False,
+    days: float = 1,
 ) -> x509.CertificateBuilder:
     issuer_key = issuer._key.public_key()
-    until = datetime.datetime.now(datetime.UTC) + (-_DAY if expired else _DAY)
+    until = datetime.datetime.now(datetime.UTC) + (-_DAY if expired else days * _DAY)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer._name)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(until - 3 * _DAY)
+        .not_valid_before(until - (days + 2) * _DAY)
         .not_valid_after(until)
         # Python verifies strictly from 3.13 on (RFC 5280, 4.2.1.1 and 4.2.1.2).
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)

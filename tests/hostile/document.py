@@ -27,6 +27,8 @@ SECTIONS = {
     "test_identity": "Credentials",
     "test_rules": "Forbidden channels",
     "test_tokens": "JSON Web Tokens",
+    "test_addresses": "False addresses",
+    "test_tls": "TLS handshakes",
     "test_limits": "Messages beyond the limits",
     "test_rates": "Limits on speed",
     "test_protocol_errors": "Protocol errors",

@@ -41,7 +41,8 @@ def printed(title: str) -> list[str]:
 
 
 def _apache(programs: Programs, texts: list[str]) -> Program:
-    modules = ["ssl", "proxy_balancer", "proxy_hcheck", "lbmethod_bybusyness", "slotmem_shm"]
+    modules = ["ssl", "headers", "proxy_balancer", "proxy_hcheck", "lbmethod_bybusyness"]
+    modules += ["slotmem_shm"]
     return gateways.apache(programs, texts[0], *modules)
 
 
@@ -194,10 +195,12 @@ class Running:
         both = self.certificate.read_bytes() + key.read_bytes()
         (programs.folder / "site.pem").write_bytes(both)
         listen = f"tcp:{behind}:interface=127.0.0.1"
+        trust: tuple[str, ...] = ("--trust-proxy", "127.0.0.1")
         if self.recipe.is_proxied:
-            listen = f"haproxy:{listen}"
+            listen, trust = f"haproxy:{listen}", ()
         self.server = programs.twistd(
-            *("--listen", listen, "--health-path", "/health", "--admin", LOOPBACK, *options)
+            *("--listen", listen, "--health-path", "/health", "--admin", LOOPBACK),
+            *(*trust, *options),
         )
         self.server.log.wait_for("starting on ", 2)
         self.admin: Asking = admin_of(self.server)
@@ -224,8 +227,8 @@ class Running:
             text = text.replace(one, re.sub(r"\d+s$", f"{minute}s", short))
         return text
 
-    def reach(self, headers: str = "") -> Wire:
-        client = Wire(self.port)
+    def reach(self, headers: str = "", source: str = "") -> Wire:
+        client = Wire(self.port, source=source)
         try:
             context = ssl.create_default_context(cafile=str(self.certificate))
             context.set_alpn_protocols(["http/1.1"])
@@ -283,7 +286,7 @@ def test_the_page_says_which_recipes_have_no_timeout_and_another_port() -> None:
 def test_the_table_says_what_the_tests_hold() -> None:
     for name, recipe in RECIPES.items():
         _, address, check, reload, h2 = row(name)
-        assert (address == "known") == recipe.is_proxied
+        assert address == ("by PROXY" if recipe.is_proxied else "by its headers")
         assert (check == "yes") == recipe.checks
         if recipe.reload is not None:
             said = ("they stay" in reload, "all end" in reload)
@@ -299,7 +302,7 @@ def test_a_connection_passes_in_both_directions(programs: Programs, name: str) -
     client.send("by a gateway")
     running.server.log.wait_for("] Message received: by a gateway\n")
     (line,) = running.server.log.ending("by a gateway")
-    assert (f" 127.0.0.1:{own}] " in line) == running.recipe.is_proxied
+    assert f" 127.0.0.1:{own if running.recipe.is_proxied else 0}] " in line
     assert client.close().code == 1000
     client.end()
     client = running.open()

@@ -184,9 +184,11 @@ def is_well(port: int, path: str) -> bool:
 def test_what_alerts_and_dashboard_ask_for_is_there(programs: Programs, connect: Connect) -> None:
     port, admin = watched(programs)
     assert connect(port).receive() == "Hello from server"
-    # What is there with a broker only, or without one only.
+    # What is there with a broker or TLS only, or without a broker only.
+    key, certificate = make_certificate(programs.folder)
     server = programs.start(
         *(BIN / "twistd", "-n", "--pidfile=", "wsdemo", "--port", "0"),
+        *("--tls-cert", certificate, "--tls-key", key),
         *("--admin", "tcp:0:interface=127.0.0.1"),
         *("--broker", f"redis://127.0.0.1:{free_port()}", "--inbox", "from-clients"),
     )

@@ -60,6 +60,7 @@ EXCEPTIONS = {
 PURE = [
     "auth.action",
     "auth.claims",
+    "auth.certificate",
     "auth.contract",
     "auth.permissions",
     "auth.rules",
@@ -110,6 +111,7 @@ PURE = [
     "directory.readiness",
     "errors",
     "escape",
+    "http.forwarded",
     "http.grammar",
     "http.head",
     "http.headers",
@@ -122,6 +124,7 @@ PURE = [
     "net.cgroups",
     "net.gathering",
     "net.proxy_header",
+    "net.server_names",
     "private",
     "private.of_python",
     "protocol.budget",

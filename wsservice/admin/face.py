@@ -21,7 +21,8 @@ from ..directory.tracing import Traces
 from ..log.journal import Journal
 from ..log.peer import Seldom
 from ..metrics import Counts, Histogram
-from ..net.listening import endpoint, listen
+from ..net.figures import CertificateFigures
+from ..net.listening import Renewal, endpoint, listen
 from ..net.proxied import PREFIX
 from ..private.of_twisted import interface_of
 from ..server.behaviours import ServerFactory, ServerProtocol
@@ -126,6 +127,10 @@ class Face:
     def answer_history(self, read: ReadHistory) -> None:
         """Answer requests for the history of a channel, which `read` reads."""
         self._routes.read_history = read
+
+    def show_certificates(self, renewal: Renewal) -> None:
+        """Add the ends of the certificates of all ports to /metrics."""
+        self.figures.registry.register(CertificateFigures(renewal.expiries))
 
     def join(self, cluster: Cluster) -> None:
         """Answer for all nodes of a cluster, and add its figures to /metrics."""

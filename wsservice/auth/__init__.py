@@ -7,6 +7,7 @@ The modules::
     __main__.py        python -m wsservice.auth: a new token
     action.py          what a user may do on a channel
     cache.py           credentials that were good, remembered for a while
+    certificate.py     --auth tls:FIELD, the user in a client's certificate
     claims.py          what a user's claims say about channels
     contract.py        a user, a credential, and what finds the user of a credential
     credentials.py     the one credential in a request

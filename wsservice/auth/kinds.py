@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "jwt": ("jwt.authenticator", "open_jwt"),
     "tickets": ("tickets", "open_tickets"),
     "tokens": ("tokens", "open_tokens"),
+    "tls": ("certificate", "open_certificate"),
     "webhook": ("webhook", "open_webhook_auth"),
 }
 """The module of this package for each kind, and the function in it: an `Open`. It raises

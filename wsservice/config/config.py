@@ -18,9 +18,11 @@ from .fields import (
     NEW,
     OPEN,
     SECONDS,
+    TO_FILE,
     TO_MEMORY,
     TO_ORIGINS,
-    TO_PEM,
+    TO_PEMS,
+    TO_PROXIES,
     TO_SECONDS,
     TO_SWITCH,
     TO_WORKERS,
@@ -60,6 +62,8 @@ GROUPS = (
 """The groups of all options, in the order of the help."""
 
 _LARGEST_PORT = 65535
+
+_ENDPOINT_OF_TLS = re.compile(r"\A(?:haproxy:)?ssl:")
 
 _PATH = re.compile(r"/[!\"$->@-~]{0,254}")
 """The path of a request target: printable ASCII without a query and a fragment."""
@@ -110,23 +114,40 @@ class Config(Integrations):
         unit="port",
         more="There is no default where --listen is given.",
     )
-    tls_cert: str | None = setting(
-        None,
-        TO_PEM,
+    tls_cert: tuple[str, ...] = setting(
+        (),
+        TO_PEMS,
         "FILE",
-        "speak TLS on --port with this certificate",
+        "speak TLS on --port; repeatable",
         group=LISTENING,
         more="The file is PEM: the certificate, then its chain, and the key too if there is no"
-        " --tls-key.",
+        " --tls-key. With several files, a client gets the certificate of the name that it asks"
+        " for (SNI), and the first one otherwise.",
+        repeatable=True,
         reloads=NEW,
+        in_toml="str | tuple[str, ...]",
     )
-    tls_key: str | None = setting(
-        None,
-        TO_PEM,
+    tls_key: tuple[str, ...] = setting(
+        (),
+        TO_PEMS,
         "FILE",
-        "private key of --tls-cert",
+        "private key of --tls-cert; repeatable",
         group=LISTENING,
-        more="The file is PEM and not encrypted.",
+        more="The file is PEM and not encrypted. Give one for each --tls-cert, in the same order.",
+        repeatable=True,
+        reloads=NEW,
+        in_toml="str | tuple[str, ...]",
+    )
+    tls_client_ca: str = setting(
+        "",
+        TO_FILE,
+        "FILE",
+        "ask clients for certificates of this CA",
+        group=LISTENING,
+        more="The file has certificates of authorities, in PEM. A client without a certificate of"
+        " one of them is refused in the TLS handshake, on --port and on ssl: endpoints. With"
+        " --auth-optional, or another --auth beside tls:, a client may show none.",
+        common=False,
         reloads=NEW,
     )
     protocol: str = setting(
@@ -195,6 +216,18 @@ class Config(Integrations):
         group=LISTENING,
         more="Such as https://app.example, or * for any page. Pages of the service's own host"
         " and port may connect in any case.",
+        repeatable=True,
+        reloads=NEW,
+    )
+    trust_proxy: tuple[str, ...] = setting(
+        (),
+        TO_PROXIES,
+        "CIDR|unix",
+        "proxies that name the client; repeatable",
+        group=LISTENING,
+        more="Such as 127.0.0.1 or 10.0.0.0/8; unix trusts all at unix sockets. From these alone"
+        " X-Forwarded-For, Forwarded and X-Forwarded-Proto are believed: logs, limits and"
+        " behaviours have the address of the client. Have the proxy set or remove both headers.",
         repeatable=True,
         reloads=NEW,
     )
@@ -311,6 +344,17 @@ class Config(Integrations):
         """
         return max(self.max_message_size or 16 * MIB, MIB)
 
+    @property
+    def asks_certificates_of_all(self) -> bool:
+        """Return True if no client gets in without a certificate of `tls_client_ca`.
+
+        Some may come without one if `auth_optional` is set, or if `auth` names other credentials
+        beside certificates.
+        """
+        by_certificate = [each.startswith("tls:") for each in self.auth]
+        is_one_of_several = any(by_certificate) and not all(by_certificate)
+        return not self.auth_optional and not is_one_of_several
+
     def __attrs_post_init__(self) -> None:
         self.check_identity()
         self.check_broker()
@@ -326,9 +370,20 @@ class Config(Integrations):
             )
 
     def _check_tls(self) -> None:
-        if self.tls_key is not None and self.tls_cert is None:
+        if self.tls_key and not self.tls_cert:
             raise ConfigError("--tls-key: is not allowed alone; give --tls-cert too")
-        if self.tls_cert is not None and self.port is None:
+        if self.tls_key and len(self.tls_key) != len(self.tls_cert):
+            raise ConfigError(
+                f"--tls-key: {len(self.tls_key)} are not allowed with {len(self.tls_cert)} of"
+                " --tls-cert; give one for each, in the same order, or none if each key is in the"
+                " file of its certificate"
+            )
+        has_tls = self.tls_cert or any(_ENDPOINT_OF_TLS.search(each) for each in self.listen)
+        if self.tls_client_ca and not has_tls:
+            raise ConfigError(
+                "--tls-client-ca: is not allowed without TLS; give --tls-cert, or --listen ssl:…"
+            )
+        if self.tls_cert and self.port is None:
             raise ConfigError(
                 "--tls-cert: is not allowed without a --port to speak TLS on;"
                 " give that too, or --listen ssl:443:privateKey=key.pem:certKey=cert.pem"

@@ -14,6 +14,7 @@ import attrs
 
 from ..errors import ConfigError
 from ..escape import MASK, shown_url
+from ..http.forwarded import TrustedProxies
 from .close_codes import SENDABLE, is_sendable
 from .origins import AllowedOrigins
 from .units import SIZE_UNITS, TIME_UNITS, parse_seconds, parse_size, shown_seconds, shown_size
@@ -232,15 +233,23 @@ def _parse_memory(value: Any) -> int | str:
     return size
 
 
-def _to_origins(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
-    given: Iterable[Any] = value if isinstance(value, list | tuple) else (value,)
-    for each in given:
-        try:
-            AllowedOrigins.of((each,))
-        except (TypeError, ValueError):
-            allowed = "* or an origin, such as https://app.example or http://localhost:3000"
-            raise refuse(field, each, allowed) from None
-    return tuple(given)
+def _each(allowed: str, check: Callable[[tuple[Any]], object]) -> attrs.Converter:  # type: ignore[type-arg]
+    """Return the converter for several texts, or one, that `check` takes, each by itself."""
+
+    def convert(value: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
+        given: Iterable[Any] = value if isinstance(value, list | tuple) else (value,)
+        for each in given:
+            try:
+                check((each,))
+            except (TypeError, ValueError):
+                raise refuse(field, each, allowed) from None
+        return tuple(given)
+
+    return attrs.Converter(convert, takes_field=True)
+
+
+def _check_proxies(texts: tuple[Any]) -> None:
+    TrustedProxies.of(map(parse_some_text, texts))
 
 
 TO_SECONDS = converter(
@@ -252,6 +261,13 @@ TO_WORKERS = converter(f"auto, or a whole number from 1 to {_MOST_WORKERS}", _pa
 TO_MEMORY = converter(
     f"auto, a whole number of bytes from 0, or a size with {SIZE_UNITS}", _parse_memory
 )
-TO_ORIGINS = attrs.Converter(_to_origins, takes_field=True)
+TO_ORIGINS = _each(
+    "* or an origin, such as https://app.example or http://localhost:3000", AllowedOrigins.of
+)
+TO_PROXIES = _each(
+    "unix, an IP address, or a network whose last bits are 0, such as 10.0.0.0/8", _check_proxies
+)
 TO_FILE = converter("the path of a file", parse_line)
-TO_PEM = converter("the path of a file in PEM", optional(parse_some_text))
+TO_PEMS = converter(
+    "the path of a file in PEM", lambda value: () if value in (None, "") else parse_texts(value)
+)

@@ -54,13 +54,14 @@ class AllowedOrigins:
         exact = frozenset(parse_origin(each) for each in patterns if each != "*")
         return cls(exact, "*" in patterns)
 
-    def allows(self, origin: str | None, host: Host) -> bool:
+    def allows(self, origin: str | None, host: Host, scheme: str = "") -> bool:
         """Return True if a page of this origin may connect to `host`, that of the Host header.
 
         A request without an origin may connect, since it is not from a browser. So may an
         origin that was allowed, and a page of http or https from the same host and port. The
-        scheme of that page does not matter, so that a proxy in front may speak TLS. `*` allows
-        any origin, malformed ones too.
+        scheme of that page does not matter, so that a proxy in front may speak TLS, unless a
+        trusted proxy has said by which `scheme` the client came. `*` allows any origin, malformed
+        ones too.
         """
         if origin is None or self._any:
             return True
@@ -69,7 +70,7 @@ class AllowedOrigins:
             return False
         if parsed in self._exact:
             return True
-        if parsed.scheme not in ("http", "https"):
+        if parsed.scheme not in ((scheme,) if scheme else ("http", "https")):
             return False
         return parsed.host == _without_default(parsed.scheme, host)
 
@@ -81,12 +82,17 @@ def _parsed(origin: str) -> Origin | None:
         return None
 
 
-def check_origin(request: Request, allowed: AllowedOrigins) -> Refusal | None:
-    """Return the refusal of a request whose origin is not allowed, 403; None if it is."""
+def check_origin(request: Request, allowed: AllowedOrigins, scheme: str = "") -> Refusal | None:
+    """Return the refusal of a request whose origin is not allowed, 403; None if it is.
+
+    `scheme` is `http` or `https` if a trusted proxy has named it.
+    """
     origin = request.origin
-    if origin is None or allowed.allows(origin, request.host):
+    if origin is None or allowed.allows(origin, request.host, scheme):
         return None
     shown = f"{quoted(without_secrets(origin))} at {quoted(str(request.host))}"
+    if scheme:
+        shown += f" by {scheme}"
     parsed = _parsed(origin)
     pattern = "'*'" if parsed is None or len(str(parsed)) > _LONGEST_ADVISED else str(parsed)
     cure = (

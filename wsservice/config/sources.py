@@ -47,6 +47,7 @@ _IN_TOML: dict[str, tuple[tuple[type, ...], str]] = {
     "str | None": ((str,), "a string"),
     "str | int": ((str, int), "a string or a whole number"),
     "tuple[str, ...]": ((list,), "an array of strings"),
+    "str | tuple[str, ...]": ((str, list), "a string or an array of strings"),
     "tables": ((list,), "tables, each under a line [[channels]]"),
     BYTES: ((int, str), 'a whole number or a string such as "64KiB"'),
     SECONDS: ((int, float, str), 'a number or a string such as "500ms"'),

@@ -18,13 +18,15 @@ from twisted.internet.tcp import Port as TCPPort
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from ..clock import wall_of
 from ..config.config import Config
 from ..errors import ConfigError, ListenError
 from ..escape import escape
 from ..private.of_twisted import endpoint_within, tls_options_of, use_tls_options
 from .accepting import pause_in_shortage
 from .activation import adopt, missing
-from .certificate import ServerTLS, read_certificate
+from .certificate import ClientAuthorities, ServerTLS, read_authorities, read_certificates
+from .expiry import ValidUntil, warn_of_expiry
 from .proxied import PREFIX, ProxiedEndpoint
 from .transports import tls_reason
 
@@ -111,23 +113,35 @@ def endpoints(config: Config, reactor: Any) -> list[tuple[str, IStreamServerEndp
     cannot be read.
     """
     named: list[tuple[str, IStreamServerEndpoint]] = []
+    authorities = _authorities_of(config)
     if config.port is not None:
-        tls = None
-        if config.tls_cert is not None:
-            tls = ServerTLS(read_certificate(config.tls_cert, config.tls_key))
+        tls = _tls_of_port(config, authorities) if config.tls_cert else None
         named.append((f"--port {config.port}", AnyAddressEndpoint(reactor, config.port, tls)))
-    return named + [endpoint("--listen", each, reactor) for each in config.listen]
+    return named + [endpoint("--listen", each, reactor, authorities) for each in config.listen]
+
+
+def _authorities_of(config: Config) -> ClientAuthorities | None:
+    if not config.tls_client_ca:
+        return None
+    return read_authorities(config.tls_client_ca, config.asks_certificates_of_all)
+
+
+def _tls_of_port(config: Config, authorities: ClientAuthorities | None) -> ServerTLS:
+    return read_certificates(config.tls_cert, config.tls_key, authorities)
 
 
 def _name(option: str, description: str) -> str:
     return f"{option} {escape(description)}"
 
 
-def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamServerEndpoint]:
+def endpoint(
+    option: str, description: str, reactor: Any, authorities: ClientAuthorities | None = None
+) -> tuple[str, IStreamServerEndpoint]:
     """Return the name of an endpoint and the endpoint itself.
 
-    `option` is the option whose value is `description`; the name has both. Raises `ConfigError`
-    for a description that does not describe an endpoint.
+    `option` is the option whose value is `description`; the name has both. An `ssl:` endpoint asks
+    clients for certificates of `authorities`. Raises `ConfigError` for a description that does not
+    describe an endpoint.
     """
     name = _name(option, description)
     try:
@@ -135,7 +149,11 @@ def endpoint(option: str, description: str, reactor: Any) -> tuple[str, IStreamS
         adopt(parsed)
         secure = _secure_endpoint(parsed)
         if secure is not None:
-            use_tls_options(secure, ServerTLS(tls_options_of(secure)))
+            options = tls_options_of(secure)
+            if authorities is not None:
+                # Before `ServerTLS` makes the context, which cannot be changed later.
+                authorities.ask(options)
+            use_tls_options(secure, ServerTLS(options, authorities=authorities))
     except Exception as error:
         # Endpoint parsers, those of plugins too, raise errors of any kind.
         if absent := missing(description, error):
@@ -172,10 +190,14 @@ def tls_of(endpoint: object) -> ServerTLS | None:
 class Renewal:
     """Reads the certificates of `--port` and of `ssl:` endpoints again at a reload.
 
-    `named` has the names and endpoints that `endpoints` and `endpoint` returned.
+    `named` has the names and endpoints that `endpoints` and `endpoint` returned. With `warns`, the
+    log has a line for each certificate that ends soon, at each reload.
     """
 
-    def __init__(self, named: list[tuple[str, IStreamServerEndpoint]], reactor: Any) -> None:
+    def __init__(
+        self, named: list[tuple[str, IStreamServerEndpoint]], reactor: Any, warns: bool = True
+    ) -> None:
+        self._warns = warns
         # A list, since two endpoints may have the same name if their port is 0.
         self._tls = [(name, tls) for name, endpoint in named if (tls := tls_of(endpoint))]
         self._reactor = reactor
@@ -183,25 +205,38 @@ class Renewal:
     def prepare(self, config: Config) -> Callable[[], list[str]]:
         """Read the certificates, and return a function that puts them into effect.
 
-        That function returns a line for each certificate that changed. Raises `ConfigError` for a
-        certificate that cannot be used; nothing has changed then.
+        That function returns a line for each port whose certificates changed. Raises `ConfigError`
+        for a certificate that cannot be used; nothing has changed then.
         """
-        commits = [(name, tls.prepare(self._read(name, config))) for name, tls in self._tls]
+        authorities = _authorities_of(config)
+        read = [(name, tls, self._read(name, config, authorities)) for name, tls in self._tls]
+        commits = [(name, tls.prepare(other)) for name, tls, other in read]
 
         def commit() -> list[str]:
             said = [(name, each()) for name, each in commits]
+            if self._warns:
+                self.warn()
             return [f"certificate of {name} ({what})" for name, what in said if what]
 
         return commit
 
-    def _read(self, name: str, config: Config) -> CertificateOptions:
-        if name.startswith("--port ") and config.tls_cert is not None:
-            return read_certificate(config.tls_cert, config.tls_key)
+    def expiries(self) -> list[ValidUntil]:
+        """Return the ends of all certificates in use."""
+        return [each for name, tls in self._tls for each in tls.expiries(name)]
+
+    def warn(self) -> None:
+        """Log a line for each certificate that ends soon."""
+        warn_of_expiry(self.expiries(), wall_of(self._reactor)())
+
+    def _read(self, name: str, config: Config, authorities: ClientAuthorities | None) -> ServerTLS:
+        if name.startswith("--port ") and config.tls_cert:
+            return _tls_of_port(config, authorities)
         described = [*(("--listen", each) for each in config.listen), ("--admin", config.admin)]
         ((option, description),) = {each for each in described if _name(*each) == name}
-        secure: Any = _secure_endpoint(endpoint(option, description, self._reactor)[1])
-        options: CertificateOptions = tls_options_of(secure).options
-        return options
+        asked = authorities if option == "--listen" else None
+        secure: Any = _secure_endpoint(endpoint(option, description, self._reactor, asked)[1])
+        tls: ServerTLS = tls_options_of(secure)
+        return tls
 
 
 def reason(error: BaseException) -> str:

@@ -18,9 +18,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from ..escape import escape
+from ..private.of_pyopenssl import verify_result
 from ..private.of_twisted import has_sent_all, unsent
 
 _EMPTY = bytes(4)
+
+_UNTRUSTED = "certificate verify failed"
+"""OpenSSL's reason for every certificate that it does not trust, whatever is wrong with it."""
 
 
 def peer_name(address: object) -> str:
@@ -165,6 +169,14 @@ def tls_reason(error: BaseException | None) -> str:
     queues = [each for each in getattr(error, "args", ()) if isinstance(each, list)]
     entries = [entry for queue in queues for entry in queue if isinstance(entry, tuple) and entry]
     return escape(", ".join(str(entry[-1]) for entry in entries))
+
+
+def tls_problem(error: BaseException, transport: Any) -> str:
+    """Return why TLS has failed on a transport, printable, "" if OpenSSL gave no reason."""
+    why = tls_reason(error)
+    if _UNTRUSTED in why and (handle := getattr(transport, "getHandle", None)) is not None:
+        why = ": ".join(filter(None, (why, verify_result(handle()))))
+    return why
 
 
 def explained(reason: Failure) -> Failure:

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from ..config.close_codes import CloseCode
 from ..log.peer import PeerLogger, discreet
-from ..net.transports import SocketWriter, explained, plain, tls_reason
+from ..net.transports import SocketWriter, explained, plain, tls_problem
 from ..private.of_autobahn import connection_lost
 from .closing import ClosingHandshake
 from .common import Common
@@ -131,7 +131,8 @@ class Events(WebSocketAdapterProtocol, WebSocketProtocol):  # type: ignore[misc]
         self._queue.forget()
         reason = explained(reason)
         if isinstance(reason.value, SSL.Error):
-            self.log.info("[{who}] TLS: {why}", who=self.who, why=tls_reason(reason.value))
+            why = tls_problem(reason.value, self.transport)
+            self.log.info("[{who}] TLS: {why}", who=self.who, why=why)
         # Not `super()`: the classes between format most of the connection's state for debug lines
         # that are dropped.
         connection_lost(self, reason)

@@ -14,12 +14,13 @@ The modules::
     latest.py         how many past messages a client gets first
     opening.py        the opening handshake, the server's side
     page/             the pages for people
+    peers.py          the client's address, also behind proxies that are trusted
     permitted.py      what a connection may do on channels
     plain.py          answers to plain HTTP
     rates/            how fast clients connect and send
     remembered.py     the part of its request that a connection keeps
-    secrets.py        the secrets of a request
     seats.py          how many connections one user may have
+    secrets.py        the secrets of a request
     switching.py      the answer that accepts a handshake
     user.py           the user of a connection, named in logs and seated
 """

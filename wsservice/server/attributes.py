@@ -39,8 +39,9 @@ def _each_time(make: Callable[[Any], Any]) -> Any:
     return property(make)
 
 
-def _details(transport: Any) -> TransportDetails:
-    details = create_transport_details(transport, is_server=True)
+def _details(connection: Any) -> TransportDetails:
+    details = create_transport_details(connection.transport, is_server=True)
+    details.peer = connection.peer  # a trusted proxy may have named another
     details.channel_framing = TransportDetails.CHANNEL_FRAMING_WEBSOCKET
     return details
 
@@ -101,13 +102,21 @@ class Beginning:
         lambda self: succeed(self) if self.state == self.STATE_CLOSED else Deferred()
     )
 
+    #: The address that a trusted proxy names. On the class, since few connections have any.
+    _named_address: Any = None
+
+    @property
+    def client_address(self: Any) -> Any:
+        """The address of its client, of Twisted's types: its peer's, unless a proxy names one."""
+        return self._named_address or self.transport.getPeer()
+
     #: The name of its peer, such as `tcp4:192.0.2.1:5000`.
-    peer = _when_asked(lambda self: peer_descriptor(self.transport.getPeer(), self.transport))
+    peer = _when_asked(lambda self: peer_descriptor(self.client_address, self.transport))
 
     # For text that comes in fragments, or compressed.
     utf8validator = _when_asked(lambda _: Utf8Validator())
     _results = _when_asked(lambda _: {})
-    _transport_details = _when_asked(lambda self: _details(self.transport))
+    _transport_details = _when_asked(_details)
 
 
 def connection_request(connection: Any) -> ConnectionRequest:

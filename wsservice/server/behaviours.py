@@ -27,6 +27,7 @@ from ..config.close_codes import CloseCode
 from ..config.config import Config
 from ..config.origins import AllowedOrigins
 from ..errors import CredentialError
+from ..http.forwarded import TrustedProxies
 from ..http.refusal import Refusal
 from ..log.journal import Journal
 from ..metrics import Counts
@@ -41,8 +42,9 @@ from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
 from .identity import NO_USER
 from .latest import last_of
-from .opening import OpeningProtocol, ip_address
+from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
+from .peers import Proxies, ip_address
 from .rates.rates import Rates
 from .seats import Seats
 
@@ -366,6 +368,8 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
 
     #: The most channels that a query may name.
     most_named: int
+    #: The proxies whose headers are believed, None if there are none.
+    proxies: Proxies | None
 
     def __init__(
         self,
@@ -405,8 +409,9 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self.prepare(config)()
 
     def prepare(self, config: Config) -> Callable[[], None]:
-        """Return a function that applies options, limits, origins and the greeting."""
+        """Return a function that applies options, limits, origins, proxies and the greeting."""
         options = server_options(config)
+        trusted = TrustedProxies.of(config.trust_proxy)
         allowed_origins = AllowedOrigins.of(config.allow_origin)
         shown = None if config.no_page else load(PUBLIC)
         rules = ChannelRules(config.channels) if config.auth else None
@@ -417,6 +422,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
             redeploy(self._deployed, config, options)
             self.allowed_origins = allowed_origins
             self.channel_rules = rules
+            self.proxies = Proxies(trusted, monotonic_of(self.reactor)) if trusted else None
             self.budget.limit = for_messages(config.memory_for_messages)
             self.limits.change(config.max_connections, config.max_connections_per_ip)
             self.seats.change(config.max_connections_per_user, config.user_limit_closes)
@@ -439,12 +445,16 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         """Count a connection that was dropped before its request: see `proxied.CountsRefusals`."""
         self.counts.refusals[kind] += 1
 
-    def admit(self, address: str | None, descriptor: int) -> Admission:
-        """Count a connection from `address`, of a balancer as of a peer, and judge it."""
-        return self.limits.arrive(None if self.peers_come_later else address, descriptor)
+    def admit(self, address: object, descriptor: int) -> Admission:
+        """Count a connection from `address`, of a balancer as of a peer, and judge it.
+
+        It does not count for the address of a proxy whose request will name the client.
+        """
+        later = self.peers_come_later or (self.proxies is not None and self.proxies.trusts(address))
+        return self.limits.arrive(None if later else ip_address(address), descriptor)
 
 
 def _address_of(connection: ServerProtocol) -> str | None:
     """Return the key of a connection's address, None without one, for limits by address."""
-    host = ip_address(connection.transport.getPeer())
+    host = ip_address(connection.client_address)
     return None if host is None else address_key(host)

@@ -62,6 +62,7 @@ class Handshake:
         "denial",
         "first",
         "identified",
+        "scheme",
         "subprotocol",
     )
 
@@ -70,6 +71,8 @@ class Handshake:
         self._answered = False
         self._head_only = False
         self.identified = identified
+        #: The scheme by which the client came, if a trusted proxy has named it, else "".
+        self.scheme = ""
         #: True once the answer is that the connection is open.
         self.accepted = False
         #: The body of the answer that refuses.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from autobahn.util import encode_truncate
-from twisted.internet.address import IPv4Address, IPv6Address
+from OpenSSL import crypto
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
@@ -30,6 +30,7 @@ from .admission import address_key
 from .attributes import connection_request
 from .expiry import Expiry
 from .first_message import FirstMessage, FirstMessageError
+from .peers import ip_address
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
@@ -81,8 +82,7 @@ class ConnectionInquiry:
     @property
     def address(self) -> str | None:
         """Return the IP address of the client, None without one."""
-        peer = self._connection.transport.getPeer()
-        return peer.host if isinstance(peer, IPv4Address | IPv6Address) else None
+        return ip_address(self._connection.client_address)
 
     @property
     def as_autobahn(self) -> Any:
@@ -258,10 +258,8 @@ class Identified:
         shown = getattr(self._connection.transport, "getPeerCertificate", lambda: None)()
         if shown is None:
             return None
-        # Imported here, since few clients show one.
-        from cryptography.hazmat.primitives.serialization import Encoding
-
-        return str(shown.to_cryptography().public_bytes(Encoding.PEM), "ascii")
+        # Not by way of `cryptography`, which raises for some certificates that OpenSSL accepts.
+        return crypto.dump_certificate(crypto.FILETYPE_PEM, shown).decode("ascii")
 
     def timed_out(self) -> bool:
         """Refuse, since the time of the handshake is over. Return False if that is not ours."""

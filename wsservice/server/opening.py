@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -39,6 +38,7 @@ from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
 from .identity import OTHER_SUBPROTOCOL, Identified, refused_after_101
+from .peers import descriptor, ip_address
 from .permitted import Permitted
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
@@ -101,7 +101,7 @@ class OpeningProtocol(  # type: ignore[misc]
         self._accepted_at = self._common.seconds()
         self.factory.counts.accepted += 1
         address = self.transport.getPeer()
-        self._admission = self.factory.admit(ip_address(address), descriptor(self.transport))
+        self._admission = self.factory.admit(address, descriptor(self.transport))
         self.id = next(self.factory.ids)
         self._introduce(address)
         self.factory.hub.arrive(self)
@@ -210,7 +210,10 @@ class OpeningProtocol(  # type: ignore[misc]
             handshake.identified = True
             self._identify()
         outcome = None if self.state == self.STATE_CLOSED else handshake.feed(data)
-        if outcome is None:
+        proxies = self.factory.proxies
+        if proxies is not None and isinstance(outcome, Request | PlainRequest):
+            proxies.learn(self, outcome)
+        if outcome is None or self.state == self.STATE_CLOSED:
             return
         refusal = outcome if isinstance(outcome, Refusal) else self._objection(outcome)
         if refusal is not None:
@@ -233,15 +236,16 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _introduce(self, address: object) -> None:
         self.who = f"{self.id} {peer_name(address)}"
-        # Made from the transport again when it is asked for: few behaviours do.
+        # Made again when it is asked for: few behaviours do.
         self.__dict__.pop("peer", None)
 
     def _identify(self) -> None:
         """Set the peer's address. Behind a balancer, the first octets of the connection name it."""
         address = self.transport.getPeer()
         self._introduce(address)
-        self.factory.limits.identify(self._admission, ip_address(address))
-        self._drop_if_crowded()
+        if self.factory.proxies is None or not self.factory.proxies.trusts(address):
+            self.factory.limits.identify(self._admission, ip_address(address))
+            self._drop_if_crowded()
 
     def _objection(self, request: Request | PlainRequest) -> Refusal | None:
         """Return the refusal of a well-formed request; None if it is accepted."""
@@ -252,7 +256,8 @@ class OpeningProtocol(  # type: ignore[misc]
             return None
         if self.factory.is_stopping:
             return STOPPING
-        return check_origin(request, self.factory.allowed_origins)
+        scheme = self._shake_hands().scheme
+        return check_origin(request, self.factory.allowed_origins, scheme)
 
     def _answer_plain(self, request: PlainRequest) -> None:
         if request.path == self.factory.health_path:
@@ -440,14 +445,3 @@ class OpeningProtocol(  # type: ignore[misc]
         if request is None:
             return ()
         return [ANY_TEXT] if request.lost_secrets else secrets_of(request)
-
-
-def ip_address(address: object) -> str | None:
-    """Return the IP address of an endpoint, None if it has none."""
-    return address.host if isinstance(address, IPv4Address | IPv6Address) else None
-
-
-def descriptor(transport: Any) -> int:
-    """Return the number of a transport's file descriptor, 0 if it has none of its own."""
-    fileno = getattr(transport, "fileno", None)
-    return 0 if fileno is None else int(fileno())

@@ -52,8 +52,8 @@ class Difference:
     def of(cls, old: Config, new: Config) -> Difference:
         fields = attrs.fields(Config)
         # A port cannot begin or cease to speak TLS while it is open.
-        switched = (old.tls_cert is None) != (new.tls_cert is None)
-        kept = ("tls_cert", "tls_key") if switched else ()
+        switched = bool(old.tls_cert) != bool(new.tls_cert)
+        kept = ("tls_cert", "tls_key", "tls_client_ca") if switched else ()
         other = [each for each in fields if getattr(old, each.name) != getattr(new, each.name)]
         taken = [each.name for each in other if each.metadata["reloads"] and each.name not in kept]
         not_taken = [each.name for each in other if each.name not in taken]

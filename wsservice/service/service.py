@@ -65,9 +65,12 @@ class WebSocketService(Service):
         self.factory.is_ready = lambda: all(check() is None for check in self.checks)
         self._face = self._open_admin()
         self._nodes = self._open_cluster()
+        self._renewal = Renewal([*self._endpoints, *self._face.endpoints], reactor)
+        if self.admin is not None:
+            self.admin.show_certificates(self._renewal)
         #: The parts that a reload changes, in this order.
         self.parts: list[Reloadable] = [
-            Renewal([*self._endpoints, *self._face.endpoints], reactor),
+            self._renewal,
             self.factory,
             self.journal,
             self,
@@ -137,6 +140,7 @@ class WebSocketService(Service):
         self._reactor.callWhenRunning(self._fit)
         self._reactor.callWhenRunning(self._say_ready)
         self._stopping = self.factory.is_stopping = False
+        self._renewal.warn()
         for start in self._parts.hooks.starts:
             start()
         super().startService()

@@ -46,8 +46,9 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "close_timeout": 5.0,
         "listen": (),
         "port": 8080,
-        "tls_cert": None,
-        "tls_key": None,
+        "tls_cert": (),
+        "tls_key": (),
+        "tls_client_ca": "",
         "protocol": "greeting",
         "greeting": "Hello from server",
         "message_log": "log",
@@ -66,6 +67,7 @@ def test_every_default_is_allowed_and_as_documented() -> None:
         "auth_first_message": False,
         "auth_failures": 20,
         "max_connections": 10_000,
+        "trust_proxy": (),
         "max_connections_per_ip": 0,
         "max_connections_per_user": 0,
         "user_limit_closes": "newest",
@@ -272,11 +274,21 @@ def test_an_option_is_named_after_its_field() -> None:
 
 def test_a_key_is_nothing_without_its_certificate_and_both_without_a_port() -> None:
     with pytest.raises(ConfigError, match="--tls-key: is not allowed alone; give --tls-cert too"):
-        Config(tls_key="key.pem")
+        Config(tls_key=("key.pem",))
     with pytest.raises(ConfigError, match="--tls-cert: is not allowed without a --port"):
-        Config(tls_cert="cert.pem", listen=("tcp:1",))
-    assert Config(tls_cert="cert.pem", listen=("tcp:1",), port=2)
-    assert Config(tls_cert="", tls_key="") == Config()
+        Config(tls_cert=("cert.pem",), listen=("tcp:1",))
+    assert Config(tls_cert=("cert.pem",), listen=("tcp:1",), port=2)
+    one: Any = "cert.pem"
+    assert Config(tls_cert=one).tls_cert == ("cert.pem",)
+    for none in ("", None, ()):
+        nothing: Any = none
+        assert Config(tls_cert=nothing, tls_key=nothing) == Config()
+    with pytest.raises(ConfigError, match="--tls-key: 1 are not allowed with 2 of --tls-cert"):
+        Config(tls_cert=("a", "b"), tls_key=("c",))
+    with pytest.raises(ConfigError, match="--tls-client-ca: is not allowed without TLS"):
+        Config(tls_client_ca="ca.pem", listen=("tcp:1",))
+    for listen in ("ssl:1:privateKey=k", "haproxy:ssl:1:privateKey=k"):
+        assert Config(tls_client_ca="ca.pem", listen=(listen,))
 
 
 class TestHistory:

@@ -39,6 +39,29 @@ def test_the_same_host_is_allowed(origin: str | None, host: str) -> None:
     assert allows(origin, host)
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme", "allowed"),
+    [
+        ("https://app.example", "app.example", "https", True),
+        ("https://app.example", "app.example:443", "https", True),
+        ("https://app.example:8443", "app.example:8443", "https", True),
+        ("http://app.example", "app.example", "http", True),
+        # A page that came in plain text may be of somebody on its way.
+        ("http://app.example", "app.example", "https", False),
+        ("http://app.example:443", "app.example", "https", False),
+        ("https://app.example", "app.example:80", "https", False),
+        ("https://app.example", "app.example", "http", False),
+        ("https://app.example", "app.example:8443", "https", False),
+        ("http://app.example", "app.example", "", True),
+    ],
+)
+def test_with_a_known_scheme_it_is_the_same_origin(
+    origin: str, host: str, scheme: str, allowed: bool
+) -> None:
+    assert AllowedOrigins().allows(origin, parse_host(host), scheme) is allowed
+    assert AllowedOrigins.of([origin]).allows(origin, parse_host(host), scheme)
+
+
 REFUSED = [
     "",
     "null",

@@ -343,6 +343,14 @@ class TestShowing:
         assert text == f"--token: {MASK} is not allowed; give text"
 
 
+def test_one_certificate_needs_no_array() -> None:
+    for text in ('"c.pem"', '["c.pem"]'):
+        table = from_file(f"tls_cert = {text}".encode(), "ws.toml")
+        assert Settings.merged(table).config.tls_cert == ("c.pem",)
+    with pytest.raises(ConfigError, match="tls_cert: 1 is not allowed; give a string or an array"):
+        from_file(b"tls_cert = 1", "ws.toml")
+
+
 def test_the_manual_shows_every_setting_with_its_default() -> None:
     _, _, rest = OPERATIONS.read_text().partition("```toml\n# Every setting")
     table = from_file(rest.partition("```")[0].partition("\n")[2].encode(), "operations.md")

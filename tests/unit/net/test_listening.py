@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from wsservice.config.config import Config
 from wsservice.errors import ConfigError, ListenError
+from wsservice.net import listening
 from wsservice.net.listening import (
     AnyAddressEndpoint,
     Renewal,
@@ -29,6 +32,7 @@ from wsservice.net.listening import (
 )
 
 from ...certificates import Authority
+from ...support import Logged
 
 
 class Socket:
@@ -275,8 +279,8 @@ class TestTLS:
         ssl = f"ssl:1:privateKey={key}:certKey={certificate}"
         return Config(
             port=0,
-            tls_cert=str(certificate),
-            tls_key=str(key),
+            tls_cert=(str(certificate),),
+            tls_key=(str(key),),
             listen=("tcp:1", ssl, f"haproxy:{ssl}", "unix:ws.sock", ssl),
         )
 
@@ -317,11 +321,50 @@ class TestTLS:
         assert not {id(each) for each in before} & {id(each) for each in after}
         assert reactor.tcpServers == []
 
+    def test_clients_are_asked_on_their_ports_and_operators_are_not(
+        self, authority: Authority
+    ) -> None:
+        config = attrs.evolve(self.config(authority), tls_client_ca=str(authority.file))
+        reactor = MemoryReactorClock()
+        described = config.listen[1]
+        named = [*endpoints(config, reactor), listening.endpoint("--admin", described, reactor)]
+        ports = [tls for _, endpoint in named if (tls := tls_of(endpoint))]
+        assert [each.options.verify for each in ports] == [True] * 4 + [False]
+        config = attrs.evolve(config, admin=described, tls_client_ca="")
+        renewal = Renewal(named, reactor)
+        assert renewal.prepare(config)() == [
+            f"certificate of {name} (other authorities of clients)"
+            for name, endpoint in named[:-1]
+            if tls_of(endpoint)
+        ]
+        assert not any(each.options.verify for each in ports)
+
+    def test_the_ends_of_all_are_known_and_told_at_a_reload(self, authority: Authority) -> None:
+        config = self.config(authority)
+        reactor = MemoryReactorClock()
+        reactor.advance(time.time())
+        renewal = Renewal(endpoints(config, reactor), reactor)
+        assert {(each.port.split(":")[0], each.certificate) for each in renewal.expiries()} == {
+            ("--port 0", "localhost"),
+            ("--listen ssl", "localhost"),
+            ("--listen haproxy", "localhost"),
+        }
+        for warns, count in ((True, 3), (False, 0)):
+            log = Logged()
+            globalLogPublisher.addObserver(log)
+            try:
+                Renewal(endpoints(config, reactor), reactor, warns).prepare(config)()
+            finally:
+                globalLogPublisher.removeObserver(log)
+            assert log.text.count("renew it, and send SIGHUP") == count
+
     def test_where_one_cannot_be_read_none_is_replaced(
         self, authority: Authority, tmp_path: Path
     ) -> None:
         key, certificate = authority.certificate("a.example")
-        config = attrs.evolve(self.config(authority), tls_cert=str(certificate), tls_key=str(key))
+        config = attrs.evolve(
+            self.config(authority), tls_cert=(str(certificate),), tls_key=(str(key),)
+        )
         reactor = MemoryReactorClock()
         named = endpoints(config, reactor)
         before = [tls.options for _, endpoint in named if (tls := tls_of(endpoint))]

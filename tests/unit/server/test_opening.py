@@ -18,7 +18,7 @@ from wsservice.net.tls import TLSTransport
 from wsservice.net.transports import Unchanged
 from wsservice.protocol.compression import server_accept
 from wsservice.server.behaviours import ServerProtocol
-from wsservice.server.opening import descriptor
+from wsservice.server.peers import descriptor
 
 from ...support import PEER, Client, Served, opening_request
 

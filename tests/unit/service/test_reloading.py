@@ -99,8 +99,8 @@ class TestDifference:
         assert difference.not_taken == ["listen", "port", "message_log"]
 
     def test_a_certificate_may_be_in_another_file_but_tls_needs_a_restart(self) -> None:
-        plain, secure = Config(), Config(tls_cert="a", tls_key="b")
-        assert Difference.of(secure, Config(tls_cert="c")).taken == ["tls_cert", "tls_key"]
+        plain, secure = Config(), Config(tls_cert=("a",), tls_key=("b",))
+        assert Difference.of(secure, Config(tls_cert=("c",))).taken == ["tls_cert", "tls_key"]
         for old, new in ((plain, secure), (secure, plain)):
             difference = Difference.of(old, new)
             assert (difference.config, difference.taken) == (old, [])
@@ -170,7 +170,7 @@ class TestReload:
     def test_where_one_cannot_none_does(self, logged: Logged) -> None:
         run = Run()
         run.variables["WSSERVICE_TLS_CERT"] = "x.pem"
-        run.reloading._config = Config(tls_cert="y.pem")
+        run.reloading._config = Config(tls_cert=("y.pem",))
         run.parts[1].error = ConfigError("--tls-cert: x.pem cannot be read")
         assert run.again() == ["prepare", "prepare"]
         assert last(logged) == (

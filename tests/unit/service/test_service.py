@@ -384,7 +384,7 @@ class TestReload:
     def test_certificates_are_read_again(self, tmp_path: Path) -> None:
         authority = Authority(tmp_path)
         key, certificate = map(str, authority.certificate())
-        config = Config(tls_cert=certificate, tls_key=key)
+        config = Config(tls_cert=(certificate,), tls_key=(key,))
         made = WebSocketService(config, MemoryReactorClock())
         Path(key).unlink()
         with pytest.raises(ConfigError):

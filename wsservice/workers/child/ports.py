@@ -19,10 +19,8 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from ...config.rates import ADDRESS, Rate
 from ...private.of_twisted import Quiet, name_port
 from ...server.admission import Admission, ConnectionLimits, Verdict
-from ...server.rates.connects import too_soon
 from ..wire.bus import Bus
 from ..wire.passing import Handing, take
 from ..wire.reports import ConnectionsChanged
@@ -86,43 +84,45 @@ class Roster:
 class HandedLimits(ConnectionLimits):
     """The limits of a worker, which carries out its parent's decisions.
 
-    The worker itself only checks that it has a free descriptor and, behind a balancer, the limits
-    per address.
+    The worker itself only checks that it has a free descriptor, and the limits per address for
+    clients behind a balancer or a trusted proxy, whose addresses the parent does not know.
     """
 
-    def __init__(self, roster: Roster, most_per_address: int, peers_come_later: bool) -> None:
-        super().__init__(0)
+    def __init__(self, roster: Roster, most_per_address: int) -> None:
+        super().__init__(0, most_per_address)
         self._roster = roster
-        self._peers_come_later = peers_come_later
-        self.change(0, most_per_address)
         self._numbers: dict[Admission, int] = {}
+        # Those that the parent has counted by their address.
+        self._known: set[Admission] = set()
 
     def change(self, most: int, most_per_address: int) -> None:
-        """Set the limit per address for new connections, if it is counted here."""
-        super().change(0, most_per_address if self._peers_come_later else 0)
-
-    def pace(self, rate: Rate | None, dry_run: bool = False) -> None:
-        """Set how fast each address may connect, if that is counted here."""
-        super().pace(rate if self._peers_come_later else None, dry_run)
-        # The parent may have found that a connection came too soon.
-        self._too_soon = too_soon(ADDRESS, rate)
+        """Set the limit per address for new connections, where it is counted here."""
+        super().change(0, most_per_address)
 
     def arrive(self, address: str | None = None, descriptor: int = 0) -> Admission:
-        """Count a connection that was handed over."""
+        """Count a connection that was handed over. `address` is None if the parent has none."""
         handing = self._roster.begun()
         if handing is None or handing.verdict is Verdict.ADMITTED:
-            admission = super().arrive(address, descriptor)
+            admission = super().arrive(None, descriptor)
         elif handing.verdict in (Verdict.REFUSED, Verdict.TOO_SOON):
             admission = Admission(self._turn_away(handing.verdict))
         else:
             admission = Admission(handing.verdict)
         if handing is not None:
             self._numbers[admission] = handing.number
+        if address is not None:
+            self._known.add(admission)
         return admission
+
+    def identify(self, admission: Admission, address: str | None) -> None:
+        """Set the IP address of a connection, unless the parent knows it."""
+        if admission not in self._known:
+            super().identify(admission, address)
 
     def leave(self, admission: Admission) -> None:
         """Forget a connection that is over. Idempotent."""
         super().leave(admission)
+        self._known.discard(admission)
         number = self._numbers.pop(admission, None)
         if number is not None:
             self._roster.left(number)

@@ -29,7 +29,6 @@ from ...log.threshold import Threshold
 from ...net.descriptors import Shares, in_use, limit_for
 from ...net.listening import Renewal, endpoints
 from ...net.memory import for_messages
-from ...net.proxied import PREFIX
 from ...service.drain import DrainListener, kept_open
 from ...service.parts import ConnectionParts
 from ...service.reloading import Commit, Reloadable, within
@@ -133,7 +132,6 @@ class WorkerService(Service):
         self._stopping = self._replaced = False
         self.seats = SharedSeats(bus, reactor)
         roster = Roster(bus, reactor)
-        behind_balancer = any(each.startswith(PREFIX) for each in config.listen)
         self._endpoints = endpoints(self.config, HandedReactor(reactor, ends.ports, roster))
         self.core = ConnectionParts(
             self.config,
@@ -142,7 +140,7 @@ class WorkerService(Service):
             open_journal=journal_for(way, ends.messages),
             service=of,
             ids=roster,
-            limits=HandedLimits(roster, config.max_connections_per_ip, behind_balancer),
+            limits=HandedLimits(roster, config.max_connections_per_ip),
             seats=self.seats,
             tickets=tickets,
         )
@@ -152,7 +150,7 @@ class WorkerService(Service):
         self.factory.is_ready = lambda: all(check() is None for check in checks)
         #: The parts that a reload changes, in this order.
         self.parts: list[Reloadable] = [
-            Renewal(self._endpoints, reactor),
+            Renewal(self._endpoints, reactor, warns=False),  # its parent does
             self.factory,
             self.journal,
             self,

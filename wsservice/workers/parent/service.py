@@ -26,6 +26,7 @@ from ...clock import monotonic_of, wall_of
 from ...config.config import Config
 from ...config.rates import ADDRESS
 from ...errors import ConfigError, ListenError
+from ...http.forwarded import TrustedProxies
 from ...net.descriptors import in_use, keep_from_programs, limit_for
 from ...net.listening import Renewal, endpoints, listen
 from ...net.notify import ServiceManager
@@ -146,7 +147,8 @@ class ParentService(Service):
             config.drain,
             None if history is None else Keeping(history, monotonic_of(reactor), wall_of(reactor)),
         )
-        self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later)
+        trusted = TrustedProxies.of(config.trust_proxy)
+        self.sharing = Sharing(self.limits, self.supervisor.ready_workers, later, trusted)
         self.supervisor.sharing = self.sharing
         self.supervisor.seats.change(config.max_connections_per_user, config.user_limit_closes)
         self._stopping = False
@@ -160,10 +162,13 @@ class ParentService(Service):
         self.checks += self._broker.checks
         self._face = self._open_admin()
         self._nodes = self._open_cluster()
+        self._renewal = Renewal([*self._named, *self._face.endpoints], reactor)
+        if self.admin is not None:
+            self.admin.show_certificates(self._renewal)
         #: The parts that a reload changes, in this order. Workers use the certificates, but the
         #: parent reads them too, to report on them.
         self.parts: list[Reloadable] = [
-            Renewal([*self._named, *self._face.endpoints], reactor),
+            self._renewal,
             self,
             *self._face.reloads,
             *self._broker.reloads,
@@ -262,6 +267,7 @@ class ParentService(Service):
     def startService(self) -> None:
         self.listen()
         _log.info("messages are read by the {codec} codec", codec=frames.CODEC)
+        self._renewal.warn()
         # Wait until the reactor runs: only then does it notice the end of processes.
         self._reactor.callWhenRunning(self._start)
         super().startService()
@@ -331,9 +337,11 @@ class ParentService(Service):
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """Return a function that applies limits, the time to drain and the workers' settings."""
+        trusted = TrustedProxies.of(config.trust_proxy)
 
         def commit() -> None:
             self.config = config
+            self.sharing.trusted = trusted
             self._limit(config)
             self.supervisor.seats.change(config.max_connections_per_user, config.user_limit_closes)
             self.supervisor.drain = config.drain

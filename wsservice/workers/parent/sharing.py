@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...http.forwarded import TrustedProxies
 from ...server.admission import Admission, ConnectionLimits
 from ..wire.passing import Handing
 from .process import Worker
@@ -33,7 +34,8 @@ class Sharing:
     """The ports of a service whose workers are `workers()`.
 
     `peers_come_later` is True behind a balancer: the parent does not know the peers' addresses,
-    and each worker counts them for itself.
+    and each worker counts them for itself. So it is for the peers that are `trusted`, since their
+    requests name the clients.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class Sharing:
         limits: ConnectionLimits,
         workers: Callable[[], Sequence[Worker]],
         peers_come_later: bool,
+        trusted: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is frozen
     ) -> None:
         self.limits = limits
+        self.trusted = trusted
         self._workers = workers
         self._peers_come_later = peers_come_later
         self._numbers = itertools.count(1)
@@ -74,8 +78,14 @@ class Sharing:
         return do_read
 
     def _accepted(self, place: int, connection: socket.socket, address: Any) -> None:
-        host = address[0] if isinstance(address, tuple) and not self._peers_come_later else None
-        self._hand((place, connection, address, self.limits.arrive(host)))
+        self._hand((place, connection, address, self.limits.arrive(self._counted(address))))
+
+    def _counted(self, address: Any) -> str | None:
+        """Return the IP address for which a connection counts here, None if there is none."""
+        if self._peers_come_later or not isinstance(address, tuple):
+            return None
+        host: str = address[0]
+        return None if self.trusted and self.trusted.trusts(host) else host
 
     def _hand(self, held: Held) -> None:
         place, connection, address, admission = held

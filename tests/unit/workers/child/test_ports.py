@@ -73,7 +73,7 @@ class Handed:
         self.place = place or PortPlace(int(socket.AF_INET), ["192.0.2.9", 8080])
         self.listener = HandedListener(end, self.place, self.roster)
         self.end = end
-        self.limits = HandedLimits(self.roster, 3, peers_come_later=False)
+        self.limits = HandedLimits(self.roster, 3)
 
     def hand(
         self, number: int, verdict: Verdict = Verdict.ADMITTED, address: Any = ("a", 1)
@@ -163,10 +163,14 @@ class TestRosterAndLimits:
             for number in range(5):
                 handed.hand(number)
                 handed.listener.accept()[0].close()
-                assert handed.limits.arrive("192.0.2.1").verdict is Verdict.ADMITTED
+                admission = handed.limits.arrive("192.0.2.1")
+                handed.limits.identify(admission, "192.0.2.1")
+                assert admission.verdict is Verdict.ADMITTED
+                handed.limits.leave(admission)
+        assert not handed.limits._known
 
-    def test_behind_a_balancer_addresses_are_counted_here(self, handed: Handed) -> None:
-        limits = HandedLimits(handed.roster, 1, peers_come_later=True)
+    def test_an_address_that_comes_later_is_counted_here(self, handed: Handed) -> None:
+        limits = HandedLimits(handed.roster, 1)
         admissions = []
         for number in (1, 2):
             handed.hand(number)

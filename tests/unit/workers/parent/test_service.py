@@ -318,7 +318,9 @@ class TestOperator:
 
 class TestReload:
     def test_workers_are_asked_before_anything_changes(self, run: Run) -> None:
-        new = Config(drain=7, max_connections=5, max_connections_per_ip=2)
+        new = Config(
+            drain=7, max_connections=5, max_connections_per_ip=2, trust_proxy=("127.0.0.1",)
+        )
         outcome: list[str] = []
         run.service.ask(new).addCallback(outcome.append)
         (question, answered), (_, other) = (each.asked[0] for each in run.made)
@@ -333,6 +335,7 @@ class TestReload:
         assert run.service.supervisor.drain == 7
         assert run.service.limits._most == 5
         assert run.service.limits._most_per_address == 2
+        assert run.service.sharing.trusted.trusts("127.0.0.1")
         run.service.roll()
         assert run.made[-1].program.start.config["drain"] == 7
 

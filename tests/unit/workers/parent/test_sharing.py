@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from wsservice.http.forwarded import TrustedProxies
 from wsservice.server.admission import ConnectionLimits, Verdict
 from wsservice.workers.parent.process import Worker
 from wsservice.workers.parent.sharing import Sharing
@@ -144,6 +145,14 @@ def test_so_is_that_of_an_address() -> None:
     assert [verdicts[number].name for number in (1, 2, 3)] == ["ADMITTED", "REFUSED", "ADMITTED"]
     service.port.socket.address = ""
     service.come(1)
+
+
+def test_a_trusted_proxy_is_not_counted_since_a_worker_learns_the_client() -> None:
+    service = Service(per_address=1)
+    service.sharing.trusted = TrustedProxies.of(["192.0.2.0/24"])
+    service.come(4)
+    verdicts = [handing.verdict for worker in service.workers for _, handing in worker.got]
+    assert verdicts == [Verdict.ADMITTED] * 4
 
 
 def test_behind_a_balancer_addresses_are_not_known_here() -> None:
