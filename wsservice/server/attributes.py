@@ -20,6 +20,7 @@ from autobahn.websocket.types import ConnectionRequest
 from autobahn.websocket.utf8validator import Utf8Validator
 from twisted.internet.defer import Deferred, succeed
 
+from ..config.close_codes import CloseCode
 from ..http.request import Request
 from ..log.peer import PeerLogger
 from ..net.transports import peer_descriptor
@@ -62,6 +63,9 @@ _MOST_OF_OFFERS = 1024
 class Beginning:
     """The attributes of a new connection. Mix this in before Autobahn's class."""
 
+    localCloseCode: int | None
+    remoteCloseCode: int | None
+    wasClean: bool
     inside_message = False
     current_frame: Any = None
     http_request_data = http_response_data = http_status_line = ""
@@ -117,6 +121,25 @@ class Beginning:
     utf8validator = _when_asked(lambda _: Utf8Validator())
     _results = _when_asked(lambda _: {})
     _transport_details = _when_asked(_details)
+
+    @property
+    def user_agent(self) -> str:
+        """Return the User-Agent of the peer, "" without one, or before its request."""
+        request = self.__dict__.get("_request")
+        return "" if request is None else str(request.headers.get("user-agent", ""))
+
+    @property
+    def close_code(self) -> int:
+        """Return the code of the first close frame.
+
+        It is 1005 if that frame had no code, 1006 without a close frame.
+        """
+        code: int | None = self.localCloseCode
+        if code is None:
+            code = self.remoteCloseCode
+        if code is None:
+            code = CloseCode.NO_STATUS if self.wasClean else CloseCode.ABNORMAL
+        return code
 
 
 def connection_request(connection: Any) -> ConnectionRequest:

@@ -45,6 +45,7 @@ from .latest import last_of
 from .opening import OpeningProtocol
 from .page import PUBLIC, Page, load
 from .peers import Proxies, ip_address
+from .permitted import not_told
 from .rates.rates import Rates
 from .seats import Seats
 
@@ -152,7 +153,7 @@ class ServerProtocol(OpeningProtocol):
         else:
             hub.join(self, behind=True)
             since = {channel: asked.since.get(channel) for channel in self.channels}
-            for channel in self._not_told(each for each in since if each in asked.since):
+            for channel in not_told(self, (each for each in since if each in asked.since)):
                 since[channel] = None
                 self.tell_gap(channel)
             self._fetch(self._of_kept(since))

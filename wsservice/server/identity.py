@@ -31,6 +31,7 @@ from .attributes import connection_request
 from .expiry import Expiry
 from .first_message import FirstMessage, FirstMessageError
 from .peers import ip_address
+from .permitted import objection
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
@@ -379,9 +380,9 @@ class Identified:
             raise CredentialError("the connection is over")
         if verdict.id != connection.user.id:
             raise CredentialError("the token is another user's", 403)
-        objection = connection._objection_to(verdict)
-        if objection is not None:
-            raise CredentialError(objection.problem, 403)
+        forbidden = objection(connection, verdict)
+        if forbidden is not None:
+            raise CredentialError(forbidden.problem, 403)
         connection.user = verdict
         self._watch(verdict)
         return verdict

@@ -17,10 +17,10 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from ..auth.permissions import Permissions
 from ..channels.envelopes import SUBPROTOCOL
 from ..channels.query import ChannelQuery
 from ..channels.resuming import CatchUp, Enveloping, Subscriber
-from ..config.close_codes import CloseCode
 from ..config.origins import check_origin
 from ..escape import ANY_TEXT, masked
 from ..http.refusal import Refusal
@@ -39,7 +39,7 @@ from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
 from .identity import OTHER_SUBPROTOCOL, Identified, refused_after_101
 from .peers import descriptor, ip_address
-from .permitted import Permitted
+from .permitted import is_forbidden, permissions_of
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
 from .seats import seat
@@ -54,7 +54,7 @@ _LOGGED_REASON = 400
 
 
 class OpeningProtocol(  # type: ignore[misc]
-    Beginning, Permitted, Connection, WebSocketServerProtocol
+    Beginning, Connection, WebSocketServerProtocol
 ):
     """A connection of a server, as far as its opening handshake goes."""
 
@@ -146,33 +146,23 @@ class OpeningProtocol(  # type: ignore[misc]
         return (self.channel, *self._more_channels)
 
     @property
+    def permissions(self) -> Permissions:
+        """What the connection may do: `self.permissions.may("publish", channel)`.
+
+        Rules and the claims of `self.user` decide, as they are now: see docs/rules.md. `onConnect`
+        may ask already. A behaviour may allow less, and must not do for a client what this denies.
+        """
+        return permissions_of(self)
+
+    @property
     def speaks_envelopes(self) -> bool:
         """True if its client speaks the subprotocol `wsservice.v1`."""
         return self.websocket_protocol_in_use == SUBPROTOCOL
 
     @property
-    def user_agent(self) -> str:
-        """Return the User-Agent of the peer, "" without one, or before its request."""
-        request = self.__dict__.get("_request")
-        return "" if request is None else str(request.headers.get("user-agent", ""))
-
-    @property
     def seconds_connected(self) -> float:
         """Return the seconds since it was accepted."""
         return self._common.seconds() - self._accepted_at
-
-    @property
-    def close_code(self) -> int:
-        """Return the code of the first close frame.
-
-        It is 1005 if that frame had no code, 1006 without a close frame.
-        """
-        code: int | None = self.localCloseCode
-        if code is None:
-            code = self.remoteCloseCode
-        if code is None:
-            code = CloseCode.NO_STATUS if self.wasClean else CloseCode.ABNORMAL
-        return code
 
     def onOpenHandshakeTimeout(self) -> None:
         self.openHandshakeTimeoutCall = None
@@ -321,7 +311,7 @@ class OpeningProtocol(  # type: ignore[misc]
 
     def _admit(self) -> None:
         """Have `onConnect` decide on a client whose user is known, or that needs none."""
-        if self._is_forbidden():
+        if is_forbidden(self):
             return
         self._logged_as = self.factory.journal.name(self.who, self.channel)
         self._introduced = True
@@ -363,7 +353,7 @@ class OpeningProtocol(  # type: ignore[misc]
         subprotocol, headers = None, _NO_HEADERS
         if res is not None:
             subprotocol, headers = checked_decision(res, self.websocket_protocols)
-        if self.state != self.STATE_CONNECTING or self._is_forbidden():
+        if self.state != self.STATE_CONNECTING or is_forbidden(self):
             return  # lost while onConnect decided, which may have given it another channel too
         if self._shake_hands().first is None:
             self._switch(subprotocol, headers)

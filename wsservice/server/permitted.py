@@ -13,6 +13,8 @@ from ..auth.refusals import FORBIDDEN
 from ..channels.query import check_name
 from ..http.refusal import Refusal
 
+_KEPT = "_claims"
+
 
 def forbidden_by(permissions: Permissions, channels: tuple[str, ...]) -> Refusal | None:
     """Return the refusal of the first channel that a connection may not subscribe to, or None."""
@@ -35,79 +37,60 @@ def _claims_of(user: User | None) -> ChannelClaims:
     return NOTHING if user is None else ChannelClaims.of(user.claims)
 
 
-class Permitted:
-    """A connection with permissions. A mixin."""
+def claims_of(connection: Any) -> ChannelClaims:
+    """Return what the claims of a connection's user say about channels. Raises `ClaimError`."""
+    user = connection.user
+    if user is None:
+        return NOTHING
+    # Kept with the user whose they are: a renewal, or `onConnect`, gives the connection another.
+    kept: tuple[User, ChannelClaims] | None = connection.__dict__.get(_KEPT)
+    if kept is None or kept[0] is not user:
+        kept = connection.__dict__[_KEPT] = (user, _claims_of(user))
+    return kept[1]
 
-    factory: Any
-    user: User | None
-    channel: str
 
-    # On the class: few connections have claims on channels. The user is the one whose they are.
-    _claims: ChannelClaims = NOTHING
-    _claimant: User | None = None
+def permissions_of(connection: Any) -> Permissions:
+    """Return what a connection may do: see `OpeningProtocol.permissions`."""
+    rules = connection.factory.channel_rules
+    if rules is None:
+        return UNRESTRICTED
+    return Permissions(rules, connection.user, claims_of(connection), connection.channels)
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels of the connection. To be overridden."""
-        raise NotImplementedError
 
-    @property
-    def permissions(self) -> Permissions:
-        """What the connection may do: `self.permissions.may("publish", channel)`.
+def is_forbidden(connection: Any) -> bool:
+    """Refuse the handshake if a connection may not be on its channels, and return True.
 
-        Rules and the claims of `self.user` decide, as they are now: see docs/rules.md. `onConnect`
-        may ask already. A behaviour may allow less, and must not do for a client what this denies.
-        """
-        rules = self.factory.channel_rules
-        if rules is None:
-            return UNRESTRICTED
-        return Permissions(rules, self.user, self._claimed(), self.channels)
+    Raises `ChannelNameError` for a name that is too long.
+    """
+    for channel in connection.channels:
+        check_name(channel)  # onConnect may have given it another
+    if connection.factory.channel_rules is None:
+        return False
+    refusal = objection(connection, connection.user)
+    if refusal is not None:
+        connection._refuse(refusal)
+    return refusal is not None
 
-    def _claimed(self) -> ChannelClaims:
-        """Return what the claims of the user say. Raises `ClaimError`."""
-        user = self.user
-        if user is not self._claimant:
-            self._claims, self._claimant = _claims_of(user), user
-        return self._claims
 
-    def _is_forbidden(self) -> bool:
-        """Refuse the handshake if the connection may not be on its channels, and return True.
+def objection(connection: Any, user: User | None) -> Refusal | None:
+    """Return why a user may not be on a connection's channels, or None."""
+    rules, channels = connection.factory.channel_rules, connection.channels
+    if rules is None:
+        return None
+    try:
+        claims = claims_of(connection) if user is connection.user else _claims_of(user)
+    except ClaimError as error:
+        # A good credential all the same: a client that gets 401 would come with it again.
+        return Refusal(403, str(error), "have the token made anew", kind=FORBIDDEN)
+    return forbidden_by(Permissions(rules, user, claims, channels), channels)
 
-        Raises `ChannelNameError` for a name that is too long.
-        """
-        for channel in self.channels:
-            check_name(channel)  # onConnect may have given it another
-        if self.factory.channel_rules is None:
-            return False
-        refusal = self._objection_to(self.user)
-        if refusal is not None:
-            self._refuse(refusal)
-        return refusal is not None
 
-    def _objection_to(self, user: User | None) -> Refusal | None:
-        """Return why a user may not be on the connection's channels, or None."""
-        rules, channels = self.factory.channel_rules, self.channels
-        if rules is None:
-            return None
-        try:
-            claims = self._claimed() if user is self.user else _claims_of(user)
-        except ClaimError as error:
-            # A good credential all the same: a client that gets 401 would come with it again.
-            return Refusal(403, str(error), "have the token made anew", kind=FORBIDDEN)
-        return forbidden_by(Permissions(rules, user, claims, channels), channels)
+def not_told(connection: Any, channels: Iterable[str]) -> list[str]:
+    """Return the channels whose past messages a client does not get.
 
-    def _refuse(self, refusal: Refusal) -> None:
-        """Refuse the opening handshake. To be overridden."""
-        raise NotImplementedError
-
-    def _not_told(self, channels: Iterable[str]) -> list[str]:
-        """Return the channels whose past messages the client does not get.
-
-        They are none of its business, or nothing is kept of them.
-        """
-        may, keep = self.permissions.may, self.factory.hub.keep
-        return [
-            channel
-            for channel in channels
-            if not (keep(channel).size and may(Action.HISTORY, channel))
-        ]
+    They are none of its business, or nothing is kept of them.
+    """
+    may, keep = permissions_of(connection).may, connection.factory.hub.keep
+    return [
+        channel for channel in channels if not (keep(channel).size and may(Action.HISTORY, channel))
+    ]

@@ -17,6 +17,7 @@ from wsservice.auth.rules import ChannelRules
 from wsservice.channels.query import LONGEST
 from wsservice.config.rules import parse_rules
 from wsservice.server.behaviours import ServerProtocol
+from wsservice.server.permitted import objection
 
 from ...support import Client, Logged, Served
 
@@ -39,7 +40,7 @@ def of(user: User | None) -> type[ServerProtocol]:
     class Known(ServerProtocol):
         pass
 
-    Known.user = user
+    Known.user = user  # type: ignore[assignment]
     return Known
 
 
@@ -392,15 +393,15 @@ def test_the_last_messages_need_the_right_and_a_history(envelopes: bool) -> None
 
 def test_a_renewed_token_that_allows_less_is_an_objection() -> None:
     client = served().connect().open("/room.1?channel=user.tom")
-    objection = client.protocol._objection_to(User("tom", {"caps": []}))
-    assert objection is None
+    forbidden = objection(client.protocol, User("tom", {"caps": []}))
+    assert forbidden is None
     made = served(User("tom", {"caps": [{"channels": ["s"], "allow": ["sub"]}]}))
     client = made.connect().open("/s")
-    objection = client.protocol._objection_to(User("tom"))
-    assert objection is not None
-    assert (objection.status, objection.problem) == (
+    forbidden = objection(client.protocol, User("tom"))
+    assert forbidden is not None
+    assert (forbidden.status, forbidden.problem) == (
         *(403, "this user may not subscribe to the channel"),
     )
-    objection = client.protocol._objection_to(User("tom", {"caps": 5}))
-    assert objection is not None
-    assert objection.problem == "the claim caps is not a list"
+    forbidden = objection(client.protocol, User("tom", {"caps": 5}))
+    assert forbidden is not None
+    assert forbidden.problem == "the claim caps is not a list"
