@@ -102,9 +102,9 @@ def make_way(connection: Any) -> None:
 
 
 def seat(connection: Any, decision: Any) -> None:
-    """Accept a connection with the decision of `onConnect`, if its user may have one more.
+    """Accept a connection with the decision of `onConnect`, or refuse it without a seat.
 
-    Else refuse it. With workers the parent decides, and nothing is read until it has. Raises
+    With workers the parent decides, and nothing is read until it has. Raises
     `ValueError` if the decision is wrong.
     """
     claimed = None if connection.user is None else connection.factory.seats.claim(connection)
