@@ -196,7 +196,9 @@ def test_a_user_is_limited_by_id(programs: Programs, reach: Reach) -> None:
     pytest.importorskip("wsservice.auth.tokens")
     import hashlib
 
-    lines = [f"{name}:sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in ("tom", "ann")]
+    lines = [
+        f"{name}:sha256:{hashlib.sha256(name.encode()).hexdigest()}" for name in ("tom", "ann")
+    ]
     tokens = programs.folder / "tokens.txt"
     tokens.write_text("\n".join(lines) + "\n")
     tokens.chmod(0o600)
