@@ -1,4 +1,4 @@
-"""What a user may do on a channel. PURE."""
+"""Name the actions that a user may be allowed on a channel. PURE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's claims say about channels: `caps`, `channels` and `subs`. PURE.
+"""Read the claims of a user about channels: `caps`, `channels` and `subs`. PURE.
 
 They have the form that Centrifugo gives them. `caps` grants what its entries allow, in the order
 of the entries: the first one that names a channel decides. `channels` and `subs` only name
@@ -55,7 +55,7 @@ class Capability:
 
 @attrs.frozen
 class ChannelClaims:
-    """What a user's claims say about channels.
+    """The claims of a user about channels.
 
     `caps` is None without that claim: then rules alone decide. `named` are the names in `channels`
     and `subs`.

@@ -1,4 +1,4 @@
-"""What a connection may do on channels, for its behaviour to ask. PURE."""
+"""Tell a behaviour the permissions of its connection. PURE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ANYTHING = Ruling(True, 0, "no --auth")
 
 @attrs.frozen
 class Permissions:
-    """What a connection may do on channels. Without `--auth` it may do anything."""
+    """The permissions of a connection on channels. Without `--auth` it may do anything."""
 
     _rules: ChannelRules | None = attrs.field(default=None, repr=False)
     user: User | None = None

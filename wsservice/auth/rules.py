@@ -1,7 +1,7 @@
 """Judge what a user may do on a channel, by rules and by the user's claims. PURE.
 
 The order: the first entry of the claim `caps` that names the channel, if it allows the action;
-then the first rule that matches the channel. Where no rule matches, the claim alone decides.
+then the first rule that matches the channel. The claim alone decides if no rule matches.
 Without any rules a user may do as without `--auth`, but with the claim `caps` only what that
 allows.
 """

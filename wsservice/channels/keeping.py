@@ -1,4 +1,4 @@
-"""What the history keeps of each channel: as a rule says, or `--history`. PURE."""
+"""Tell how much the history keeps of a channel, by its rule or by `--history`. PURE."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OfChannel = Callable[[str], Keep]
 
 
 class Keeps:
-    """What is kept of each channel of a service. A reload changes it.
+    """The bounds on the history of each channel of a service. A reload changes them.
 
     The first rule that matches a channel counts, with any id for `{user}`: a channel has one
     history, and not one for each user.

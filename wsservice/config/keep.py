@@ -20,7 +20,7 @@ KEEP_ALLOWED = (
 
 
 class Keep(NamedTuple):
-    """What is kept of a channel: at most `size` messages, none older than `seconds`.
+    """The bounds on a channel's history: at most `size` messages, none older than `seconds`.
 
     A `size` of 0 keeps none, 0 `seconds` messages of any age.
     """

@@ -27,7 +27,7 @@ LONGEST_MATCH = 255
 
 
 class Level(enum.StrEnum):
-    """Who may do something on a channel."""
+    """The clients that may do something on a channel."""
 
     NOBODY = "nobody"
     TOKEN = "token"  # noqa: S105 - a word

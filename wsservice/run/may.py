@@ -1,4 +1,4 @@
-"""What a user may do on a channel, for `twistd wsdemo --may`. PURE."""
+"""Print what a user may do on a channel, for `twistd wsdemo --may`. PURE."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Joining(Protocol):
 
     @property
     def permissions(self) -> Permissions:
-        """What it may do on channels."""
+        """Its permissions on channels."""
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ class OpeningProtocol(  # type: ignore[misc]
 
     @property
     def permissions(self) -> Permissions:
-        """What the connection may do: `self.permissions.may("publish", channel)`.
+        """The permissions of the connection: `self.permissions.may("publish", channel)`.
 
         Rules and the claims of `self.user` decide, as they are now: see docs/rules.md. `onConnect`
         may ask already. A behaviour may allow less, and must not do for a client what this denies.

@@ -1,4 +1,4 @@
-"""What a connection may do on channels: judged in the opening handshake, and for its behaviour."""
+"""Judge a connection by rules and claims, in the opening handshake and for its behaviour."""
 
 from __future__ import annotations
 

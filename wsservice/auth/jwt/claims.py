@@ -37,7 +37,7 @@ _LAST = {
 
 @attrs.frozen
 class ClaimRules:
-    """What the claims of a token have to say.
+    """The conditions that the claims of a token must meet.
 
     `audiences` and `issuers` are those that are taken, any if there are none. `leeway` is in
     seconds: clocks differ.

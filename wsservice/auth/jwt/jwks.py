@@ -140,7 +140,7 @@ class RemoteKeys:
         self._later(self._age - (self._monotonic() - self._got_at))
 
     def stop(self) -> None:
-        """End that. Whoever waits is told at once."""
+        """End that. All that wait are told at once."""
         self._forget_call()
         asked, self._asked = self._asked, None
         if asked is not None:

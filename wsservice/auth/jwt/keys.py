@@ -119,7 +119,7 @@ def parse_keys(data: bytes) -> Keys:
     """Return the keys in a file: PEM, a JWK, a JWK Set, or the octets of an HMAC secret.
 
     One line end at the end is no part of a secret. Raises `ValueError`, whose text has nothing of
-    the file. What looks like a public key is never taken for a secret.
+    the file. A file that looks like a public key is never taken for a secret.
     """
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"{"):
@@ -206,7 +206,7 @@ class _UnfitError(ValueError):
 
 
 def _imported(material: Any, kind: Any = None) -> Any:
-    """Return the library's key. What it warns of is refused here, or said in our words."""
+    """Return the library's key. Its warnings are left out: this module refuses or warns itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return jwk.import_key(material, kind)

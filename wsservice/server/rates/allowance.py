@@ -14,10 +14,10 @@ _NO_PART = (math.inf, math.inf)
 
 
 class Allowance:
-    """What one connection may send now.
+    """The allowance of one connection: how much it may send now.
 
     `accounts` are those of its parties, by name, the narrowest first: connection, user, address. A
-    connection takes of all or of none. It waits at the narrowest that has too little. Where it has
+    connection takes of all or of none. It waits at the narrowest that has too little. If it has
     its turn, it passes the queues of narrower accounts, since it has waited at those before, or
     needed not to; that way no two queues can keep each other's connections for ever.
 

@@ -242,7 +242,7 @@ class Meter:
 
 
 class _Taking:
-    """What a reader is about to take of a buffer: messages, and octets from a position on."""
+    """The messages that a reader is about to take of a buffer, and octets from a position on."""
 
     __slots__ = ("allowance", "buffer", "fits", "messages", "now", "position", "size")
 

@@ -1,4 +1,4 @@
-"""Whoever connects too often gets 429; others, and patient clients, connect."""
+"""A client that connects too often gets 429; others, and patient clients, connect."""
 
 from __future__ import annotations
 

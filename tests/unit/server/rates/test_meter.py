@@ -1,4 +1,4 @@
-"""What a client sends too fast waits, in order and none lost, or closes the connection."""
+"""Messages that come too fast wait, in order and none lost, or close the connection."""
 
 from __future__ import annotations
 
