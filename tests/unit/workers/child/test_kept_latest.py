@@ -78,6 +78,18 @@ def test_those_who_ask_the_same_share_one_answer() -> None:
     assert all(payloads(client) == [b"4", b"5", b"6"] for client in clients)
 
 
+def test_those_who_get_it_a_turn_later_miss_nothing_that_came_meanwhile() -> None:
+    service = kept()
+    for _ in range(5):
+        service.say_one()
+    clients = [service.plain("/a?history=2") for _ in range(150)]
+    while service.up:
+        service.up.popleft()()
+    service.say_one()  # right behind the answer, which fifty get in the next turn
+    service.settle()
+    assert all(payloads(client) == [b"4", b"5", b"6"] for client in clients)
+
+
 def test_an_envelope_tells_the_place_before_them() -> None:
     service = kept()
     for _ in range(3):
