@@ -6,6 +6,8 @@ from ..integration.wire import Closed, Wire
 from .harness import MIB, Attack, row
 from .peer import BINARY, masked
 from .processes import KIB
+from .rooms import ROOMY, roomy
+from .styles import REQUEST
 
 _SIZE = 64 * KIB
 
@@ -125,3 +127,41 @@ def test_who_does_not_read_tiny_echoes_is_not_read(attack: Attack) -> str:
     except TimeoutError:
         return "slowed"
     raise AssertionError("all was taken")
+
+
+@row(
+    "1,000 connections ask for the last messages of a history of 64 MiB, and never read",
+    "they wait; a reader gets them; memory + 120 MiB: the history, and twice"
+    " `--memory-for-messages` (16 MiB)",
+    memory=120 * MIB,
+    turn=0.060,
+    behaviour="Publishing",
+    options=(
+        *("--history", "2000,1h", "--memory-for-messages", "16MiB"),
+        # On a busy machine it takes long to fill the buffers of the kernel for a thousand.
+        *("--handshake-timeout", "60", "--ping-interval", "0"),
+        *ROOMY,
+    ),
+)
+def test_who_asks_for_all_and_never_reads_waits(attack: Attack) -> str:
+    count = 1000
+    writer = attack.connect(path="/past")
+    for number in range(count):
+        writer.send(number.to_bytes(8, "big") + bytes(_SIZE - 8))
+        assert writer.receive() != b""
+    roomy(attack)
+    values = ("1000000", "1000000", "9" * 100, "%D9%A1", "1&history=1")
+    peers = []
+    for number in range(count):
+        peer = attack.socket(receive_buffer=4 * KIB)
+        query = f"/past?history={values[number % len(values)]}"
+        peer.sendall(REQUEST.replace(b"/attack", query.encode()))
+        peers.append(peer)
+    refused = [peer.recv(12) for peer in peers[2::5]]
+    assert refused == [b"HTTP/1.1 400"] * len(refused)
+    reader = attack.connect(path="/past?history=3")
+    last = [reader.receive() for _ in range(3)]
+    assert [int.from_bytes(bytes(each)[:8], "big") for each in last] == [997, 998, 999]  # type: ignore[arg-type]
+    writer.send(b"new")
+    assert reader.receive() == b"new"
+    return "waits"

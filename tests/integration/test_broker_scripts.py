@@ -14,7 +14,7 @@ from wsservice.broker.calls import Appended, ChannelPlace, EntryPage, Terms
 from wsservice.broker.standing import UNKNOWN, MisplacedError, Standing
 from wsservice.channels.history import History
 from wsservice.channels.message import ChannelMessage
-from wsservice.channels.query import Position
+from wsservice.channels.query import Latest, Position
 
 from .processes import wait_until
 from .redis import SERVERS, Asking, Redis, Redises
@@ -90,7 +90,7 @@ class Asked:
         words = [self.fresh, *calls.to_look(at, mark)[1:]]
         return calls.looked(self.call(scripts.LOOK, self.keys(channel), words))
 
-    def since(self, channel: str, since: Position, terms: Terms = FOREVER) -> EntryPage:
+    def since(self, channel: str, since: Position | Latest, terms: Terms = FOREVER) -> EntryPage:
         words = [self.fresh, *calls.to_read(terms, since)[1:]]
         return calls.read(self.call(scripts.SINCE, self.keys(channel), words))
 
@@ -142,6 +142,11 @@ def test_they_do_as_the_history_of_one_process_does(asked: Asked) -> None:
         assert [each.offset for each in missed.entries] == [
             int(entry.split(b"-")[0]) for entry, _ in page.entries
         ]
+        count = chance.randrange(1, 8)
+        missed, page = history.latest(name, count, 0), asked.since(name, Latest(count))
+        assert not page.gap
+        assert [each.payload for each in missed.entries] == [rest for _, rest in page.entries]
+        assert missed.position.offset == page.position.offset
 
 
 def test_what_is_published_says_its_place(asked: Asked) -> None:
@@ -181,6 +186,31 @@ def test_what_is_too_old_is_gone(asked: Asked) -> None:
     asked.append("a", b"new", terms)
     assert [rest for _, rest in asked.since("a", Position(5, "ID.1"), terms).entries] == [b"new"]
     assert asked.ask("XLEN", asked.stream("a")) <= 5
+
+
+def test_of_the_last_ones_none_is_too_old(asked: Asked) -> None:
+    terms = Terms(1000, 1, 10**9)
+    asked.append("a", b"old", terms)
+    before = asked.milliseconds()
+    wait_until(lambda: asked.milliseconds() > before + 600, "half of its time")
+    asked.append("a", b"new", terms)
+    wait_until(
+        lambda: [rest for _, rest in asked.since("a", Latest(5), terms).entries] == [b"new"],
+        "the first one to age",
+    )
+    wait_until(lambda: not asked.since("a", Latest(5), terms).entries, "both to age")
+    page = asked.since("a", Latest(5), terms)
+    assert (page.gap, page.position) == (False, Position(2, "ID.1"))
+
+
+def test_of_the_last_ones_there_is_a_page(asked: Asked) -> None:
+    terms = Terms(1000, 0, 10**9)
+    for number in range(100):
+        asked.append("a", b"%d" % number, terms)
+    page = asked.since("a", Latest(90), terms)
+    assert [int(rest) for _, rest in page.entries] == list(range(10, 10 + calls.PAGE))
+    assert page.position == Position(100, "ID.1")
+    assert asked.since("none", Latest(90), terms).entries == []
 
 
 def test_all_channels_have_so_many_octets_together(asked: Asked) -> None:

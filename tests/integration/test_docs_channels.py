@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from .processes import BIN, PATIENCE, can_connect, free_port, wait_until
+from ..needs import need_program
+from .conftest import Connect
+from .processes import BIN, PATIENCE, Programs, can_connect, free_port, wait_until
 from .test_docs_client import as_printed, paced
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "publishing.md"
@@ -25,6 +27,7 @@ SECTIONS = "".join(
 )
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", SECTIONS, re.MULTILINE | re.DOTALL)
 PORT = "8090"
+ADMIN = "8091"
 
 
 @pytest.fixture
@@ -40,14 +43,15 @@ def groups() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_each_command_prints_what_is_printed(
     tmp_path: Path, groups: list[subprocess.Popen[bytes]]
 ) -> None:
-    port = str(free_port())
+    need_program("curl")
+    port, admin = str(free_port()), str(free_port())
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     commands = 0
     for kind, text in BLOCKS:
         if kind == "python":
             (tmp_path / text.partition("\n")[0].removeprefix("# ")).write_text(text)
             continue
-        lines = text.replace(PORT, port).splitlines()
+        lines = text.replace(PORT, port).replace(ADMIN, admin).splitlines()
         script = "\n".join(line[2:] for line in lines if line.startswith("$ "))
         expected = [line for line in lines if not line.startswith("$ ")]
         how: dict[str, Any] = {"cwd": tmp_path, "env": environment}
@@ -67,7 +71,19 @@ def test_each_command_prints_what_is_printed(
         )
         assert as_printed(expected).fullmatch(result.stdout), result.stdout
         commands += 1
-    assert commands == 6
+    assert commands == 8
+
+
+def test_its_behaviour_sends_what_was_said(programs: Programs, connect: Connect) -> None:
+    (code,) = [text for kind, text in BLOCKS if kind == "python" and "hub.history" in text]
+    joining = "\n    def onOpen(self) -> None:\n        self.broadcast(b'here')\n"
+    (programs.folder / "past.py").write_text(code + joining)
+    server = programs.twistd("--port", "0", "--protocol", "past.Past", "--history", "100")
+    one = connect(server.port, path="/news")
+    connect(server.port, path="/news")
+    assert [one.receive() for _ in range(2)] == ["here"] * 2
+    one.send("what was said?")
+    assert [one.receive() for _ in range(2)] == ["here"] * 2
 
 
 def test_the_program_of_a_client_is_one(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_many_who_ask_for_all_and_never_read_cost_no_memory(
     service = Service(
         programs,
         *("--history", "100000,1h", "--memory-for-messages", "16MiB", "--workers", workers),
-        *("--max-connections", "2000"),
+        *("--max-connections", "2000", "--handshake-timeout", "60"),
     )
     # 64 MiB of the history, in messages of 64 KiB.
     for _ in range(70):

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from ..protocol.framing import Framing
@@ -23,6 +22,10 @@ from .envelopes import SharedFrames, enveloped, of_gap, of_joining, of_message
 from .gate import MemoryGate
 from .history import PAGE, Missed
 from .query import Latest, Position
+
+_MOST_OCTETS = 128 * 1024
+"""Octets of messages after which a connection waits for the next turn: a fraction of a millisecond.
+A kernel may take megabytes for a peer that does not read."""
 
 _MOST_PAGES = 16
 """The most pages that one connection gets in a turn, before other connections are served."""
@@ -216,6 +219,7 @@ class CatchUp:
                 return place
             hub.catch_up(connection, channel, place)
             return None
+        octets = 0
         with connection.factory.gathering.together():
             for index, entry in enumerate(missed.entries):
                 if not connection.sendPreparedMessage(missed.frames(index)):
@@ -223,12 +227,15 @@ class CatchUp:
                     hub.catch_up(connection, channel)
                     return None
                 place = Position(entry.offset, entry.epoch)
-                if self._queue.waits:
+                octets += len(entry.payload)
+                if self._queue.waits or octets > _MOST_OCTETS:
                     break
         if missed.whole and place == missed.position and not self._queue.waits:
             hub.catch_up(connection, channel, place)
             return None
-        if len(missed.entries) == PAGE or self._queue.waits:
+        if octets > _MOST_OCTETS:
+            self._pages = self._pages_a_turn
+        elif len(missed.entries) == PAGE or self._queue.waits:
             self._pages += 1
         return place
 
@@ -241,7 +248,7 @@ class CatchUp:
         if self._pages >= self._pages_a_turn:
             self._pages = 0
             self._pages_a_turn = min(2 * self._pages_a_turn, _MOST_PAGES)
-            await deferLater(self._connection.factory.reactor, 0)
+            await self._connection.factory.gate.next_turn()
 
 
 def _before(missed: Missed) -> Position:

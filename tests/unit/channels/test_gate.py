@@ -21,6 +21,18 @@ class Gated:
         self.gate = MemoryGate(self.budget, self.clock)
         self.went: list[tuple[int, bool]] = []
 
+    def turns(self) -> list[int]:
+        """Return a list that grows by what went on so far at the start of each turn."""
+        turns: list[int] = []
+        turn = self.gate._turn
+
+        def counted() -> None:
+            turns.append(len(self.went))
+            turn()
+
+        self.gate._turn = counted  # type: ignore[method-assign]
+        return turns
+
     def wait(self, count: int) -> list[Any]:
         def went(must: bool, number: int) -> None:
             self.went.append((number, must))
@@ -69,6 +81,38 @@ def test_without_memory_they_go_on_until_the_budget_is_exceeded() -> None:
     gated.hold(900)
     gated.clock.advance(TICK)
     assert len(gated.went) == 4
+
+
+def test_a_turn_begins_no_more_pages_once_its_time_is_over() -> None:
+    gated = Gated()
+    turns = gated.turns()
+
+    def page(_: None, number: int) -> None:
+        gated.went.append((number, False))
+        gated.clock.rightNow += 0.0015  # the time that it takes
+
+    for number in range(5):
+        gated.gate.next_turn().addCallback(page, number)
+    left = gated.gate.next_turn()
+    left.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+    gated.clock.advance(0)
+    assert [number for number, _ in gated.went] == [0, 1, 2, 3, 4]
+    assert turns == [0, 2, 4]
+    assert not gated.clock.getDelayedCalls()
+
+
+def test_one_that_comes_back_has_its_next_turn_later() -> None:
+    gated = Gated()
+    turns = gated.turns()
+
+    def again(_: None) -> None:
+        gated.went.append((1, False))
+        gated.gate.next_turn().addCallback(lambda _: gated.went.append((2, False)))
+
+    gated.gate.next_turn().addCallback(again)
+    gated.clock.advance(0)
+    assert gated.went == [(1, False), (2, False)]
+    assert turns == [0, 1]
 
 
 def test_who_leaves_is_not_there_any_more() -> None:
