@@ -290,6 +290,7 @@ class TestSlowly:
         assert came == 50
 
     def test_and_no_message_stays_in_memory_for_it(self, kept: Served) -> None:
+        before = {id(each) for each in gc.get_objects() if type(each) in (SharedFrames, Missed)}
         for number in range(50):
             kept.hub.publish("a", str(number).encode().ljust(1000))
         client = kept.connect()
@@ -303,8 +304,9 @@ class TestSlowly:
         client.open("/a?history=50")
         turns(kept)
         gc.collect()
+        # Other tests' modules have some.
         alive = [each for each in gc.get_objects() if type(each) in (SharedFrames, Missed)]
-        assert alive == []
+        assert [each for each in alive if id(each) not in before] == []
 
     def test_while_there_is_no_memory_past_messages_wait_and_new_ones_do_not(
         self, kept: Served
