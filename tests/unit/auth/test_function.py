@@ -120,7 +120,12 @@ class TestKinds:
         [
             ("jwtt:key.pem", "--auth: kind 'jwtt' is unknown; give htpasswd,"),
             ("nokind", "--auth: kind 'nokind' is unknown"),
-            ("no_such_module:function", "--auth: 'no_such_module:function' cannot be imported"),
+            (
+                "no_such_module:function",
+                "--auth: 'no_such_module:function' cannot be imported, "
+                + "ModuleNotFoundError: No module named 'no_such_module'; "
+                + "give such a module, or htpasswd, jwt,",
+            ),
         ],
     )
     def test_an_unknown_one(self, spec: str, problem: str) -> None:
