@@ -291,7 +291,7 @@ class TestSlowly:
 
     def test_and_no_message_stays_in_memory_for_it(self, kept: Served) -> None:
         for number in range(50):
-            kept.hub.publish("a", str(number).encode().ljust(1000))
+            kept.hub.publish("a", str(number).encode().ljust(10_000))
         client = kept.connect()
         queue = client.protocol._queue
 
@@ -301,7 +301,9 @@ class TestSlowly:
 
         write, _ = queue.write_by(writing)
         client.open("/a?history=50")
+        client.protocol.resumeProducing()  # its first page, and it waits again
         turns(kept)
+        assert 0 < len(payloads(client)) < 50
         gc.collect()
         kinds = (SharedFrames, Missed)
         alive = [each for each in gc.get_objects() if type(each) in kinds]
