@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -35,14 +33,14 @@ from ..net.memory import for_messages
 from ..net.proxied import PREFIX
 from ..net.timers import Timers
 from ..net.transports import abort_connection
-from ..protocol.compression import server_accept
-from ..protocol.options import ConnectionFactory, common_options, deployed, redeploy
+from ..protocol.options import ConnectionFactory, deployed, redeploy
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
 from .identity import NO_USER
 from .latest import last_of
 from .opening import OpeningProtocol
+from .options import server_options
 from .page import PUBLIC, Page, load
 from .peers import Proxies, ip_address
 from .permitted import not_told
@@ -312,27 +310,6 @@ class EchoServerProtocol(ServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.sendMessage(payload, isBinary)
-
-
-def server_options(config: Config) -> dict[str, Any]:
-    """Autobahn's options for a server, every one, by Autobahn's names."""
-    return {
-        **common_options(config),
-        "versions": [13],
-        "webStatus": False,
-        "requireMaskedClientFrames": True,
-        "maskServerFrames": False,
-        "perMessageCompressionAccept": partial(
-            server_accept, keeps_context=config.slow_client == "close"
-        ),
-        "serveFlashSocketPolicy": False,
-        "flashSocketPolicy": "",
-        "allowedOrigins": ["*"],
-        "allowedOriginsPatterns": [re.compile("")],
-        "allowNullOrigin": True,
-        "maxConnections": 0,
-        "trustXForwardedFor": 0,
-    }
 
 
 @implementer(IProtocolNegotiationFactory)
