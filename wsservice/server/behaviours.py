@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
@@ -35,14 +33,14 @@ from ..net.memory import for_messages
 from ..net.proxied import PREFIX
 from ..net.timers import Timers
 from ..net.transports import abort_connection
-from ..protocol.compression import server_accept
-from ..protocol.options import ConnectionFactory, common_options, deployed, redeploy
+from ..protocol.options import ConnectionFactory, deployed, redeploy
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
 from .identity import NO_USER
-from .latest import last_of
+from .latest import last_of, of_kept
 from .opening import OpeningProtocol
+from .options import server_options
 from .page import PUBLIC, Page, load
 from .peers import Proxies, ip_address
 from .permitted import not_told
@@ -51,9 +49,6 @@ from .seats import Seats
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
-
-
-_P = TypeVar("_P")
 
 
 class ServerProtocol(OpeningProtocol):
@@ -142,7 +137,7 @@ class ServerProtocol(OpeningProtocol):
         hub = self.factory.hub
         if asked.history:
             hub.join(self, behind=True)
-            first = self._of_kept(last_of(self, asked))
+            first = of_kept(self, last_of(self, asked))
             self._catch_up = CatchUp(self, self._queue, first, self._caught_up)
         elif not self.speaks_envelopes:
             hub.join(self)
@@ -156,18 +151,7 @@ class ServerProtocol(OpeningProtocol):
             for channel in not_told(self, (each for each in since if each in asked.since)):
                 since[channel] = None
                 self.tell_gap(channel)
-            self._fetch(self._of_kept(since))
-
-    def _of_kept(self, first: Mapping[str, _P]) -> Mapping[str, _P]:
-        """Return what is first sent of the channels of which the history keeps messages.
-
-        On the others, the connection is not behind any more.
-        """
-        hub = self.factory.hub
-        for channel in first:
-            if not hub.keep(channel).size:
-                hub.catch_up(self, channel)
-        return {channel: each for channel, each in first.items() if hub.keep(channel).size}
+            self._fetch(of_kept(self, since))
 
     def fall_behind(self, channel: str, since: Position) -> None:
         """Fetch the messages of a channel after a position, before any new one is sent.
@@ -312,27 +296,6 @@ class EchoServerProtocol(ServerProtocol):
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         self.sendMessage(payload, isBinary)
-
-
-def server_options(config: Config) -> dict[str, Any]:
-    """Autobahn's options for a server, every one, by Autobahn's names."""
-    return {
-        **common_options(config),
-        "versions": [13],
-        "webStatus": False,
-        "requireMaskedClientFrames": True,
-        "maskServerFrames": False,
-        "perMessageCompressionAccept": partial(
-            server_accept, keeps_context=config.slow_client == "close"
-        ),
-        "serveFlashSocketPolicy": False,
-        "flashSocketPolicy": "",
-        "allowedOrigins": ["*"],
-        "allowedOriginsPatterns": [re.compile("")],
-        "allowNullOrigin": True,
-        "maxConnections": 0,
-        "trustXForwardedFor": 0,
-    }
 
 
 @implementer(IProtocolNegotiationFactory)
