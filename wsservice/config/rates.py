@@ -96,8 +96,8 @@ def _parser(parties: Sequence[str], sizes: bool) -> Callable[[Any], tuple[str, .
 def _allowed(parties: Sequence[str], example: str) -> str:
     *others, last = parties
     return (
-        f"RATE or RATE:BURST, such as {example}, each party once:"
-        f" {', '.join(others)} or {last} and = before it"
+        f"[PARTY=]RATE[:BURST], such as {example}, and each PARTY once:"
+        f" {', '.join(others)} or {last}"
     )
 
 
