@@ -192,6 +192,29 @@ def test_the_chat_knows_its_people(example: Example, tmp_path: Path, workers: st
     assert tom not in page.text("body")
 
 
+def test_a_guest_of_the_chat_is_not_taken_for_a_user(example: Example, tmp_path: Path) -> None:
+    file = tmp_path / "chat-users"
+    token, line = line_of("ann")
+    file.write_text(f"{line}\n")
+    file.chmod(0o600)
+    auth = ("--auth", f"tokens:{file}", "--auth-optional")
+    page = example.serve("--protocol", "chat.Chat", *auth).pages().open("chat.html", token)
+    said(page, "#talk", "ann joined")
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    guest = example.open("chat.html")
+    guest.wait_for("#state", "Connected")
+    guest.fill("#text", "ann")
+    guest.press(ENTER)
+    said(guest, "#talk", "ann joined")
+    guest.driver.close()
+    page.driver.switch_to.window(first)
+    said(page, "#talk", "ann left")
+    names = "return [...document.querySelectorAll('#talk b')].map((each) => each.className)"
+    assert page.run(names) == ["known", "", ""]
+    assert page.text("#state") == "Here: ann"
+
+
 def test_a_stranger_does_not_get_into_the_chat(example: Example, tmp_path: Path) -> None:
     file = tmp_path / "chat-users"
     file.write_text(f"{line_of('ann')[1]}\n")
