@@ -67,7 +67,7 @@ def test_new_settings_are_those_of_new_clients_and_open_connections_stay(
     server.log.wait_for("Message received: 12... (9 bytes)")
     client.send("1234567890")
     assert client.receive() == Closed(1009, "message too big")
-    assert hang_up(server) == f"info {ANEW}nothing is other than it was"
+    assert hang_up(server) == f"info {ANEW}no setting is other than it was"
 
 
 def test_the_command_line_overrules_the_file_then_too(programs: Programs, connect: Connect) -> None:
@@ -240,7 +240,7 @@ def test_new_clients_get_the_new_certificate_and_open_connections_go_on(
     client = secure.connect(server.port)
     try:
         assert secure.serial(server.port) == serial(client)
-        assert hang_up(server) == f"info {ANEW}nothing is other than it was"
+        assert hang_up(server) == f"info {ANEW}no setting is other than it was"
         secure.renew()
         said = hang_up(server)
         assert said.startswith(f"info {ANEW}changed: certificate of --port 0 (valid until 20")

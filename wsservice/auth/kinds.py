@@ -40,4 +40,10 @@ def open_authenticator(spec: str, config: Config, reactor: Any) -> Authenticator
         kind, value = "", spec
     module, function = KINDS.get(kind, _FUNCTION)
     opened: Open = getattr(importlib.import_module(f".{module}", __package__), function)
-    return opened(value, config, reactor)
+    try:
+        return opened(value, config, reactor)
+    except ConfigError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and spec.startswith(f"{missing.name}:"):
+            raise ConfigError(f"{error}; give such a module, or {', '.join(KINDS)}") from None
+        raise

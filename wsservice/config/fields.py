@@ -48,7 +48,9 @@ def refuse(field: attrs.Attribute[Any], value: object, allowed: str) -> ConfigEr
     """
     if field.metadata["metavar"] == "URL" and isinstance(value, str):
         value = shown_url(value)
-    shown = MASK if field.metadata["secret"] else repr(value)
+    # An option that is repeated has a tuple, which nobody wrote.
+    given = value if isinstance(value, tuple) and value else (value,)
+    shown = MASK if field.metadata["secret"] else ", ".join(map(repr, given))
     return ConfigError(f"{option_name(field.name)}: {shown} is not allowed; give {allowed}")
 
 

@@ -30,6 +30,9 @@ IDENTITY = "Identity"
 _KIND = re.compile(r"[A-Za-z_][\w.-]*(?::.+)?", re.ASCII | re.DOTALL)
 _COOKIE = re.compile(grammar.TOKEN)
 
+_NEEDED = {"jwt:": ("auth_audience", "auth_issuer"), "webhook:": ("auth_secret_file",)}
+"""The settings that only one kind reads, by the kind."""
+
 
 def _parse_kinds(value: Any) -> tuple[str, ...]:
     given = parse_texts(value)
@@ -57,9 +60,9 @@ class IdentitySettings(RateLimits):
         group=IDENTITY,
         more="tokens:FILE has users and the SHA-256 of their tokens; jwt:FILE and jwt:URL have the"
         " keys that verify JSON Web Tokens; htpasswd:FILE has passwords; tickets takes those that"
-        " POST /tickets on --admin made; webhook:URL is your application; MODULE:FUNCTION asks a"
-        " function of yours. docs/auth.md has every kind. A client with no credential, or a bad"
-        " one, is refused with 401.",
+        " POST /tickets on --admin made; tls:FIELD takes a client's certificate; webhook:URL is"
+        " your application; MODULE:FUNCTION asks a function of yours. docs/auth.md has every kind."
+        " A client with no credential, or a bad one, is refused with 401.",
         repeatable=True,
         reloads=NEW,
     )
@@ -168,6 +171,10 @@ class IdentitySettings(RateLimits):
                 raise ConfigError(
                     f"{option_name(name)}: is not allowed without --auth, such as tokens:FILE"
                 )
+        for kind, names in _NEEDED.items():
+            for name in names:
+                if getattr(self, name) and not any(each.startswith(kind) for each in self.auth):
+                    raise ConfigError(f"{option_name(name)}: is not allowed without --auth {kind}…")
         if self.auth_optional and self.auth_first_message:
             raise ConfigError(
                 "--auth-optional: is not allowed beside --auth-first-message; give one of them"

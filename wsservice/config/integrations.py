@@ -111,9 +111,9 @@ class Integrations(IdentitySettings):
         "COUNT[,SECONDS]",
         "messages to keep per channel; 0: none",
         group=HISTORY,
-        more="A client that comes back gets the messages that it missed. Messages older than"
-        f" SECONDS ({HISTORY_SECONDS:g} unless given) are removed; 0 SECONDS keeps messages of"
-        " any age.",
+        more="A client that comes back gets the messages that it missed, and one that asks by"
+        f" ?history=20 the last 20. Messages older than SECONDS ({HISTORY_SECONDS:g} unless"
+        " given) are removed; 0 SECONDS keeps messages of any age.",
         unit="messages",
         in_toml="str | int",
     )

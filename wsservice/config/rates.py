@@ -96,8 +96,8 @@ def _parser(parties: Sequence[str], sizes: bool) -> Callable[[Any], tuple[str, .
 def _allowed(parties: Sequence[str], example: str) -> str:
     *others, last = parties
     return (
-        f"RATE or RATE:BURST, such as {example}, each party once:"
-        f" {', '.join(others)} or {last} and = before it"
+        f"[PARTY=]RATE[:BURST], such as {example}, and each PARTY once:"
+        f" {', '.join(others)} or {last}"
     )
 
 
@@ -118,9 +118,9 @@ class RateLimits(Limits):
         "new connections a second; repeatable",
         group=LIMITS,
         more="RATE counts connections a second, or a minute or an hour: 30/m. BURST may come at"
-        " once; it is the number in RATE unless given. PARTY is address, the default, or user. An"
-        " address is one IPv4 address or one IPv6 /64 network. Further connections are refused"
-        " with 429.",
+        " once; it is the number in RATE unless given. PARTY=, such as user=30/m, may stand before"
+        " it: PARTY is address, the default, or user. An address is one IPv4 address or one IPv6"
+        " /64 network. Further connections are refused with 429.",
         common=False,
         repeatable=True,
         reloads=OPEN,
@@ -179,7 +179,7 @@ class RateLimits(Limits):
     )
     max_subscriptions: int = setting(
         0,
-        to_whole(0),
+        to_whole(0, 17),
         "COUNT",
         "channels of one connection; 0: up to 17",
         group=LIMITS,

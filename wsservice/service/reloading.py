@@ -106,7 +106,7 @@ class Reloading:
         others = [name for commit in commits for name in commit() or ()]
         self._config = difference.config
         changed = ", ".join([*difference.taken, *others])
-        outcome = f"changed: {changed}" if changed else "nothing is other than it was"
+        outcome = f"changed: {changed}" if changed else "no setting is other than it was"
         if difference.not_taken:
             outcome += f"; not taken, which needs a restart: {', '.join(difference.not_taken)}"
         # Logged even if the new level would drop it, so that the operator sees the outcome.

@@ -242,6 +242,14 @@ def test_settings_that_do_not_go_together() -> None:
     ):
         with pytest.raises(ConfigError, match="is not allowed without --auth"):
             config(**{name: value})
+    for name, value, kind in (
+        ("auth_audience", "shop", "jwt:"),
+        ("auth_issuer", "us", "jwt:"),
+        ("auth_secret_file", "x", "webhook:"),
+    ):
+        with pytest.raises(ConfigError, match=f"is not allowed without --auth {kind}…"):
+            config(auth=("tokens:x",), **{name: value})
+        config(auth=("tokens:x", f"{kind}https://app.example/"), **{name: value})
     with pytest.raises(ConfigError, match="beside --auth-first-message"):
         config(auth=("tokens:x",), auth_optional=True, auth_first_message=True)
     for wrong in ("", ":x", "a b:c", "é:x", "tokens:", ["tokens:x", "tokens:x"], 5):

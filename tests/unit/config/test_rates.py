@@ -100,6 +100,7 @@ def test_each_party_has_its_own_and_the_first_is_meant_without_one() -> None:
         ("limit_octets", "1MB"),
         ("limit_action", "drop"),
         ("max_subscriptions", -1),
+        ("max_subscriptions", 18),
     ],
 )
 def test_a_wrong_one_is_refused_in_one_line(option: str, value: Any) -> None:
@@ -109,6 +110,11 @@ def test_a_wrong_one_is_refused_in_one_line(option: str, value: Any) -> None:
     assert said.startswith(f"--{option.replace('_', '-')}: ")
     assert "is not allowed; give " in said
     assert "\n" not in said
+
+
+def test_what_was_given_more_than_once_is_shown_as_people_wrote_it() -> None:
+    with pytest.raises(ConfigError, match=r"^--limit-messages: '5', 'fast' is not allowed; give "):
+        Config(limit_messages=("5", "fast"))
 
 
 def test_they_come_from_a_file_and_from_the_environment() -> None:

@@ -137,7 +137,7 @@ class TestReload:
         run.again(greeting="x", drain=1)
         assert last(logged).endswith("changed: drain")
         run.again(greeting="x", drain=1)
-        assert last(logged).endswith("; nothing is other than it was")
+        assert last(logged).endswith("; no setting is other than it was")
 
     def test_a_part_may_name_what_else_changed(self, logged: Logged) -> None:
         run = Run()
@@ -151,7 +151,8 @@ class TestReload:
             did = run.again(port=1, protocol="echo")
             assert did[-1] == Config()
             assert last(logged).endswith(
-                "; nothing is other than it was; not taken, which needs a restart: port, protocol"
+                "; no setting is other than it was; not taken, which needs a restart: "
+                "port, protocol"
             )
 
     def test_a_wrong_value_is_one_line_that_says_where(self, logged: Logged) -> None:
