@@ -6,11 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from autobahn.websocket.types import ConnectionRequest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from wsservice.auth.contract import User
+from wsservice.auth.rules import ChannelRules
+from wsservice.config.rules import ChannelRule
 from wsservice.directory.listing import Wanted
 from wsservice.directory.people import LocalPeople
 from wsservice.directory.tracing import Traces
@@ -196,6 +200,31 @@ class TestSeats:
             [(8, b"\x03\xf0a newer connection of this user took its place")],
             [],
         ]
+
+    @pytest.mark.parametrize("why", ["rules", "lost"])
+    def test_none_is_closed_for_one_that_does_not_come_in(self, why: str) -> None:
+        decided: Deferred[None] = Deferred()
+
+        class Moving(ServerProtocol):
+            def onConnect(self, request: ConnectionRequest) -> Deferred[None] | None:
+                self.user = User("tom")
+                if request.path == "/first":
+                    return None
+                self.channel = "closed" if why == "rules" else self.channel
+                return decided
+
+        served = Served(Moving, max_connections_per_user=1, user_limit_closes="oldest")
+        open_to_all = [ChannelRule(match=each, subscribe="anyone") for each in ("first", "second")]
+        served.factory.channel_rules = ChannelRules(open_to_all)
+        first = served.connect().open("/first")
+        second = served.connect()
+        second.ask("/second")
+        if why == "lost":
+            second.lose()
+        decided.callback(None)
+        if why == "rules":
+            assert second.taken().startswith(b"HTTP/1.1 403 ")
+        assert first.frames() == []
 
     def test_the_limit_can_be_changed(self) -> None:
         served = Served(Named, max_connections_per_user=1)
