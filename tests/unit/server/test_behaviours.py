@@ -22,8 +22,8 @@ from wsservice.server.behaviours import (
     EchoServerProtocol,
     GreetingServerProtocol,
     ServerProtocol,
-    server_options,
 )
+from wsservice.server.options import server_options
 
 from ...support import (
     BINARY,
