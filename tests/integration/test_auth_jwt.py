@@ -214,6 +214,7 @@ def test_an_issuer_that_is_not_there_at_the_start(
         (b'{"keys": []}', 0o600, "no key that can be used"),
         (Signer("ES256").pem[:99], 0o600, "PEM"),
     ],
+    ids=["secret", "empty", "keys", "pem"],
 )
 def test_a_file_that_cannot_be_used_is_one_line_and_status_1(
     programs: Programs, octets: bytes, mode: int, why: str

@@ -236,8 +236,8 @@ class BrokerHub(FollowingHub):
         sequence = publication.sequence
         body = framing.body(self._node, sequence, payload, is_binary)
         name = self._name("said", channel)
-        # No history keeps a message to a user: no client can name the channel that it travels on, so
-        # none could ask for it later, and each user would have keys at the server.
+        # No history keeps a message to a user: no client can name the channel that it travels on,
+        # so none could ask for it later, and each user would have keys at the server.
         if not self.has_history or user_of(channel) is not None:
             return link.publish(name, framing.framed(body, self._wall()))
         keys = [*self._past.keys(channel), self._name("seen", self._engine.node), name]

@@ -13,7 +13,7 @@ The modules::
     identity.py       the step of the handshake that finds the user, and renewal
     latest.py         how many past messages a client gets first
     opening.py        the opening handshake, the server's side
-    options.py        the options that Autobahn gets
+    options.py        Autobahn's options for a server
     page/             the pages for people
     peers.py          the client's address, also behind proxies that are trusted
     permitted.py      what a connection may do on channels

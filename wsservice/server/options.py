@@ -1,4 +1,4 @@
-"""The options that Autobahn gets for a server."""
+"""Autobahn's options for the connections of a server."""
 
 from __future__ import annotations
 

@@ -285,12 +285,12 @@ def test_octets_that_no_header_may_have(octet: int) -> None:
     assert refused(head(f"X{chr(octet)}: a")).status == 400
 
 
-@pytest.mark.parametrize("octet", [9, *range(32, 127), *range(128, 256)])
 @pytest.mark.parametrize("again", [(), ("X: y",)], ids=["at once", "line by line"])
-def test_octets_that_a_value_may_have(octet: int, again: tuple[str, ...]) -> None:
-    value = f"a{chr(octet)}b"
-    request = accepted(head(f"X: {value}", *again))
-    assert request.headers["x"] == ", ".join([value, *(["y"] * len(again))])
+def test_octets_that_a_value_may_have(again: tuple[str, ...]) -> None:
+    for octet in (9, *range(32, 127), *range(128, 256)):
+        value = f"a{chr(octet)}b"
+        request = accepted(head(f"X: {value}", *again))
+        assert request.headers["x"] == ", ".join([value, *(["y"] * len(again))])
 
 
 @pytest.mark.parametrize("text", ["\xc5se", "w\u0105\u017c", "\u2026", "\U0001f645", "\x85"])

@@ -31,7 +31,11 @@ def refused(path: Path) -> str:
     return text
 
 
-@pytest.mark.parametrize("octets", [SECRET, SIGNER.private_pem, jwks(SIGNER, Signer("HS256"))])
+@pytest.mark.parametrize(
+    "octets",
+    [SECRET, SIGNER.private_pem, jwks(SIGNER, Signer("HS256"))],
+    ids=["secret", "pem", "jwks"],
+)
 def test_a_file_of_secrets_is_for_its_owner_alone(file: Path, octets: bytes) -> None:
     file.write_bytes(octets)
     for mode in (0o600, 0o400, 0o640, 0o660):
@@ -42,7 +46,7 @@ def test_a_file_of_secrets_is_for_its_owner_alone(file: Path, octets: bytes) -> 
         assert "may be read by every user of this machine; chmod 600 it" in refused(file)
 
 
-@pytest.mark.parametrize("octets", [SIGNER.pem, jwks(SIGNER)])
+@pytest.mark.parametrize("octets", [SIGNER.pem, jwks(SIGNER)], ids=["pem", "jwks"])
 def test_a_file_of_public_keys_may_be_read_and_not_written(file: Path, octets: bytes) -> None:
     file.write_bytes(octets)
     file.chmod(0o644)
@@ -59,6 +63,7 @@ def test_a_file_of_public_keys_may_be_read_and_not_written(file: Path, octets: b
         (SIGNER.pem[:99], "PEM"),
         (bytes(2**20 + 1), "more than"),
     ],
+    ids=["empty", "json", "pem", "large"],
 )
 def test_a_file_that_cannot_be_used(file: Path, octets: bytes, why: str) -> None:
     file.write_bytes(octets)

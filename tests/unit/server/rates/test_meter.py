@@ -281,6 +281,18 @@ def test_a_client_that_says_one_word_waits_only_for_one_round() -> None:
     assert texts(quiet) == ["0"]
 
 
+def test_a_newcomer_does_not_overtake_those_that_wait() -> None:
+    served = serve(limit_messages="address=100:10")
+    first, newcomer = served.connect().open(), served.connect().open()
+    send(first, *range(20))
+    served.clock.advance(0.015)  # one token, but the wait is for two
+    send(newcomer, 0)
+    assert (len(texts(first)), len(texts(newcomer))) == (10, 0)
+    served.clock.advance(0.006)
+    # Each has its part of the two.
+    assert (len(texts(first)), len(texts(newcomer))) == (11, 1)
+
+
 def test_users_share_a_limit_over_their_addresses() -> None:
     served = serve(Named, limit_messages="user=10:2")
     one, two = served.connect().open("/tom"), served.connect(OTHER).open("/tom")
