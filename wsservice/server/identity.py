@@ -196,7 +196,7 @@ async def _await(answer: Awaitable[Verdict]) -> Verdict:
 class Identified:
     """The part of a connection that finds its user, renews it, and ends with it.
 
-    It is made for each connection of a service with `--auth`.
+    It is made for each connection of a service with `--auth`, and for others whose user has an end.
     """
 
     __slots__ = ("_check", "_connection", "_expiry")
@@ -328,12 +328,6 @@ class Identified:
 
     # The open connection
 
-    def opened(self) -> None:
-        """Close the connection when the credential of its user ends."""
-        connection = self._connection
-        if connection.user is not None and connection.state == OPEN:
-            self._watch(connection.user)
-
     def stop(self) -> None:
         """Stop what waits for the user, at the end of the connection."""
         if self._check is not None:
@@ -341,10 +335,11 @@ class Identified:
         if self._expiry is not None:
             self._expiry.stop()
 
-    def _watch(self, user: User) -> None:
+    def watch(self, ends: float | None) -> None:
+        """Close the connection at a time in seconds since 1970, in place of any other; None: never."""
         if self._expiry is not None:
             self._expiry.stop()
-        self._expiry = None if user.expires is None else Expiry(self._connection, user.expires)
+        self._expiry = None if ends is None else Expiry(self._connection, ends)
 
     def renew(self, token: str) -> Deferred[User]:
         """Check a new token of the user: see `ServerProtocol.renew`."""
@@ -396,8 +391,20 @@ class Identified:
         if forbidden is not None:
             raise CredentialError(forbidden.problem, 403)
         connection.user = verdict
-        self._watch(verdict)
         return verdict
+
+
+def follow(connection: Any) -> None:
+    """Close a connection when the credential of its user ends, whoever has set that user."""
+    user, identified = connection.user, connection._identified
+    if connection.state != OPEN:
+        return
+    ends = None if user is None else user.expires
+    if identified is None and ends is not None:
+        # Without `--auth`, the behaviour has set the user.
+        identified = connection._identified = Identified(connection)
+    if identified is not None:
+        identified.watch(ends)
 
 
 def refused_after_101(

@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 
 from wsservice.auth.contract import User
 from wsservice.auth.rules import ChannelRules
-from wsservice.config.rules import ChannelRule
+from wsservice.config.rules import ChannelRule, Level
 from wsservice.directory.listing import Wanted
 from wsservice.directory.people import LocalPeople
 from wsservice.directory.tracing import Traces
@@ -168,6 +168,46 @@ def test_a_connection_whose_handshake_is_not_done_is_not_found() -> None:
     assert done(ids(served, "tom")) == []
 
 
+class Ending(ServerProtocol):
+    """A behaviour that says itself who its clients are, and until when."""
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        if request.path == "/tom":
+            self.user = User("tom", expires=100.0)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        ends = float(payload)
+        self.user = User("tom", expires=ends or None)
+
+
+class TestTheEnd:
+    @pytest.mark.parametrize("path", ["/tom", "/nobody"])
+    def test_a_user_that_a_behaviour_sets_has_an_end(self, path: str) -> None:
+        served = Served(Ending, ping_interval=0)
+        client = served.connect().open(path)
+        if path == "/nobody":
+            client.text("100")
+        served.clock.advance(99)
+        assert client.frames() == []
+        served.clock.advance(1)
+        assert client.frames() == [(8, b"\x03\xf0expired")]
+
+    def test_another_user_has_another_end(self) -> None:
+        served = Served(Ending, ping_interval=0)
+        client = served.connect().open("/tom")
+        client.text("200")
+        served.clock.advance(150)
+        client.text("0")
+        served.clock.advance(1000)
+        assert client.frames() == []
+        client.lose()
+        assert not served.clock.getDelayedCalls()
+
+    def test_a_user_without_an_end_costs_nothing(self) -> None:
+        served = Served(Named, ping_interval=0)
+        assert "_identified" not in served.connect().open("/tom/x").protocol.__dict__
+
+
 class TestSeats:
     def test_the_newest_is_refused(self) -> None:
         served = Served(Named, max_connections_per_user=2)
@@ -206,7 +246,7 @@ class TestSeats:
         decided: Deferred[None] = Deferred()
 
         class Moving(ServerProtocol):
-            def onConnect(self, request: ConnectionRequest) -> Deferred[None] | None:
+            def onConnect(self, request: ConnectionRequest) -> Any:
                 self.user = User("tom")
                 if request.path == "/first":
                     return None
@@ -214,7 +254,9 @@ class TestSeats:
                 return decided
 
         served = Served(Moving, max_connections_per_user=1, user_limit_closes="oldest")
-        open_to_all = [ChannelRule(match=each, subscribe="anyone") for each in ("first", "second")]
+        open_to_all = [
+            ChannelRule(match=each, subscribe=Level.ANYONE) for each in ("first", "second")
+        ]
         served.factory.channel_rules = ChannelRules(open_to_all)
         first = served.connect().open("/first")
         second = served.connect()
