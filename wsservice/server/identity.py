@@ -336,7 +336,10 @@ class Identified:
             self._expiry.stop()
 
     def watch(self, ends: float | None) -> None:
-        """Close the connection at a time in seconds since 1970, in place of any other; None: never."""
+        """Close the connection at `ends`, in place of any other time.
+
+        `ends` is in seconds since 1970, None is never.
+        """
         if self._expiry is not None:
             self._expiry.stop()
         self._expiry = None if ends is None else Expiry(self._connection, ends)
