@@ -15,10 +15,13 @@ import pytest
 from wsservice.errors import NotAcceptedError
 from wsservice.publisher import Publisher
 
+from .conftest import Connect
 from .processes import PATIENCE, Program, Programs, wait_until
 from .redis import Redis, Redises
 from .test_admin import LOOPBACK, admin_of
 from .test_cluster import Node, meet
+from .test_users import PEOPLE, received_after
+from .test_workers_presence import said
 from .wire import Closed, Wire
 
 BEHAVIOUR = """
@@ -241,6 +244,39 @@ class TestNodes:
             assert redis.ask("EXISTS", keys[0]) == 0
         assert all(let_in), let_in
         assert all(text not in each.program.log.text for each in nodes)
+
+    def test_tabs_with_tickets_of_another_node_get_all_that_is_sent_to_their_user(
+        self, programs: Programs, redis: Redis, connect: Connect
+    ) -> None:
+        (programs.folder / "people.py").write_text(PEOPLE)
+        options = ("--auth", "tickets", "--protocol", "people.People")
+        nodes = meet(programs, redis, options, options)
+
+        def tab(made: Node, used: Node, user: str) -> Wire:
+            (face,) = faces([made])
+            wire = connect(used.port, path=f"/room?ticket={ticket(face, user)}")
+            said(wire, "{}")  # it is open on the server's side too
+            return wire
+
+        one, other = nodes
+        toms = [tab(*each, "tom") for each in ((one, other), (other, one)) * 2]
+        anns = [tab(*each, "ann") for each in ((one, other), (other, one))]
+        for face in faces(nodes):
+            with Publisher(f"http://127.0.0.1:{face}") as publisher:
+                assert publisher.send_user("tom", f"from {face}")[:3] == (4, 0, True)
+        expected = [f"from {face}" for face in faces(nodes)]
+        assert [[each.receive() for _ in nodes] for each in toms] == [expected] * 4
+
+        # Behaviours reach both nodes once these have subscribed.
+        probe = json.dumps({"to": "tom", "data": ["probe"]})
+        for ann in anns:
+            wait_until(lambda ann=ann: said(ann, probe)[1:] == [0, False, 2], "both nodes")  # type: ignore[misc]
+        for ann in anns:
+            assert said(ann, json.dumps({"to": "tom", "data": ["one", "two"]}))[0] == 2
+            received = [[received_after(each, "probe"), each.receive()] for each in toms]
+            assert received == [["one", "two"]] * 4
+        # The other user heard none of it.
+        assert [str(said(each, "{}")).isdigit() for each in anns] == [True, True]
 
     def test_without_redis_nobody_is_let_in(
         self, programs: Programs, redis: Redis, show: Show

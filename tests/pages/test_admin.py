@@ -203,6 +203,34 @@ class TestUsers:
         page.picture(tmp_path / "users.png")
         assert (tmp_path / "users.png").stat().st_size > 10_000
 
+    @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+    def test_they_are_for_tokens_with_the_right_to_read(
+        self, page: Browser, operator: Operator, size: tuple[int, int]
+    ) -> None:
+        operator.connections = [connection(1, user="tom"), connection(2, user="ann")]
+        operator.token, operator.rights = "shop", ["publish"]
+        opened(page.look(size), operator)
+        assert page.text("#caller") == "shop: publish"
+        assert not page.find("#filter").is_displayed()
+        assert page.texts("#rows tr") == []
+        operator.rights = ["read"]
+        page.wait(lambda: page.find("#filter").is_displayed(), "the right of a reload")
+        assert page.texts("#rows .of-user") == ["tom", "ann"]
+        page.fill("#user", "ann")
+        page.press(ENTER)
+        page.wait(lambda: ids(page) == ["2"], "those of one user")
+        assert page.find(button(1, "Trace")).is_displayed()
+        assert not page.find(button(1, "Close")).is_displayed()
+        assert page.run("return document.documentElement.scrollWidth") <= size[0]
+        operator.rights = ["publish", "close"]
+        page.wait(lambda: page.find("#barred").is_displayed(), "the right to go")
+        assert "ann" not in page.text("body")
+        for each in ("#filter", "#connections", "#rows .of-user", button(1, "Close")):
+            assert not page.find(each).is_displayed()
+        operator.rights = ["read", "close"]
+        page.wait(lambda: page.find(button(1, "Close")).is_displayed(), "both rights")
+        assert ids(page) == ["2"]  # the filter is as it was
+
 
 def test_rows_stay_under_the_focus(page: Browser, operator: Operator) -> None:
     opened(page, operator)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from wsservice.auth.tokens import line_of
+
 from ..integration.conftest import Connect
 from ..integration.processes import Program, Programs
 from ..integration.redis import Redises
@@ -305,6 +307,40 @@ def test_with_a_token_of_few_rights_it_offers_what_that_may(
     client.send("still here")
     assert client.receive() == "still here"
     assert page.wait_for_complaints(2)  # one 401, and one 403
+
+
+def test_users_and_a_token_of_few_rights(serve: Serve, programs: Programs) -> None:
+    people = dict(line_of(each)[::-1] for each in ("tom", "ann"))
+    users, admins = programs.folder / "users", programs.folder / "admins"
+    users.write_text("".join(f"{each}\n" for each in people))
+    admins.write_text("grafana read 0123456789abcdef\ndesk read,close fedcba9876543210\n")
+    for each in (users, admins):
+        each.chmod(0o600)
+    served = serve("--auth", f"tokens:{users}", "--admin-token-file", admins)
+    tom, ann = (served.connect(f"/x?access_token={each}") for each in people.values())
+    page = served.page
+    for token, may_close in (("0123456789abcdef", False), ("fedcba9876543210", True)):
+        page.open(served.url)
+        page.wait_for(STATE, "Locked")
+        assert not page.find("#filter").is_displayed()
+        page.fill("#token", token)
+        page.press(ENTER)
+        all_shown(page)
+        assert page.texts("#rows .of-user") == ["tom", "ann"]
+        page.fill("#user", "ann")
+        page.press(ENTER)
+        page.wait(lambda: ids(page) == ["2"], "those of one user")
+        assert page.find(button(1, "Close")).is_displayed() is may_close
+        if not may_close:
+            page.click("#forget")
+    page.click(button(1, "Close"))
+    page.click("#closing-go")
+    page.wait_for("#done", "Connection 2 was told")
+    assert ann.answer_close().code == 1000
+    page.wait_for("#nobody", "This user has no connection.")
+    tom.send("still here")
+    assert tom.receive() == "still here"
+    assert all("401" in each for each in page.console)
 
 
 def traces(url: str) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from wsservice.auth.tokens import line_of
+
 from ..integration.processes import Programs, can_connect, free_port, wait_until
 from .browser import ENTER, Browser
 
@@ -50,9 +52,10 @@ class Example:
         """A web server for its pages."""
         return self.run("-m", "http.server", str(self.web), "--bind", "127.0.0.1")
 
-    def open(self, path: str = "") -> Browser:
+    def open(self, path: str = "", fragment: str = "") -> Browser:
         wait_until(lambda: can_connect(self.web), "the web server")
-        return self._browser.open(f"http://127.0.0.1:{self.web}/{path}?port={self.port}")
+        url = f"http://127.0.0.1:{self.web}/{path}?port={self.port}"
+        return self._browser.open(f"{url}#{fragment}" if fragment else url)
 
     def publish(self, channel: str, text: str) -> None:
         """As anybody could who reaches the admin face."""
@@ -116,6 +119,7 @@ def test_the_chat(example: Example) -> None:
     said(page, "#talk", f"<b>Bob</b>: {HOSTILE}")
     said(page, "#talk", "<b>Bob</b> left")
     page.wait_for("#state", "1 here")
+    assert page.texts("#talk .known") == []
 
 
 def test_who_comes_later_to_the_chat_sees_what_was_said(example: Example) -> None:
@@ -142,6 +146,88 @@ def test_who_comes_later_to_the_chat_sees_what_was_said(example: Example) -> Non
     assert other.run(lines).count(f"Ann: 24 {HOSTILE}") == 1
     other.driver.close()
     page.driver.switch_to.window(page.driver.window_handles[0])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_chat_knows_its_people(example: Example, tmp_path: Path, workers: str) -> None:
+    users = {each: line_of(each) for each in ("ann", "<b>tom</b>")}
+    file = tmp_path / "chat-users"
+    file.write_text("".join(f"{line}\n" for _, line in users.values()))
+    file.chmod(0o600)
+    chat = ("--protocol", "chat.Chat", "--history", "100,1h", "--workers", workers)
+    example.serve(*chat, "--auth", f"tokens:{file}").pages()
+    ann, tom = (token for token, _ in users.values())
+    page = example.open("chat.html", ann)
+    said(page, "#talk", "ann joined")
+    page.wait_for("#state", "Here: ann")
+    assert page.find("#text").get_attribute("placeholder") == "Your message"
+    assert page.texts("#talk b.known") == ["ann"]
+    # Nobody speaks as another.
+    page.run("send('name', 'eve')")
+    page.fill("#text", HOSTILE)
+    page.press(ENTER)
+    said(page, "#talk", f"ann: {HOSTILE}")
+    first = page.driver.current_window_handle
+    for count in (1, 2):  # two tabs of one user
+        page.driver.switch_to.new_window("tab")
+        other = example.open("chat.html", tom)
+        said(other, "#talk", f"ann: {HOSTILE}")  # from before it came
+        said(other, "#talk", "tab 1\n<b>tom</b> joined" if count == 2 else "<b>tom</b> joined")
+        other.wait_for("#state", "Here: <b>tom</b>, ann")
+        other.fill("#text", f"tab {count}")
+        other.press(ENTER)
+        said(other, "#talk", f"<b>tom</b>: tab {count}")
+    other.driver.close()
+    page.driver.switch_to.window(page.driver.window_handles[-1])
+    page.fill("#text", "one left")
+    page.press(ENTER)
+    said(page, "#talk", "one left")
+    page.wait_for("#state", "Here: <b>tom</b>, ann")
+    page.driver.close()
+    page.driver.switch_to.window(first)
+    said(page, "#talk", "<b>tom</b> left")
+    assert page.text("#talk").count(" left") == 2  # "one left", and the last tab
+    assert page.text("#state") == "Here: ann"
+    assert "eve" not in page.text("#talk")
+    assert tom not in page.text("body")
+
+
+def test_a_guest_of_the_chat_is_not_taken_for_a_user(example: Example, tmp_path: Path) -> None:
+    file = tmp_path / "chat-users"
+    token, line = line_of("ann")
+    file.write_text(f"{line}\n")
+    file.chmod(0o600)
+    auth = ("--auth", f"tokens:{file}", "--auth-optional")
+    page = example.serve("--protocol", "chat.Chat", *auth).pages().open("chat.html", token)
+    said(page, "#talk", "ann joined")
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    guest = example.open("chat.html")
+    guest.wait_for("#state", "Connected")
+    guest.fill("#text", "ann")
+    guest.press(ENTER)
+    said(guest, "#talk", "ann joined")
+    guest.driver.close()
+    page.driver.switch_to.window(first)
+    said(page, "#talk", "ann left")
+    names = "return [...document.querySelectorAll('#talk b')].map((each) => each.className)"
+    assert page.run(names) == ["known", "", ""]
+    assert page.text("#state") == "Here: ann"
+
+
+def test_a_stranger_does_not_get_into_the_chat(example: Example, tmp_path: Path) -> None:
+    file = tmp_path / "chat-users"
+    file.write_text(f"{line_of('ann')[1]}\n")
+    file.chmod(0o600)
+    example.serve("--protocol", "chat.Chat", "--auth", f"tokens:{file}").pages()
+    for wrong in ("nonsense", ""):
+        page = example.open("chat.html", wrong)
+        page.wait_for("#state", "Not connected")
+        assert page.text("#talk") == ""
+        page.open("about:blank")
+        complaints = page.wait_for_complaints(1)
+        assert all("WebSocket connection to" in each for each in complaints), complaints
+        assert "nonsense" not in str(complaints)
 
 
 def test_the_ticker(example: Example) -> None:

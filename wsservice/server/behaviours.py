@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -39,7 +39,7 @@ from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
 from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .identity import NO_USER
-from .latest import last_of
+from .latest import last_of, of_kept
 from .opening import OpeningProtocol
 from .options import server_options
 from .page import PUBLIC, Page, load
@@ -50,9 +50,6 @@ from .seats import Seats
 
 if TYPE_CHECKING:
     from ..auth.identification import Identification
-
-
-_P = TypeVar("_P")
 
 
 class ServerProtocol(OpeningProtocol):
@@ -141,7 +138,7 @@ class ServerProtocol(OpeningProtocol):
         hub = self.factory.hub
         if asked.history:
             hub.join(self, behind=True)
-            first = self._of_kept(last_of(self, asked))
+            first = of_kept(self, last_of(self, asked))
             self._catch_up = CatchUp(self, self._queue, first, self._caught_up)
         elif not self.speaks_envelopes:
             hub.join(self)
@@ -155,18 +152,7 @@ class ServerProtocol(OpeningProtocol):
             for channel in not_told(self, (each for each in since if each in asked.since)):
                 since[channel] = None
                 self.tell_gap(channel)
-            self._fetch(self._of_kept(since))
-
-    def _of_kept(self, first: Mapping[str, _P]) -> Mapping[str, _P]:
-        """Return what is first sent of the channels of which the history keeps messages.
-
-        On the others, the connection is not behind any more.
-        """
-        hub = self.factory.hub
-        for channel in first:
-            if not hub.keep(channel).size:
-                hub.catch_up(self, channel)
-        return {channel: each for channel, each in first.items() if hub.keep(channel).size}
+            self._fetch(of_kept(self, since))
 
     def fall_behind(self, channel: str, since: Position) -> None:
         """Fetch the messages of a channel after a position, before any new one is sent.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..auth.action import Action
 from ..auth.permissions import Permissions
 from ..channels.query import ChannelQuery, Latest
+
+_P = TypeVar("_P")
 
 
 class Joining(Protocol):
@@ -42,3 +44,15 @@ def last_of(connection: Joining, asked: ChannelQuery) -> Mapping[str, Latest | N
         for channel in connection.channels
     }
     return {channel: Latest(count) if count else None for channel, count in counts.items()}
+
+
+def of_kept(connection: Joining, first: Mapping[str, _P]) -> Mapping[str, _P]:
+    """Return the part of `first`, by channel, of which the history keeps messages.
+
+    On the other channels, the connection is not behind any more.
+    """
+    hub = connection.factory.hub
+    for channel in first:
+        if not hub.keep(channel).size:
+            hub.catch_up(connection, channel)
+    return {channel: each for channel, each in first.items() if hub.keep(channel).size}

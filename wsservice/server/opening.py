@@ -38,7 +38,7 @@ from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
 from .identity import OTHER_SUBPROTOCOL, Identified, follow, refused_after_101
-from .peers import descriptor, ip_address
+from .peers import descriptor, identify
 from .permitted import is_forbidden, permissions_of
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
 from .remembered import Remembered
@@ -198,7 +198,7 @@ class OpeningProtocol(  # type: ignore[misc]
         handshake = self._shake_hands()
         if not handshake.identified:
             handshake.identified = True
-            self._identify()
+            identify(self)
         outcome = None if self.state == self.STATE_CLOSED else handshake.feed(data)
         proxies = self.factory.proxies
         if proxies is not None and isinstance(outcome, Request | PlainRequest):
@@ -228,14 +228,6 @@ class OpeningProtocol(  # type: ignore[misc]
         self.who = f"{self.id} {peer_name(address)}"
         # Made again when it is asked for: few behaviours do.
         self.__dict__.pop("peer", None)
-
-    def _identify(self) -> None:
-        """Set the peer's address. Behind a balancer, the first octets of the connection name it."""
-        address = self.transport.getPeer()
-        self._introduce(address)
-        if self.factory.proxies is None or not self.factory.proxies.trusts(address):
-            self.factory.limits.identify(self._admission, ip_address(address))
-            self._drop_if_crowded()
 
     def _objection(self, request: Request | PlainRequest) -> Refusal | None:
         """Return the refusal of a well-formed request; None if it is accepted."""

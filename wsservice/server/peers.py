@@ -33,6 +33,15 @@ def descriptor(transport: Any) -> int:
     return 0 if fileno is None else int(fileno())
 
 
+def identify(connection: Any) -> None:
+    """Set the peer's address. Behind a balancer, the first octets of the connection name it."""
+    address, proxies = connection.transport.getPeer(), connection.factory.proxies
+    connection._introduce(address)
+    if proxies is None or not proxies.trusts(address):
+        connection.factory.limits.identify(connection._admission, ip_address(address))
+        connection._drop_if_crowded()
+
+
 class Proxies:
     """The proxies that `--trust-proxy` names. `seconds` is a monotonic clock."""
 
