@@ -6,12 +6,14 @@ from collections.abc import Container
 
 import attrs
 
+from ..channels.query import ChannelNameError, check_name
 from .action import Action
 from .claims import NOTHING, ChannelClaims
 from .contract import User
 from .rules import ChannelRules, Ruling
 
 _ANYTHING = Ruling(True, 0, "no --auth")
+_NO_CHANNEL = Ruling(False, 0, "no channel has such a name")
 
 
 @attrs.frozen
@@ -44,6 +46,11 @@ class Permissions:
             raise ValueError(f"{action!r} is no action; give one of {known}") from None
         if self._rules is None:
             return _ANYTHING
+        try:
+            check_name(channel)
+        except ChannelNameError:
+            # A behaviour may ask for whatever its client sends. The rules remember names.
+            return _NO_CHANNEL
         return self._rules.ruling(asked, channel, self.user, self._claims, self._subscribed)
 
 

@@ -45,9 +45,10 @@ def new_message(
     """Return a new message of this process.
 
     Raises `TypeError` for a payload that is not bytes, `ChannelNameError` for a channel's name of
-    more than 255 octets.
+    more than 255 octets, or one that begins with NUL.
     """
-    if len(channel) > _SHORT:
+    # Less than U+0001 are the empty name, and names that begin with NUL.
+    if channel < "\1" or len(channel) > _SHORT:
         check_name(channel)
     if not isinstance(payload, bytes):
         raise no_payload(payload)

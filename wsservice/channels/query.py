@@ -26,6 +26,10 @@ MOST_NAMED = 16
 LONGEST = 255
 """The most octets of UTF-8 of a channel's name, without the slashes at its ends."""
 
+RESERVED = "\0"
+"""The first character of names by which messages to users travel (see `users`). A channel with
+such a name would be the way to a user."""
+
 LONGEST_EPOCH = 64
 """The most characters of an epoch."""
 
@@ -43,7 +47,7 @@ class ChannelError(ValueError):
 
 
 class ChannelNameError(ValueError):
-    """A channel's name that is too long. The text quotes nothing of it."""
+    """A name that no channel may have. The text quotes nothing of it."""
 
 
 @attrs.frozen
@@ -107,7 +111,12 @@ def is_too_long(channel: str) -> bool:
 
 
 def check_name(channel: str) -> None:
-    """Raise `ChannelNameError` for a channel's name of more than `LONGEST` octets."""
+    """Raise `ChannelNameError` for a channel's name of more than `LONGEST` octets.
+
+    So it does for one that begins with NUL, which is no channel's.
+    """
+    if channel[:1] == RESERVED:
+        raise ChannelNameError("a channel's name begins with NUL; give another one")
     # No character has more than four octets, so most names need no encoding for each message.
     if 4 * len(channel) <= LONGEST:
         return

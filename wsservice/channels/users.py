@@ -17,10 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from .message import ChannelMessage
-from .query import LONGEST, octets_of
-
-_FIRST = "\0"
-"""The first character of the name by which messages to a user travel."""
+from .query import LONGEST, RESERVED, octets_of
 
 MOST_MARKS = 1024
 """The most marks that a process tells. Up to so many users a sum is exact; beyond that it is wrong
@@ -40,12 +37,12 @@ def way_to(user: str) -> str:
         raise TypeError(f"a user's id is text, not {type(user).__name__}")
     if not user or octets_of(user) > LONGEST:
         raise ValueError(f"a user's id has 1 to {LONGEST} octets of UTF-8")
-    return _FIRST + user
+    return RESERVED + user
 
 
 def user_of(name: str) -> str | None:
     """Return the user to whom a message with the name of a channel goes; None for a channel."""
-    return name[1:] if name[:1] == _FIRST else None
+    return name[1:] if name[:1] == RESERVED else None
 
 
 def message_to(user: str, payload: bytes, is_binary: bool, time: float = 0.0) -> ChannelMessage:

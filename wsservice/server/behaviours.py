@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from autobahn.twisted.websocket import WebSocketServerFactory
 from autobahn.websocket.types import ConnectionRequest
 from twisted.internet.defer import Deferred, fail
@@ -36,13 +37,13 @@ from ..net.transports import abort_connection
 from ..protocol.options import ConnectionFactory, deployed, redeploy
 from ..protocol.sending import Kind, Sent
 from ..protocol.watching import Watched, Watcher
-from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits, address_key
+from .admission import CLOSED_BY_OPERATOR, STOPPING, Admission, ConnectionLimits
 from .identity import NO_USER
 from .latest import last_of, of_kept
 from .opening import OpeningProtocol
 from .options import server_options
 from .page import PUBLIC, Page, load
-from .peers import Proxies, ip_address
+from .peers import Proxies, address_key_of, ip_address
 from .permitted import not_told
 from .rates.rates import Rates
 from .seats import Seats
@@ -233,12 +234,13 @@ class ServerProtocol(OpeningProtocol):
 
     def callback_failed(self, failure: Failure) -> None:
         """Log the failure of a callback, and close with 1011; with 1008 for `CredentialError`."""
-        if failure.check(CredentialError) and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
-            # No fault of the behaviour, so without a traceback: a peer could fill the log.
-            self._reader.callbacks.forget(*self._farewells())
-            self.fail_connection(CloseCode.POLICY_VIOLATION, str(failure.value))
-        else:
+        if not failure.check(CredentialError):
             super().callback_failed(failure)
+            return
+        # No fault of the behaviour, so without a traceback: a peer could fill the log.
+        self._reader.callbacks.forget(*self._farewells())
+        if self.state != self.STATE_CLOSED:
+            self.fail_connection(CloseCode.POLICY_VIOLATION, str(failure.value))
 
     def watch(self, watcher: Watcher) -> None:
         """Show octets to a watcher from now on. The connection must be open."""
@@ -275,6 +277,7 @@ class ServerProtocol(OpeningProtocol):
             first = self._shake_hands().first
             if first is not None:
                 first.code = code
+                refusal = attrs.evolve(refusal, problem=reason or refusal.problem, cure="")
             self._refuse(refusal)
 
 
@@ -368,7 +371,7 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         self._deployed = deployed(protocol, config, server_options(config), reactor)
         self.protocol = self._deployed
         #: How fast clients may connect and send.
-        self.rates = Rates(self._deployed._common, self._batched_timer, limits, _address_of)
+        self.rates = Rates(self._deployed._common, self._batched_timer, limits, address_key_of)
         self.is_ready = lambda: True
         self.prepare(config)()
 
@@ -416,9 +419,3 @@ class ServerFactory(ConnectionFactory, WebSocketServerFactory):  # type: ignore[
         """
         later = self.peers_come_later or (self.proxies is not None and self.proxies.trusts(address))
         return self.limits.arrive(None if later else ip_address(address), descriptor)
-
-
-def _address_of(connection: ServerProtocol) -> str | None:
-    """Return the key of a connection's address, None without one, for limits by address."""
-    host = ip_address(connection.client_address)
-    return None if host is None else address_key(host)

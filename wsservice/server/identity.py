@@ -26,11 +26,11 @@ from ..protocol import frames
 from ..protocol.compression import inflate
 from ..protocol.owner import CONNECTING, OPEN, Hold
 from ..protocol.sending import Kind
-from .admission import address_key
+from .admission import COME_AGAIN
 from .attributes import connection_request
 from .expiry import Expiry
 from .first_message import FirstMessage, FirstMessageError
-from .peers import ip_address
+from .peers import address_key_of, ip_address
 from .permitted import objection
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ _FIRST_MESSAGE = "the first message"
 _CLOSE = 0x88
 NO_USER = "the connection has no user, or is not open"
 _NO_TOKEN = attrs.evolve(bad_credential("no token came in time"), kind="timed out")
+_NOT_DECIDED = Refusal(
+    503,
+    "the service did not let the client in within its time",
+    COME_AGAIN,
+    kind="timed out",
+    for_operator="--handshake-timeout says how long onConnect may take",
+)
 OTHER_SUBPROTOCOL = Refusal(
     400,
     "onConnect chose another subprotocol than the 101 had, which was sent before the token came",
@@ -136,8 +143,7 @@ class Check(ConnectionInquiry):
 
     def _key(self) -> str | None:
         """Return the key by which failures of the client's address are counted."""
-        address = self.address
-        return None if address is None else address_key(address)
+        return address_key_of(self._connection)
 
     def _wait(self, answer: Awaitable[Verdict]) -> None:
         self._answer = answer if isinstance(answer, Deferred) else ensureDeferred(_await(answer))
@@ -190,7 +196,7 @@ async def _await(answer: Awaitable[Verdict]) -> Verdict:
 class Identified:
     """The part of a connection that finds its user, renews it, and ends with it.
 
-    It is made for each connection of a service with `--auth`.
+    It is made for each connection of a service with `--auth`, and for others whose user has an end.
     """
 
     __slots__ = ("_check", "_connection", "_expiry")
@@ -266,8 +272,8 @@ class Identified:
         """Refuse, since the time of the handshake is over. Return False if that is not ours."""
         if self._check is not None:
             self._check.give_up()
-        elif self._connection._shake_hands().first is not None:
-            self._connection._refuse(_NO_TOKEN)
+        elif (first := self._connection._shake_hands().first) is not None:
+            self._connection._refuse(_NO_TOKEN if first.token is None else _NOT_DECIDED)
         else:
             return False
         return True
@@ -314,15 +320,13 @@ class Identified:
             # What comes behind the token waits until it is decided.
             connection.data = first.rest
             connection._reader.hold(Hold.DECIDING)
-            self._begin(credential, self._decided)
+            if connection.factory.identification is None:
+                # A reload took `--auth` away meanwhile. The message is no other's all the same.
+                self._let_in(connection._request)
+            else:
+                self._begin(credential, self._decided)
 
     # The open connection
-
-    def opened(self) -> None:
-        """Close the connection when the credential of its user ends."""
-        connection = self._connection
-        if connection.user is not None and connection.state == OPEN:
-            self._watch(connection.user)
 
     def stop(self) -> None:
         """Stop what waits for the user, at the end of the connection."""
@@ -331,10 +335,14 @@ class Identified:
         if self._expiry is not None:
             self._expiry.stop()
 
-    def _watch(self, user: User) -> None:
+    def watch(self, ends: float | None) -> None:
+        """Close the connection at `ends`, in place of any other time.
+
+        `ends` is in seconds since 1970, None is never.
+        """
         if self._expiry is not None:
             self._expiry.stop()
-        self._expiry = None if user.expires is None else Expiry(self._connection, user.expires)
+        self._expiry = None if ends is None else Expiry(self._connection, ends)
 
     def renew(self, token: str) -> Deferred[User]:
         """Check a new token of the user: see `ServerProtocol.renew`."""
@@ -371,21 +379,35 @@ class Identified:
     def _renewed(self, verdict: Verdict | None) -> User:
         """Put a renewed user in the place of the old one. Raises `CredentialError`."""
         connection = self._connection
+        if connection.state != OPEN:
+            raise CredentialError("the connection is over")
         if isinstance(verdict, Refusal):
             connection.log.info(
                 "[{who}] renewal refused: {why}", who=connection.who, why=verdict.problem
             )
             raise CredentialError(verdict.problem, verdict.status or 401)
-        if verdict is None or connection.user is None or connection.state != OPEN:
-            raise CredentialError("the connection is over")
+        if verdict is None or connection.user is None:
+            raise CredentialError(NO_USER)
         if verdict.id != connection.user.id:
             raise CredentialError("the token is another user's", 403)
         forbidden = objection(connection, verdict)
         if forbidden is not None:
             raise CredentialError(forbidden.problem, 403)
         connection.user = verdict
-        self._watch(verdict)
         return verdict
+
+
+def follow(connection: Any) -> None:
+    """Close a connection when the credential of its user ends, whoever has set that user."""
+    user, identified = connection.user, connection._identified
+    if connection.state != OPEN:
+        return
+    ends = None if user is None else user.expires
+    if identified is None and ends is not None:
+        # Without `--auth`, the behaviour has set the user.
+        identified = connection._identified = Identified(connection)
+    if identified is not None:
+        identified.watch(ends)
 
 
 def refused_after_101(

@@ -37,7 +37,7 @@ from ..protocol.watching import Watched
 from .admission import NO_ROOM, STOPPING, Verdict
 from .attributes import Beginning, connection_request
 from .handshake import Handshake, named_channels
-from .identity import OTHER_SUBPROTOCOL, Identified, refused_after_101
+from .identity import OTHER_SUBPROTOCOL, Identified, follow, refused_after_101
 from .peers import descriptor, identify
 from .permitted import is_forbidden, permissions_of
 from .plain import TEXT, PlainAnswer, health_answer, plain_answer
@@ -411,8 +411,7 @@ class OpeningProtocol(  # type: ignore[misc]
         if self.factory.says_more:
             self.log.detail("[{who}] open, at /{channel}", who=self.who, channel=self.channel)
         super()._onOpen()
-        if self._identified is not None:
-            self._identified.opened()
+        follow(self)
 
     def _join(self, asked: ChannelQuery) -> None:
         """Join the channels of an open connection. To be overridden."""

@@ -11,6 +11,7 @@ from ..http.forwarded import Forwarding, Node, TrustedProxies, client_of
 from ..http.request import PlainRequest, Request
 from ..log.peer import PeerLogger, Seldom
 from ..net.transports import peer_name
+from .admission import address_key
 
 _log = PeerLogger(namespace="wsservice")
 
@@ -18,6 +19,12 @@ _log = PeerLogger(namespace="wsservice")
 def ip_address(address: object) -> str | None:
     """Return the IP address of an endpoint, None if it has none."""
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
+
+
+def address_key_of(connection: Any) -> str | None:
+    """Return the key of a connection's client, for limits by address; None without an address."""
+    host = ip_address(connection.client_address)
+    return None if host is None else address_key(host)
 
 
 def descriptor(transport: Any) -> int:

@@ -60,7 +60,7 @@ def permissions_of(connection: Any) -> Permissions:
 def is_forbidden(connection: Any) -> bool:
     """Refuse the handshake if a connection may not be on its channels, and return True.
 
-    Raises `ChannelNameError` for a name that is too long.
+    Raises `ChannelNameError` for a name that no channel may have.
     """
     for channel in connection.channels:
         check_name(channel)  # onConnect may have given it another

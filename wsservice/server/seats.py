@@ -16,6 +16,7 @@ from ..config.close_codes import CloseCode
 from ..http.refusal import Refusal
 from ..protocol.owner import Hold
 from .admission import COME_AGAIN, LATER
+from .permitted import is_forbidden
 
 NEWEST, OLDEST = "newest", "oldest"
 """The values of `--user-limit-closes`: a new connection is refused, or the oldest one is closed."""
@@ -107,7 +108,12 @@ def seat(connection: Any, decision: Any) -> None:
     With workers the parent decides, and nothing is read until it has. Raises
     `ValueError` if the decision is wrong.
     """
-    claimed = None if connection.user is None else connection.factory.seats.claim(connection)
+    claimed = None
+    if connection.user is not None and connection.factory.seats.most:
+        # First, since another connection may be closed for this one.
+        if connection.state != connection.STATE_CONNECTING or is_forbidden(connection):
+            return
+        claimed = connection.factory.seats.claim(connection)
     if isinstance(claimed, Deferred):
         connection._reader.hold(Hold.DECIDING)
         claimed.addCallback(_seated, connection, decision).addErrback(connection._denied)

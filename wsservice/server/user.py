@@ -6,6 +6,7 @@ from typing import Any
 
 from ..auth.contract import User
 from ..log.peer import Who, nameless
+from .identity import follow
 
 NAMES = frozenset({"user"})
 """The attributes of a connection that behaviours may set, and cannot give another meaning."""
@@ -42,3 +43,4 @@ def _name(connection: Any, user: User | None) -> None:
     if connection._introduced:
         connection._logged_as = connection.factory.journal.name(connection.who, connection.channel)
     connection.factory.hub.identify(connection)
+    follow(connection)

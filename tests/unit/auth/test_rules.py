@@ -161,3 +161,17 @@ def test_as_a_simple_judge_has_it(
             Level.ANYONE: True,
         }[level]
     )
+
+
+@pytest.mark.parametrize("rules", [[], [{"match": "*", "publish": "anyone"}]])
+@pytest.mark.parametrize("name", ["x" * 256, "\u20ac" * 86, "\0tom"])
+def test_a_name_that_no_channel_has_is_denied_and_not_remembered(
+    rules: list[dict[str, Any]], name: str
+) -> None:
+    compiled = ChannelRules(parse_rules(rules))
+    asked = Permissions(compiled, TOM)
+    assert asked.may("publish", "x" * 255)
+    before = compiled.find.cache_info()
+    # A behaviour asks about what its client sends, and that may have megabytes.
+    assert not asked.may("publish", name)
+    assert compiled.find.cache_info() == before

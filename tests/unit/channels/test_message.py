@@ -26,6 +26,12 @@ def test_a_name_has_a_bound() -> None:
         new_message("a" * 256, b"x")
 
 
+def test_no_behaviour_publishes_on_the_way_to_a_user() -> None:
+    with pytest.raises(ChannelNameError, match="begins with NUL"):
+        new_message("\0tom", b"x")
+    assert new_message("", b"x").channel == ""
+
+
 def test_it_never_changes() -> None:
     with pytest.raises(AttributeError):
         new_message("a", b"x").payload = b"y"  # type: ignore[misc]

@@ -59,7 +59,7 @@ class TestOfAPath:
 
 
 class TestLength:
-    @given(st.text(st.characters(), max_size=300))
+    @given(st.text(st.characters(), max_size=300).filter(lambda name: name[:1] != "\0"))
     def test_it_is_that_of_utf_8(self, name: str) -> None:
         octets = len(name.encode(errors="surrogatepass"))
         assert octets_of(name) == octets
@@ -76,6 +76,11 @@ class TestLength:
         check_name(character * (LONGEST // size))
         with pytest.raises(ChannelNameError):
             check_name(character * (LONGEST // size + 1))
+
+    @pytest.mark.parametrize("name", ["\0", "\0tom", "\0" + "x" * 300])
+    def test_no_channel_has_the_name_of_a_user(self, name: str) -> None:
+        with pytest.raises(ChannelNameError, match="begins with NUL"):
+            check_name(name)
 
 
 class TestOfAQuery:

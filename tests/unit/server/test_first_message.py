@@ -296,8 +296,31 @@ class TestConnection:
         assert payload.startswith(close_payload(1001))
         client = waiting(server)
         client.protocol.close_for_operator(4000, "")
-        ((_, payload),) = client.frames()
-        assert payload.startswith(close_payload(4000))
+        assert client.frames() == [
+            (CLOSE, close_payload(4000, b"an operator closed the connection"))
+        ]
+        client = waiting(server)
+        client.protocol.close_for_operator(4000, "moved to pörts")
+        assert client.frames() == [(CLOSE, close_payload(4000, "moved to pörts".encode()))]
+
+    @pytest.mark.parametrize("is_pending", [False, True])
+    def test_a_reload_takes_auth_away(
+        self, serve: Serve, table: Table, logged: Logged, is_pending: bool
+    ) -> None:
+        table.waits = is_pending
+        server = serve()
+        client = waiting(server)
+        if is_pending:
+            client.text("good")
+        server.factory.identification = server.factory.channel_rules = None
+        if is_pending:
+            table.later[0].callback(User("tom"))
+            client.text("one")
+        else:
+            client.send(frame(TEXT, b"token") + frame(TEXT, b"one"))
+        user = "tom" if is_pending else None
+        assert client.protocol.calls == ["connect", user, "open", "begin", b"one"]
+        assert not logged.failures
 
     def test_the_connection_is_lost(self, serve: Serve, table: Table, logged: Logged) -> None:
         table.waits = True
@@ -326,11 +349,18 @@ class TestConnection:
                 decisions.append(Deferred())
                 return decisions[-1]
 
-        client = waiting(serve(Slow))
+        server = serve(Slow)
+        client = waiting(server)
         client.send(frame(TEXT, b"good") + frame(TEXT, b"one"))
         assert client.taken() == b""
         decisions[0].callback(None)
         assert client.protocol.calls == ["connect", "tom", "open", "begin", b"one"]
+        client = waiting(server)
+        client.text("good")
+        server.clock.advance(server.config.handshake_timeout)
+        ((_, payload),) = client.frames()
+        assert payload.startswith(close_payload(1013, b"the service did not let the client in"))
+        assert server.factory.counts.refusals["timed out"] == 1
 
     def test_the_subprotocol_is_chosen_before(self, serve: Serve, logged: Logged) -> None:
         class Choosing(Watching):

@@ -434,6 +434,18 @@ class TestRenewal:
         assert guarded.identification.pending == 0
         assert not logged.failures
 
+    def test_lost_where_the_behaviour_lets_it_fail(
+        self, guarded: Guarded, table: Table, logged: Logged
+    ) -> None:
+        client = guarded.connect()
+        assert opened(client.ask("/", BEARER + "good"))
+        table.waits = True
+        client.text("good again")
+        client.lose(ConnectionLost())
+        # Any client could fill the log with tracebacks.
+        assert not logged.failures
+        assert "renewal refused" not in logged.text
+
     def test_nobody_renews_without_a_user(
         self, table: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -6,11 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from autobahn.websocket.types import ConnectionRequest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from wsservice.auth.contract import User
+from wsservice.auth.rules import ChannelRules
+from wsservice.config.rules import ChannelRule, Level
 from wsservice.directory.listing import Wanted
 from wsservice.directory.people import LocalPeople
 from wsservice.directory.tracing import Traces
@@ -164,6 +168,46 @@ def test_a_connection_whose_handshake_is_not_done_is_not_found() -> None:
     assert done(ids(served, "tom")) == []
 
 
+class Ending(ServerProtocol):
+    """A behaviour that says itself who its clients are, and until when."""
+
+    def onConnect(self, request: ConnectionRequest) -> None:
+        if request.path == "/tom":
+            self.user = User("tom", expires=100.0)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        ends = float(payload)
+        self.user = User("tom", expires=ends or None)
+
+
+class TestTheEnd:
+    @pytest.mark.parametrize("path", ["/tom", "/nobody"])
+    def test_a_user_that_a_behaviour_sets_has_an_end(self, path: str) -> None:
+        served = Served(Ending, ping_interval=0)
+        client = served.connect().open(path)
+        if path == "/nobody":
+            client.text("100")
+        served.clock.advance(99)
+        assert client.frames() == []
+        served.clock.advance(1)
+        assert client.frames() == [(8, b"\x03\xf0expired")]
+
+    def test_another_user_has_another_end(self) -> None:
+        served = Served(Ending, ping_interval=0)
+        client = served.connect().open("/tom")
+        client.text("200")
+        served.clock.advance(150)
+        client.text("0")
+        served.clock.advance(1000)
+        assert client.frames() == []
+        client.lose()
+        assert not served.clock.getDelayedCalls()
+
+    def test_a_user_without_an_end_costs_nothing(self) -> None:
+        served = Served(Named, ping_interval=0)
+        assert "_identified" not in served.connect().open("/tom/x").protocol.__dict__
+
+
 class TestSeats:
     def test_the_newest_is_refused(self) -> None:
         served = Served(Named, max_connections_per_user=2)
@@ -196,6 +240,33 @@ class TestSeats:
             [(8, b"\x03\xf0a newer connection of this user took its place")],
             [],
         ]
+
+    @pytest.mark.parametrize("why", ["rules", "lost"])
+    def test_none_is_closed_for_one_that_does_not_come_in(self, why: str) -> None:
+        decided: Deferred[None] = Deferred()
+
+        class Moving(ServerProtocol):
+            def onConnect(self, request: ConnectionRequest) -> Any:
+                self.user = User("tom")
+                if request.path == "/first":
+                    return None
+                self.channel = "closed" if why == "rules" else self.channel
+                return decided
+
+        served = Served(Moving, max_connections_per_user=1, user_limit_closes="oldest")
+        open_to_all = [
+            ChannelRule(match=each, subscribe=Level.ANYONE) for each in ("first", "second")
+        ]
+        served.factory.channel_rules = ChannelRules(open_to_all)
+        first = served.connect().open("/first")
+        second = served.connect()
+        second.ask("/second")
+        if why == "lost":
+            second.lose()
+        decided.callback(None)
+        if why == "rules":
+            assert second.taken().startswith(b"HTTP/1.1 403 ")
+        assert first.frames() == []
 
     def test_the_limit_can_be_changed(self) -> None:
         served = Served(Named, max_connections_per_user=1)

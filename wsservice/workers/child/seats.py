@@ -12,8 +12,9 @@ from ..wire.bus import Bus
 from ..wire.orders import MakeWay, SeatGiven
 from ..wire.reports import AskSeat
 
-_LONGEST = 5.0
-"""Seconds to wait for the parent's answer."""
+_LONGEST = 2.0
+"""Seconds to wait for the parent's answer. A client waits for it in its handshake, whose own time
+would end first, and without an answer."""
 
 _REQUESTS = 2**31
 """The count of request numbers; after it they begin at 1 again."""

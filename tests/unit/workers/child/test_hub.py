@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+
 from wsservice.auth.contract import User
+from wsservice.channels.hub import LocalHub
 from wsservice.channels.message import ChannelMessage
 from wsservice.channels.outcome import Published
 from wsservice.channels.query import Position
 from wsservice.protocol.sending import SENT, PreparedMessage, Sent
 from wsservice.workers.child.hub import WorkerHub
+from wsservice.workers.child.kept import KeptHub
 from wsservice.workers.wire.messages import Publication, publication
 
 
@@ -107,3 +114,11 @@ def test_a_message_to_a_user_from_another_worker_is_sent_here() -> None:
     member.slow = True
     assert hub.receive(Publication("\0tom", b"slow")) == (0, 1)
     assert (member.got, bus.published) == ([b"hi", b"slow"], [])
+
+
+@pytest.mark.parametrize("make", [WorkerHub, lambda bus: KeptHub(bus, Clock())])
+def test_no_channel_is_the_way_to_a_user(make: Callable[[Bus], LocalHub]) -> None:
+    bus = Bus()
+    with pytest.raises(ValueError, match="begins with NUL"):
+        make(bus).publish("\0tom", b"as if an operator had sent it")
+    assert not bus.published

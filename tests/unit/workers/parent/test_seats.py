@@ -10,11 +10,14 @@ from twisted.internet.task import Clock
 from wsservice.auth.contract import User
 from wsservice.channels.hub import LocalHub
 from wsservice.server.admission import Admission, Verdict
+from wsservice.server.behaviours import ServerProtocol
 from wsservice.server.seats import FULL, NOT_KNOWN
 from wsservice.workers.child.seats import SharedSeats
 from wsservice.workers.parent.seats import UserSeats
 from wsservice.workers.wire.orders import MakeWay, SeatGiven
 from wsservice.workers.wire.reports import AskSeat
+
+from ....support import Served
 
 
 class Bus:
@@ -139,7 +142,7 @@ def test_a_worker_does_as_its_parent_says() -> None:
 def test_no_answer_is_no_seat() -> None:
     child = Child()
     one = child.claim(Connection(7))
-    child.clock.advance(5)
+    child.clock.advance(2)
     assert one == [NOT_KNOWN]
     two = child.claim(Connection(8))
     child.seats.end()
@@ -159,3 +162,18 @@ def test_the_connections_that_must_go_are_closed() -> None:
 @pytest.mark.parametrize("user", ["tom", "nobody"])
 def test_an_order_for_one_that_is_gone_does_nothing(user: str) -> None:
     Child().seats.hear(MakeWay(user, (1,)))
+
+
+def test_a_client_is_told_before_the_time_of_its_handshake_is_over() -> None:
+    class Tom(ServerProtocol):
+        def onConnect(self, request: Any) -> None:
+            self.user = User("tom")
+
+    served = Served(Tom, max_connections_per_user=1)
+    seats = SharedSeats(Bus(), served.clock)  # type: ignore[arg-type]
+    seats.hub, seats.most = served.hub, 1
+    served.factory.seats = seats
+    client = served.connect()
+    assert client.ask() == b""
+    served.clock.advance(served.config.handshake_timeout)
+    assert client.taken().startswith(b"HTTP/1.1 503 ")
