@@ -193,7 +193,7 @@ def test_it_may_be_switched_on_and_off(
         ("tokens:open.txt", "open.txt may be read by every user of this machine; chmod 600 it"),
         ("tokens:wrong.txt", "wrong.txt, line 1: it is malformed; give a file"),
         ("tokens", "'tokens' is not allowed without a file"),
-        ("nothing:x.y", "kind 'nothing' is unknown; give tokens"),
+        ("nothing:x.y", "kind 'nothing' is unknown; give htpasswd, jwt,"),
         ("nosuch:who", "'nosuch:who' cannot be imported, ModuleNotFoundError"),
         ("people:none", "module 'people' has no function 'none'"),
     ],
