@@ -88,7 +88,8 @@ def test_without_auth_nobody_takes_them(made: Made) -> None:
         (b'{"user": "tom", "claims": {"exp": true}}', "is not a number"),
         (b'{"user": "tom", "claims": {"exp": 1e999}}', "is not finite"),
         (b'{"user": "tom", "claims": {"exp": 1000}}', "the claim exp is in the past"),
-        (b'{"user": "tom", "claims": {"a": ' + b"[" * 4000, "nested too deeply"),
+        # Nested too deeply, or not JSON: Python 3.14 reads deeper.
+        (b'{"user": "tom", "claims": {"a": ' + b"[" * 4000, "the body is "),
     ],
 )
 def test_a_body_that_is_wrong(made: Made, body: bytes, problem: str) -> None:
